@@ -1,0 +1,467 @@
+//! The store: a content-addressed folder of blobs, and small remembered results ("memos") beside them.
+//!
+//! Nothing here is ever trusted because it exists half: a blob is written to a temporary file, hashed on the way, synced
+//! and only then renamed to the name that its digest gives it; a memo likewise. Whatever a killed process leaves behind
+//! lies in `tmp` and is swept by the next [`Store::sweep`].
+//!
+//! ```text
+//! $XDG_CACHE_HOME/microbuild/v1/  lock  tmp/  blobs/sha256/HEX  memo/BUCKET/KEY
+//! ```
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use tempfile::NamedTempFile;
+
+use crate::{
+    digest::{Digest, Hashing},
+    error::{Explain, Kind},
+};
+
+/// The version of the store's layout: a newer one never reads an older one's folders.
+const VERSION: &str = "v1";
+
+/// Temporary files older than this belong to nobody who still runs.
+const STALE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What can go wrong in a store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file or folder of the store cannot be used.
+    #[error("cannot {what} {}: {source}", path.display())]
+    Io {
+        /// `create`, `write`, …
+        what: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Bytes that were expected to have a digest have another.
+    #[error("{name}: expected {expected}, found {found}")]
+    Digest {
+        /// What the bytes are.
+        name: String,
+        /// The digest that was promised.
+        expected: Digest,
+        /// The digest that the bytes have.
+        found: Digest,
+    },
+}
+
+impl StoreError {
+    fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { what, path, source }
+    }
+}
+
+impl Explain for StoreError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Io { .. } => Kind::Build,
+            Self::Digest { .. } => Kind::Unverified,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("the disk is full: `microbuild gc` frees what no local image needs, --cache-dir names another disk".into())
+            }
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("--cache-dir (or XDG_CACHE_HOME, XDG_DATA_HOME) names a folder that you may write to".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A folder of blobs, `blobs/sha256/HEX`, as the store and every OCI image layout have it.
+#[derive(Debug, Clone)]
+pub struct BlobDir {
+    root: PathBuf,
+}
+
+impl BlobDir {
+    /// The blobs below `root`, which is made where it is missing.
+    ///
+    /// # Errors
+    /// When a folder cannot be made.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let dir = Self { root: root.into() };
+        for folder in [dir.root.join("blobs/sha256"), dir.tmp()] {
+            fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
+        }
+        Ok(dir)
+    }
+
+    fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    /// The folder that holds `blobs`.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the blob lies, or would lie.
+    pub fn path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("blobs/sha256").join(digest.hex())
+    }
+
+    /// Whether a blob of this digest and size is here.
+    pub fn contains(&self, digest: &Digest, size: u64) -> bool {
+        fs::metadata(self.path(digest)).is_ok_and(|meta| meta.is_file() && meta.len() == size)
+    }
+
+    /// A new blob to be written. Dropped unfinished, it leaves nothing.
+    ///
+    /// # Errors
+    /// When no temporary file can be made.
+    pub fn writer(&self) -> Result<BlobWriter, StoreError> {
+        let tmp = self.tmp();
+        let file = NamedTempFile::with_prefix_in("blob-", &tmp).map_err(StoreError::io("create a file in", &tmp))?;
+        Ok(BlobWriter { dir: self.clone(), out: Hashing::new(file) })
+    }
+
+    /// Puts `bytes` here, when they are not here yet.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let digest = Digest::of(bytes);
+        if !self.contains(&digest, bytes.len() as u64) {
+            let mut writer = self.writer()?;
+            writer.write_all(bytes).map_err(StoreError::io("write", &self.path(&digest)))?;
+            writer.finish()?;
+        }
+        Ok(digest)
+    }
+
+    /// Copies a blob of a known digest and size from `open()`, checking it on the way; does nothing when it is here.
+    ///
+    /// # Errors
+    /// When it cannot be read or written, or its bytes have another digest.
+    pub fn put_checked(
+        &self,
+        digest: &Digest,
+        size: u64,
+        open: impl FnOnce() -> io::Result<Box<dyn Read + Send>>,
+    ) -> Result<(), StoreError> {
+        if self.contains(digest, size) {
+            return Ok(());
+        }
+        let mut writer = self.writer()?;
+        let copied = open().and_then(|mut from| io::copy(&mut from, &mut writer));
+        copied.map_err(StoreError::io("write", &self.path(digest)))?;
+        writer.finish_as(digest, &format!("blob {digest}"))?;
+        Ok(())
+    }
+
+    /// Puts the read-only file `path`, known to hold the blob of this digest and size, here by a hard link, or by a copy where
+    /// links do not reach.
+    ///
+    /// # Errors
+    /// When it can be neither linked nor copied.
+    pub fn link(&self, digest: &Digest, size: u64, path: &Path) -> Result<(), StoreError> {
+        if self.contains(digest, size) {
+            return Ok(());
+        }
+        let to = self.path(digest);
+        match fs::hard_link(path, &to) {
+            Ok(()) => Ok(()),
+            // Another process put it there meanwhile; a file of another size was left by a disk that failed.
+            Err(_) if self.contains(digest, size) => Ok(()),
+            Err(_) => self.put_checked(digest, size, || Ok(Box::new(File::open(path)?))),
+        }
+    }
+
+    /// The digests of all blobs that are here, with their sizes and the times of their last change.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn list(&self) -> Result<Vec<(Digest, u64, SystemTime)>, StoreError> {
+        let folder = self.root.join("blobs/sha256");
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(StoreError::io("read", &folder))? {
+            let entry = entry.map_err(StoreError::io("read", &folder))?;
+            let digest = entry.file_name().to_str().and_then(|name| Digest::from_hex(name).ok());
+            if let (Some(digest), Ok(meta)) = (digest, entry.metadata()) {
+                found.push((digest, meta.len(), meta.modified().unwrap_or(SystemTime::UNIX_EPOCH)));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Removes the blob; one that is not here is no error.
+    ///
+    /// # Errors
+    /// When it is here and cannot be removed.
+    pub fn remove(&self, digest: &Digest) -> Result<(), StoreError> {
+        let path = self.path(digest);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", &path)(e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes temporary files that were left by processes which died; the bytes that this freed.
+    pub fn sweep(&self) -> u64 {
+        let old = |meta: &fs::Metadata| meta.modified().ok().and_then(|t| t.elapsed().ok()).is_some_and(|age| age > STALE);
+        let entries = fs::read_dir(self.tmp()).into_iter().flatten().flatten();
+        let mut freed = 0;
+        for entry in entries {
+            if let Ok(meta) = entry.metadata()
+                && old(&meta)
+                && fs::remove_file(entry.path()).is_ok()
+            {
+                freed += meta.len();
+            }
+        }
+        freed
+    }
+}
+
+/// A blob on its way into a [`BlobDir`]: write it, then [`finish`](Self::finish).
+pub struct BlobWriter {
+    dir: BlobDir,
+    out: Hashing<NamedTempFile>,
+}
+
+impl BlobWriter {
+    /// Syncs the bytes and gives them the name of their digest.
+    ///
+    /// # Errors
+    /// When they cannot be synced or renamed.
+    pub fn finish(self) -> Result<(Digest, u64), StoreError> {
+        let (digest, size, file) = self.out.finish();
+        let path = self.dir.path(&digest);
+        persist(file, &path)?;
+        Ok((digest, size))
+    }
+
+    /// [`finish`](Self::finish), provided that the bytes have the digest `expected`; `name` is for the message.
+    ///
+    /// # Errors
+    /// As `finish`, and when the digest is another: then nothing is kept.
+    pub fn finish_as(self, expected: &Digest, name: &str) -> Result<u64, StoreError> {
+        let (found, size, file) = self.out.finish();
+        if found != *expected {
+            return Err(StoreError::Digest { name: name.to_owned(), expected: *expected, found });
+        }
+        persist(file, &self.dir.path(expected))?;
+        Ok(size)
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.out.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Syncs `file`, makes it read-only, and renames it to `path`.
+fn persist(file: NamedTempFile, path: &Path) -> Result<(), StoreError> {
+    file.as_file().sync_data().map_err(StoreError::io("write", path))?;
+    let mut permissions = file.as_file().metadata().map_err(StoreError::io("read", path))?.permissions();
+    readable_by_all(&mut permissions);
+    file.as_file().set_permissions(permissions).map_err(StoreError::io("change", path))?;
+    file.persist(path).map_err(|e| StoreError::io("rename a file to", path)(e.error))?;
+    Ok(())
+}
+
+#[cfg(unix)]
+fn readable_by_all(permissions: &mut fs::Permissions) {
+    use std::os::unix::fs::PermissionsExt as _;
+    permissions.set_mode(0o444);
+}
+
+#[cfg(not(unix))]
+fn readable_by_all(permissions: &mut fs::Permissions) {
+    permissions.set_readonly(true);
+}
+
+/// Replaces the file `path` by `bytes` as a whole: a reader sees the old ones or the new ones.
+///
+/// # Errors
+/// When the folder does not exist or cannot be written.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = NamedTempFile::with_prefix_in(".new-", folder).map_err(StoreError::io("create a file in", folder))?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_data()).map_err(StoreError::io("write", path))?;
+    file.persist(path).map_err(|e| StoreError::io("rename a file to", path)(e.error))?;
+    Ok(())
+}
+
+/// The store of one user: blobs and memos. See the module's documentation.
+#[derive(Debug, Clone)]
+pub struct Store {
+    blobs: BlobDir,
+    root: PathBuf,
+}
+
+/// Held while a store is in use; see [`Store::lock_shared`].
+#[must_use = "the lock is held for as long as this value lives"]
+pub struct Lock {
+    _file: File,
+}
+
+impl Store {
+    /// The store below `cache_dir`, made where it is missing.
+    ///
+    /// # Errors
+    /// When its folders cannot be made.
+    pub fn open(cache_dir: &Path) -> Result<Self, StoreError> {
+        let root = cache_dir.join(VERSION);
+        Ok(Self { blobs: BlobDir::open(&root)?, root })
+    }
+
+    /// Its blobs.
+    pub fn blobs(&self) -> &BlobDir {
+        &self.blobs
+    }
+
+    fn lock_file(&self) -> Result<File, StoreError> {
+        let path = self.root.join("lock");
+        File::options().create(true).append(true).open(&path).map_err(StoreError::io("open", &path))
+    }
+
+    /// Says that this process uses the store: nothing in it is removed by another process's `gc` meanwhile. Any number of
+    /// processes may hold it at once.
+    ///
+    /// # Errors
+    /// When the lock file cannot be opened or locked.
+    pub fn lock_shared(&self) -> Result<Lock, StoreError> {
+        let file = self.lock_file()?;
+        file.lock_shared().map_err(StoreError::io("lock", &self.root))?;
+        Ok(Lock { _file: file })
+    }
+
+    /// The only lock under which blobs and memos may be removed; waits for the builds that are under way.
+    ///
+    /// # Errors
+    /// When the lock file cannot be opened or locked.
+    pub fn lock_exclusive(&self) -> Result<Lock, StoreError> {
+        let file = self.lock_file()?;
+        file.lock().map_err(StoreError::io("lock", &self.root))?;
+        Ok(Lock { _file: file })
+    }
+
+    fn memo_path(&self, bucket: &str, key: &Digest) -> PathBuf {
+        self.root.join("memo").join(bucket).join(key.hex())
+    }
+
+    /// What was remembered in `bucket` under `key`; `None` too when it can't be read as a `T` (another version wrote it).
+    pub fn recall<T: DeserializeOwned>(&self, bucket: &str, key: &Digest) -> Option<T> {
+        serde_json::from_slice(&fs::read(self.memo_path(bucket, key)).ok()?).ok()
+    }
+
+    /// Remembers `value` in `bucket` under `key`. A bucket's name carries the version of what it holds (`layers-v1`).
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn remember<T: Serialize>(&self, bucket: &str, key: &Digest, value: &T) -> Result<(), StoreError> {
+        let path = self.memo_path(bucket, key);
+        let folder = self.root.join("memo").join(bucket);
+        fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
+        let bytes = serde_json::to_vec(value).map_err(|e| StoreError::io("write", &path)(e.into()))?;
+        replace_file(&path, &bytes)
+    }
+
+    /// Removes all memos; the bytes that this freed.
+    ///
+    /// # Errors
+    /// When they cannot be removed.
+    pub fn forget_all(&self) -> Result<u64, StoreError> {
+        let folder = self.root.join("memo");
+        let size = folder_size(&folder);
+        match fs::remove_dir_all(&folder) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", &folder)(e)),
+            _ => Ok(size),
+        }
+    }
+}
+
+fn folder_size(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(meta) if meta.is_dir() => folder_size(&entry.path()),
+            Ok(meta) => meta.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let store = Store::open(dir.path()).expect("a store");
+        (dir, store)
+    }
+
+    #[test]
+    fn a_blob_is_found_under_its_digest_and_an_unfinished_one_is_not() {
+        let (_dir, store) = store();
+        let digest = store.blobs().put(b"hello").expect("put");
+        assert!(store.blobs().contains(&digest, 5));
+        assert!(!store.blobs().contains(&digest, 4), "another size is another file");
+        let mut writer = store.blobs().writer().expect("writer");
+        writer.write_all(b"half").expect("write");
+        drop(writer);
+        assert_eq!(store.blobs().list().expect("list").len(), 1);
+        assert_eq!(fs::read_dir(store.blobs().tmp()).expect("tmp").count(), 0);
+    }
+
+    #[test]
+    fn bytes_of_another_digest_are_refused_and_not_kept() {
+        let (_dir, store) = store();
+        let promised = Digest::of("promised");
+        let error = store.blobs().put_checked(&promised, 5, || Ok(Box::new(&b"other"[..]))).expect_err("refused");
+        assert_eq!(error.kind(), Kind::Unverified);
+        assert!(error.to_string().contains(&promised.to_string()), "{error}");
+        assert!(store.blobs().list().expect("list").is_empty());
+    }
+
+    #[test]
+    fn links_share_the_bytes() {
+        let (dir, store) = store();
+        let other = BlobDir::open(dir.path().join("layout")).expect("layout");
+        let digest = store.blobs().put(b"hello").expect("put");
+        other.link(&digest, 5, &store.blobs().path(&digest)).expect("link");
+        assert_eq!(fs::read(other.path(&digest)).expect("read"), b"hello");
+    }
+
+    #[test]
+    fn memos_are_recalled_by_type() {
+        let (_dir, store) = store();
+        let key = Digest::of("key");
+        assert_eq!(store.recall::<u32>("b-v1", &key), None);
+        store.remember("b-v1", &key, &7).expect("remember");
+        assert_eq!(store.recall::<u32>("b-v1", &key), Some(7));
+        assert_eq!(store.recall::<String>("b-v1", &key), None);
+        assert!(store.forget_all().expect("forget") > 0);
+        assert_eq!(store.recall::<u32>("b-v1", &key), None);
+    }
+
+    #[test]
+    fn shared_locks_do_not_exclude_each_other() {
+        let (_dir, store) = store();
+        let _one = store.lock_shared().expect("one");
+        let _two = store.lock_shared().expect("two");
+    }
+}
