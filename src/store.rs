@@ -71,9 +71,10 @@ impl Explain for StoreError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Some("the disk is full: `microbuild gc` frees what no local image needs, --cache-dir names another disk".into())
-            }
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => Some(
+                "the disk is full: `microbuild gc` frees what no local image needs, --cache-dir names another disk"
+                    .into(),
+            ),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("--cache-dir (or XDG_CACHE_HOME, XDG_DATA_HOME) names a folder that you may write to".into())
             }
@@ -214,7 +215,8 @@ impl BlobDir {
 
     /// Removes temporary files that were left by processes which died; the bytes that this freed.
     pub fn sweep(&self) -> u64 {
-        let old = |meta: &fs::Metadata| meta.modified().ok().and_then(|t| t.elapsed().ok()).is_some_and(|age| age > STALE);
+        let old =
+            |meta: &fs::Metadata| meta.modified().ok().and_then(|t| t.elapsed().ok()).is_some_and(|age| age > STALE);
         let entries = fs::read_dir(self.tmp()).into_iter().flatten().flatten();
         let mut freed = 0;
         for entry in entries {
@@ -298,7 +300,8 @@ fn readable_by_all(permissions: &mut fs::Permissions) {
 /// When the folder does not exist or cannot be written.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = NamedTempFile::with_prefix_in(".new-", folder).map_err(StoreError::io("create a file in", folder))?;
+    let mut file =
+        NamedTempFile::with_prefix_in(".new-", folder).map_err(StoreError::io("create a file in", folder))?;
     file.write_all(bytes).and_then(|()| file.as_file().sync_data()).map_err(StoreError::io("write", path))?;
     file.persist(path).map_err(|e| StoreError::io("rename a file to", path)(e.error))?;
     Ok(())

@@ -136,7 +136,9 @@ mod tests {
 
     #[test]
     fn sizes_are_readable() {
-        for (bytes, text) in [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_960, "1.0 MB"), (43_900_000, "43.9 MB")] {
+        for (bytes, text) in
+            [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_960, "1.0 MB"), (43_900_000, "43.9 MB")]
+        {
             assert_eq!(size(bytes), text);
         }
     }
