@@ -1,5 +1,6 @@
 //! microbuild turns an app folder into the smallest container image that runs it.
 
+pub mod apk;
 pub mod digest;
 pub mod error;
 pub mod image;
