@@ -5,5 +5,6 @@ pub mod digest;
 pub mod error;
 pub mod image;
 pub mod layer;
+pub mod solve;
 pub mod store;
 pub mod ui;

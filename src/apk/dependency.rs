@@ -45,7 +45,8 @@ impl Dependency {
             (None, _) => true,
             (Some(Constraint::Checksum(wanted)), _) => *wanted == checksum.to_string(),
             (Some(Constraint::Version(op, bound)), Some(version)) => op.matches(version, bound),
-            (Some(Constraint::Version(..)), None) => false,
+            // To apk a name without a version is older than every version.
+            (Some(Constraint::Version(op, bound)), None) => op.matches(&Version::new(""), bound),
         }
     }
 }
@@ -221,6 +222,8 @@ mod tests {
             ("a=1", Some("1"), true),
             ("a=1", Some("2"), false),
             ("a=1", None, false),
+            ("a>1", None, false),
+            ("a<1", None, true),
             ("a><Q1ZX+on7zBgcokTctj4tLSmx7q5O4=", Some("1"), true),
             ("a><Q1ZX+on7zBgcokTctj4tLSmx7q5O4=", None, true),
             ("a><Q1VUBxlP54+nXCR+xuJZq3y37aJ8A=", Some("1"), false),

@@ -1,0 +1,231 @@
+//! Puts apk's world into the words of [`crate::solve`], for the cases in which the greedy choice fails.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BTreeMap;
+
+use super::universe::{Edge, NameId, PackageId, Provider, Tags, Universe};
+use crate::{
+    apk::dependency::Dependency,
+    solve::{Ban, Candidate, Conflict, Problem, Requirement},
+};
+
+/// What the engine's ids stand for.
+pub(super) struct Map<'a> {
+    /// By candidate.
+    pub(super) packages: Vec<PackageId>,
+    /// By requirement.
+    pub(super) requirements: Vec<Edge<'a>>,
+    /// By ban.
+    pub(super) bans: Vec<Rule<'a>>,
+    pub(super) problem: Problem,
+}
+
+/// What a ban comes from.
+#[derive(Clone, Copy)]
+pub(super) enum Rule<'a> {
+    /// `!name`
+    Conflict(&'a Dependency),
+    /// Whoever has the name with a version has it alone.
+    Owned(NameId),
+}
+
+/// Which providers may serve a name, and which of them is best.
+pub(super) struct Ranking<'u, 'a> {
+    universe: &'u Universe<'a>,
+    /// Per package: what the greedy choice took, which is mostly right.
+    selected: &'u [bool],
+    /// Per name: the tags that the world gives it, and those that it may inherit.
+    pinned: Vec<Tags>,
+    allowed: Vec<Tags>,
+    /// Per name: whether the world or some package in reach asks for it.
+    asked: Vec<bool>,
+    /// The names in reach.
+    reach: Vec<NameId>,
+}
+
+impl<'u, 'a> Ranking<'u, 'a> {
+    /// Learns from the world what is in reach, and what may come from which repository.
+    pub(super) fn new(universe: &'u Universe<'a>, world: &[Edge<'a>], selected: &'u [bool]) -> Self {
+        let count = universe.names.len();
+        let reach = universe.reach(world);
+        let (mut pinned, mut allowed, mut asked) =
+            (vec![Tags::NONE; count], vec![Tags::NONE; count], vec![false; count]);
+        for edge in world.iter().filter(|edge| !edge.dependency.conflict) {
+            asked[edge.name] = true;
+            if let Some(tag) = &edge.dependency.tag {
+                pinned[edge.name] |= universe.tag(tag);
+                for name in universe.reach(&[*edge]) {
+                    allowed[name] |= universe.tag(tag);
+                }
+            }
+        }
+        for provider in reach.iter().flat_map(|&name| &universe.names[name].providers) {
+            for edge in &universe.packages[provider.package].depends {
+                asked[edge.name] = true;
+            }
+        }
+        Self { universe, selected, pinned, allowed, asked, reach }
+    }
+
+    /// Whether the package may be chosen for the name; see `policy` for what stands in the way.
+    pub(super) fn selectable(&self, name: NameId, provider: Provider<'_>) -> bool {
+        let package = &self.universe.packages[provider.package];
+        let may_come_along = || package.names().any(|(name, version)| version.is_some() && self.asked[name]);
+        let wanted = provider.version.is_some() || package.record.provider_priority > 0 || may_come_along();
+        let allowed = self.allowed[name] | self.allowed[package.name] | Tags::UNTAGGED;
+        package.broken.is_none() && wanted && package.tags & allowed != Tags::NONE
+    }
+
+    /// The packages that meet the dependency, the best first.
+    fn candidates(&self, edge: Edge<'_>) -> Vec<PackageId> {
+        let providers = self.universe.names[edge.name].providers.iter();
+        let fits = |p: &&Provider<'_>| self.universe.agrees(edge, **p) && self.selectable(edge.name, **p);
+        let mut candidates: Vec<Provider<'a>> = providers.filter(fits).copied().collect();
+        candidates.sort_by(|a, b| self.order(edge.name, a, b));
+        candidates.into_iter().map(|provider| provider.package).collect()
+    }
+
+    fn order(&self, name: NameId, a: &Provider<'_>, b: &Provider<'_>) -> Ordering {
+        let pinned = self.pinned[name];
+        let preferred = if pinned == Tags::NONE { Tags::UNTAGGED } else { pinned };
+        let key = |p: &Provider<'_>| {
+            let package = &self.universe.packages[p.package];
+            (self.selected[p.package], package.tags & preferred != Tags::NONE)
+        };
+        let package = |p: &Provider<'_>| &self.universe.packages[p.package];
+        let (x, y) = (package(a), package(b));
+        let by_version = || if x.name == y.name { y.record.version.cmp(&x.record.version) } else { Ordering::Equal };
+        (key(b).cmp(&key(a)))
+            .then_with(|| b.version.cmp(&a.version))
+            .then_with(by_version)
+            .then_with(|| y.record.provider_priority.cmp(&x.record.provider_priority))
+            .then_with(|| (x.repositories[0], Reverse(b.package)).cmp(&(y.repositories[0], Reverse(a.package))))
+    }
+}
+
+/// Finds packages that meet every wish, by package; or the conflict, with the key to its words.
+pub(super) fn search<'a>(
+    universe: &Universe<'a>,
+    world: &[Edge<'a>],
+    ranking: &Ranking<'_, 'a>,
+) -> Result<Vec<bool>, (Map<'a>, Conflict)> {
+    let (map, candidates) = Builder::build(universe, world, ranking);
+    let mut wishes: Vec<Candidate> = Vec::new();
+    // What `install_if` brings along may bring along more.
+    loop {
+        let chosen = match map.problem.solve(&wishes) {
+            Ok(chosen) => chosen,
+            Err(conflict) => return Err((map, conflict)),
+        };
+        let mut selected = vec![false; universe.packages.len()];
+        for candidate in chosen {
+            selected[map.packages[candidate.index()]] = true;
+        }
+        let along = candidates.iter().filter(|&(&package, _)| universe.triggered(package, &selected));
+        let new: Vec<Candidate> = along.map(|(_, &candidate)| candidate).filter(|c| !wishes.contains(c)).collect();
+        if new.is_empty() {
+            return Ok(selected);
+        }
+        wishes.extend(new);
+    }
+}
+
+struct Builder<'u, 'a> {
+    universe: &'u Universe<'a>,
+    ranking: &'u Ranking<'u, 'a>,
+    map: Map<'a>,
+    candidates: BTreeMap<PackageId, Candidate>,
+    /// The requirement or ban that an equal dependency made before.
+    requirements: BTreeMap<String, Requirement>,
+}
+
+impl<'u, 'a> Builder<'u, 'a> {
+    fn build(
+        universe: &'u Universe<'a>,
+        world: &[Edge<'a>],
+        ranking: &'u Ranking<'u, 'a>,
+    ) -> (Map<'a>, BTreeMap<PackageId, Candidate>) {
+        let map = Map { packages: Vec::new(), requirements: Vec::new(), bans: Vec::new(), problem: Problem::new() };
+        let mut builder = Self { universe, ranking, map, candidates: BTreeMap::new(), requirements: BTreeMap::new() };
+        builder.add_candidates();
+        for &edge in world {
+            builder.demand(None, edge);
+        }
+        for (package, candidate) in builder.candidates.clone() {
+            for &edge in &universe.packages[package].depends {
+                builder.demand(Some((package, candidate)), edge);
+            }
+        }
+        builder.exclude();
+        (builder.map, builder.candidates)
+    }
+
+    /// Every package in reach that can be installed at all.
+    fn add_candidates(&mut self) {
+        let mut slots = BTreeMap::new();
+        let reach = self.ranking.reach.iter();
+        for provider in reach.flat_map(|&name| &self.universe.names[name].providers) {
+            let package = &self.universe.packages[provider.package];
+            if package.broken.is_none() && !self.candidates.contains_key(&provider.package) {
+                let slot = *slots.entry(package.name).or_insert_with(|| self.map.problem.slot());
+                self.candidates.insert(provider.package, self.map.problem.candidate(slot));
+                self.map.packages.push(provider.package);
+            }
+        }
+    }
+
+    fn demand(&mut self, by: Option<(PackageId, Candidate)>, edge: Edge<'a>) {
+        let candidate = by.map(|(_, candidate)| candidate);
+        if edge.dependency.conflict {
+            let ban = self.ban_conflict(by.map(|(package, _)| package), edge);
+            self.map.problem.forbid(candidate, ban);
+        } else {
+            let key = edge.dependency.to_string();
+            let requirement = match self.requirements.get(&key) {
+                Some(requirement) => *requirement,
+                None => {
+                    let candidates = self.ranking.candidates(edge).into_iter();
+                    let candidates = candidates.filter_map(|p| self.candidates.get(&p).copied()).collect();
+                    self.map.requirements.push(edge);
+                    let requirement = self.map.problem.requirement(candidates);
+                    self.requirements.insert(key, requirement);
+                    requirement
+                }
+            };
+            self.map.problem.require(candidate, requirement);
+        }
+    }
+
+    fn ban_conflict(&mut self, by: Option<PackageId>, edge: Edge<'a>) -> Ban {
+        let name = |package: PackageId| self.universe.packages[package].name;
+        let providers = self.universe.names[edge.name].providers.iter();
+        let banned = providers
+            .filter(|p| by.is_none_or(|by| name(by) != name(p.package)) && !self.universe.agrees(edge, **p))
+            .filter_map(|p| self.candidates.get(&p.package).copied());
+        let banned = banned.collect();
+        self.map.bans.push(Rule::Conflict(edge.dependency));
+        self.map.problem.ban(banned)
+    }
+
+    /// Whoever has a name with a version has it alone.
+    fn exclude(&mut self) {
+        for &name in &self.ranking.reach {
+            let providers = &self.universe.names[name].providers;
+            let own = |p: &Provider<'_>| self.universe.packages[p.package].name;
+            let mut bans: BTreeMap<NameId, Ban> = BTreeMap::new();
+            for owner in providers.iter().filter(|p| p.version.is_some()) {
+                let Some(&candidate) = self.candidates.get(&owner.package) else { continue };
+                let others = providers.iter().filter(|p| own(p) != own(owner));
+                let others: Vec<_> = others.filter_map(|p| self.candidates.get(&p.package).copied()).collect();
+                if others.is_empty() {
+                    continue;
+                }
+                let ban = *bans.entry(own(owner)).or_insert_with(|| {
+                    self.map.bans.push(Rule::Owned(name));
+                    self.map.problem.ban(others)
+                });
+                self.map.problem.forbid(Some(candidate), ban);
+            }
+        }
+    }
+}
