@@ -3,6 +3,10 @@
 pub mod digest;
 pub mod error;
 pub mod image;
+pub mod images;
 pub mod layer;
+pub mod layout;
+pub mod near;
+pub mod sink;
 pub mod store;
 pub mod ui;
