@@ -154,7 +154,8 @@ impl BlobDir {
     }
 
     fn temporary(&self) -> Result<NamedTempFile, StoreError> {
-        NamedTempFile::with_prefix_in(TEMPORARY, &self.tmp).map_err(StoreError::io("create a file in", &self.tmp))
+        let made = NamedTempFile::with_prefix_in(TEMPORARY, &self.tmp).map_err(bare);
+        made.map_err(StoreError::io("create a file in", &self.tmp))
     }
 
     /// Puts `bytes` here, when they are not here yet.
@@ -372,7 +373,13 @@ pub fn shared_file(prefix: &str, folder: &Path) -> io::Result<NamedTempFile> {
         use std::os::unix::fs::PermissionsExt as _;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(folder)
+    builder.tempfile_in(folder).map_err(bare)
+}
+
+/// The system's error without the random name that `tempfile` adds to it.
+fn bare(e: io::Error) -> io::Error {
+    let inner = e.get_ref().and_then(|e| e.source()).and_then(|e| e.downcast_ref::<io::Error>());
+    inner.and_then(io::Error::raw_os_error).map_or(e, io::Error::from_raw_os_error)
 }
 
 /// The store of one user: blobs and memos. See the module's documentation.
