@@ -2,6 +2,7 @@
 
 pub mod digest;
 pub mod error;
+pub mod http;
 pub mod image;
 pub mod layer;
 pub mod store;
