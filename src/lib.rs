@@ -5,5 +5,7 @@ pub mod error;
 pub mod http;
 pub mod image;
 pub mod layer;
+pub mod registry;
+pub mod sink;
 pub mod store;
 pub mod ui;

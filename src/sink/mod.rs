@@ -1,0 +1,3 @@
+//! Where images go.
+
+pub mod registry;
