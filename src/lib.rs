@@ -3,6 +3,7 @@
 pub mod apk;
 pub mod digest;
 pub mod error;
+pub mod http;
 pub mod image;
 pub mod layer;
 pub mod store;
