@@ -248,6 +248,11 @@ pub fn apk() -> Option<Apk> {
 }
 
 impl Apk {
+    /// The Alpine that it comes from: an unpacked root filesystem, not to be written to.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// `apk` without arguments.
     pub fn command(&self) -> Command {
         let loader = format!("lib/ld-musl-{}.so.1", std::env::consts::ARCH);
