@@ -376,10 +376,11 @@ pub fn shared_file(prefix: &str, folder: &Path) -> io::Result<NamedTempFile> {
     builder.tempfile_in(folder).map_err(bare)
 }
 
-/// The system's error without the random name that `tempfile` adds to it.
+/// The error in plain words, without the random path that `tempfile` adds to it, where the kind alone tells all.
 fn bare(e: io::Error) -> io::Error {
-    let inner = e.get_ref().and_then(|e| e.source()).and_then(|e| e.downcast_ref::<io::Error>());
-    inner.and_then(io::Error::raw_os_error).map_or(e, io::Error::from_raw_os_error)
+    use io::ErrorKind as K;
+    let telling = [K::NotFound, K::PermissionDenied, K::StorageFull, K::ReadOnlyFilesystem, K::NotADirectory];
+    if telling.contains(&e.kind()) { e.kind().into() } else { e }
 }
 
 /// The store of one user: blobs and memos. See the module's documentation.

@@ -7,6 +7,7 @@
 
 mod it {
     mod local_images;
+    mod mirror;
     mod sinks;
 }
 mod support;

@@ -158,8 +158,7 @@ fn a_layout_holds_what_the_specification_names_and_nothing_else() {
             root.bytes.len()
         )
     );
-    let blobs: Vec<String> =
-        found.iter().map(|(_, bytes)| format!("blobs/sha256/{}", Digest::of(bytes).hex())).collect();
+    let blobs: Vec<String> = found.values().map(|bytes| format!("blobs/sha256/{}", Digest::of(bytes).hex())).collect();
     assert_eq!(blobs, found.keys().cloned().collect::<Vec<_>>(), "each blob has the name of its digest");
     assert_eq!(blobs.len(), 3);
     let again = oci::write(&out, &artifact, &names(&["app:1"]), &Ui::silent()).expect("write");
@@ -271,7 +270,7 @@ fn threads_that_write_to_one_layout_lose_nothing() {
                     // Pairs of workers bring the same image.
                     let artifact = random_image::random((worker / 2) * 10 + i);
                     let name = format!("w{worker}:{i}");
-                    oci::write(out, &artifact, &[name.clone()], &Ui::silent()).expect("write");
+                    oci::write(out, &artifact, std::slice::from_ref(&name), &Ui::silent()).expect("write");
                     done.lock().expect("no panic").push((name, artifact));
                 }
             });
@@ -615,7 +614,7 @@ fn podman_loads_archives() {
         let file = dir.path().join(kind);
         let output: Output = format!("{kind}:{}", file.display()).parse().expect("an output");
         let name = format!("localhost/{kind}:1");
-        microbuild::sink::write(&output, &artifact, &[name.clone()], &Ui::silent()).expect("write");
+        microbuild::sink::write(&output, &artifact, std::slice::from_ref(&name), &Ui::silent()).expect("write");
         podman(&["load", "--input", &file.display().to_string()]).succeeds();
         let id = podman(&["image", "inspect", "--format", "{{.Id}}", &name]);
         assert_eq!(id.succeeds().trim(), artifact.images[0].config.digest.hex());

@@ -1,6 +1,10 @@
 //! What the integration tests share: the program under test in a home of its own, tools, processes and ports.
 
+pub mod alpine;
+pub mod apk_file;
 pub mod engine;
+pub mod fake_repo;
+pub mod mirror_server;
 pub mod random_image;
 pub mod skip;
 
@@ -13,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use skip::skip;
+pub use skip::{skip, skip_forbidden};
 use tempfile::TempDir;
 
 /// A user's home below a temporary folder: nothing of the machine's own configuration, cache or images is seen.

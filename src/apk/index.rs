@@ -1,0 +1,456 @@
+//! A repository's index. `APKINDEX.tar.gz` (apk-v2(5)) is two gzip streams: a tar of signatures over the second stream's
+//! compressed bytes, and a tar that holds `DESCRIPTION` and `APKINDEX`, one record of `LETTER:value` lines per package
+//! (the letters are those of apk-package(5)). [`open`] checks the signature before it looks into the second stream;
+//! [`parse`] reads the text alone.
+
+use std::{
+    fmt,
+    io::{self, Read},
+    num::ParseIntError,
+    str::FromStr,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use flate2::bufread::{GzDecoder, MultiGzDecoder};
+
+use super::{
+    dependency::{Dependency, Provide},
+    key::{Algorithm, KeyRing},
+    version::Version,
+};
+use crate::error::{Explain, Kind};
+
+/// A signature stream holds a few signatures of at most 1 KiB, each padded by tar.
+const MAX_SIGNATURES: u64 = 1 << 20;
+/// The largest index of Alpine (edge, community) is some 12 MB of text.
+const MAX_INDEX: u64 = 256 << 20;
+
+/// What a repository offers.
+#[derive(Debug, Clone, Default)]
+pub struct Index {
+    /// The text of `DESCRIPTION`, such as `v3.23.0-12-g0123456789a`; empty when there is none.
+    pub description: String,
+    /// The packages, in the order of the file.
+    pub records: Vec<Record>,
+}
+
+/// A package as the index describes it (apk-package(5)); the letters are the fields' names in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// `P`
+    pub name: String,
+    /// `V`
+    pub version: Version,
+    /// `A`; empty or `noarch` for a package that fits every architecture.
+    pub arch: String,
+    /// `C`: of the package's control stream.
+    pub checksum: Checksum,
+    /// `S`: of the `.apk` file, in bytes.
+    pub size: u64,
+    /// `I`: of what it installs, in bytes.
+    pub installed_size: u64,
+    /// `T`
+    pub description: String,
+    /// `U`
+    pub url: String,
+    /// `L`
+    pub license: String,
+    /// `o`: the source package.
+    pub origin: String,
+    /// `m`
+    pub maintainer: String,
+    /// `t`: seconds since 1970.
+    pub build_time: u64,
+    /// `c`: of the repository of build recipes.
+    pub commit: String,
+    /// `k`: 0 means that the package is not chosen for its unversioned provides.
+    pub provider_priority: u32,
+    /// `D`
+    pub depends: Vec<Dependency>,
+    /// `p`
+    pub provides: Vec<Provide>,
+    /// `i`: the package is installed along as soon as all of these are.
+    pub install_if: Vec<Dependency>,
+    /// Why the package cannot be installed although the index can be read: a dependency or name that apk would refuse.
+    pub broken: Option<String>,
+}
+
+impl Record {
+    /// The name of the package's file in the repository: `NAME-VERSION.apk`.
+    pub fn file_name(&self) -> String {
+        format!("{}-{}.apk", self.name, self.version)
+    }
+}
+
+/// A checksum as `C:` writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Checksum {
+    /// `Q1` and the base64 of a SHA-1.
+    Sha1([u8; 20]),
+    /// `Q2` and the base64 of a SHA-256.
+    Sha256([u8; 32]),
+}
+
+impl fmt::Display for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sha1(bytes) => write!(f, "Q1{}", STANDARD.encode(bytes)),
+            Self::Sha256(bytes) => write!(f, "Q2{}", STANDARD.encode(bytes)),
+        }
+    }
+}
+
+/// Not a checksum.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected a checksum (Q1 and 20 bytes in base64, or Q2 and 32), found `{0}`")]
+pub struct ParseChecksumError(String);
+
+impl FromStr for Checksum {
+    type Err = ParseChecksumError;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        // Decoding into an array needs room for what a longer text would hold.
+        let mut bytes = [0; 48];
+        let parsed = s.get(..2).zip(s.get(2..)).and_then(|(kind, text)| {
+            let length = STANDARD.decode_slice(text, &mut bytes).ok()?;
+            match (kind, &bytes[..length]) {
+                ("Q1", sha1) => sha1.try_into().ok().map(Self::Sha1),
+                ("Q2", sha256) => sha256.try_into().ok().map(Self::Sha256),
+                _ => None,
+            }
+        });
+        parsed.ok_or_else(|| ParseChecksumError(s.to_owned()))
+    }
+}
+
+/// An index that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{index}: {problem}")]
+pub struct IndexError {
+    /// The index: its URL or path.
+    pub index: String,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// What is wrong with an index.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// The container of apk v3.
+    #[error("expected an APKINDEX.tar.gz of apk v2, found an index of apk v3 (ADB)")]
+    Adb,
+    /// Not gzip, not tar, or cut off.
+    #[error("expected an APKINDEX.tar.gz, found something that cannot be unpacked: {0}")]
+    Corrupt(#[from] io::Error),
+    /// More bytes than any index has.
+    #[error("expected at most {limit} bytes unpacked, found more")]
+    TooLarge {
+        /// The most that is read, in bytes.
+        limit: u64,
+    },
+    /// No signature before the content.
+    #[error("expected a signature, found none")]
+    Unsigned,
+    /// Only signatures by keys that are not trusted.
+    #[error("expected a signature by a trusted key ({}), found {}", list(trusted), list(found))]
+    UnknownKey {
+        /// The names of the signatures' keys.
+        found: Vec<String>,
+        /// The names of the trusted keys.
+        trusted: Vec<String>,
+    },
+    /// A signature that is not the named key's.
+    #[error("expected a valid signature by {key}, found one that does not match")]
+    BadSignature {
+        /// The name of the key.
+        key: String,
+    },
+    /// A signed archive without an index.
+    #[error("expected a file APKINDEX in the archive, found none")]
+    NoIndex,
+    /// A line that is not `LETTER:value`, or whose value cannot be read.
+    #[error("line {line}: expected {expected}, found `{found}`")]
+    Line {
+        /// Counted from 1.
+        line: usize,
+        /// What belongs there.
+        expected: &'static str,
+        /// What stands there, shortened.
+        found: String,
+    },
+    /// A record that lacks one of the fields that each needs.
+    #[error("the record that ends in line {line}: expected the field {field}, found none")]
+    Missing {
+        /// Counted from 1.
+        line: usize,
+        /// The field's letter.
+        field: char,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+impl Explain for IndexError {
+    fn kind(&self) -> Kind {
+        match self.problem {
+            Problem::Adb | Problem::NoIndex | Problem::Line { .. } | Problem::Missing { .. } => Kind::Build,
+            Problem::Corrupt(_)
+            | Problem::TooLarge { .. }
+            | Problem::Unsigned
+            | Problem::UnknownKey { .. }
+            | Problem::BadSignature { .. } => Kind::Unverified,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match &self.problem {
+            Problem::Adb => "use a repository with v2 indexes; Alpine's are, up to 3.23 at least",
+            Problem::Corrupt(_) => {
+                "the download may have been cut off or replaced by a proxy's page: try again, or another --mirror"
+            }
+            Problem::TooLarge { .. } => "use another --mirror: this is not an index of packages",
+            Problem::Unsigned => "sign the index with abuild-sign and name the public key with --keys",
+            Problem::UnknownKey { .. } => "if you trust who signed it, name the public key's file with --keys",
+            Problem::BadSignature { .. } => "the index was changed after it was signed: use another --mirror",
+            Problem::NoIndex | Problem::Line { .. } | Problem::Missing { .. } => {
+                "make the index again with `apk index`"
+            }
+        };
+        Some(hint.to_owned())
+    }
+}
+
+/// Reads the bytes of an `APKINDEX.tar.gz`, called `name` in errors, once a key in `keys` vouches for them. Nothing after
+/// the signatures is unpacked before that.
+///
+/// # Errors
+/// When the bytes are not such a file, when no signature of a trusted key verifies, or when the text is not an index.
+pub fn open(bytes: &[u8], keys: &KeyRing, name: &str) -> Result<Index, IndexError> {
+    let unpacked = verify(bytes, keys).and_then(unpack);
+    let index = unpacked.and_then(|(description, text)| {
+        let records = records(&String::from_utf8_lossy(&text))?;
+        Ok(Index { description: String::from_utf8_lossy(&description).trim().to_owned(), records })
+    });
+    index.map_err(|problem| IndexError { index: name.to_owned(), problem })
+}
+
+/// The second gzip stream, after a signature in the first one vouched for it.
+fn verify<'a>(bytes: &'a [u8], keys: &KeyRing) -> Result<&'a [u8], Problem> {
+    if bytes.starts_with(b"ADB") {
+        return Err(Problem::Adb);
+    }
+    let (signatures, signed) = signatures(bytes)?;
+    let mut found = Vec::new();
+    let mut bad = None;
+    for (file, signature) in signatures {
+        let Some((algorithm, name)) = Algorithm::of_signature(&file) else {
+            found.push(file);
+            continue;
+        };
+        match keys.get(name) {
+            Some(key) if key.verify(algorithm, signed, &signature) => return Ok(signed),
+            Some(_) => bad = Some(name.to_owned()),
+            None => found.push(name.to_owned()),
+        }
+    }
+    Err(match bad {
+        Some(key) => Problem::BadSignature { key },
+        None if found.is_empty() => Problem::Unsigned,
+        None => Problem::UnknownKey { found, trusted: keys.files().map(|(name, _)| name.to_owned()).collect() },
+    })
+}
+
+/// A signature's file name, and its bytes.
+type Signature = (String, Vec<u8>);
+
+/// The signatures in the first gzip stream, and the bytes that follow that stream. There are none when the stream begins
+/// with another file: it is then the content of an unsigned index.
+fn signatures(bytes: &[u8]) -> Result<(Vec<Signature>, &[u8]), Problem> {
+    let mut stream = GzDecoder::new(bytes);
+    let mut limited = (&mut stream).take(MAX_SIGNATURES);
+    let mut signatures = Vec::new();
+    let mut archive = tar::Archive::new(&mut limited);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        if !name.starts_with(".SIGN.") {
+            return if signatures.is_empty() { Err(Problem::Unsigned) } else { Err(Problem::NoIndex) };
+        }
+        let mut signature = Vec::new();
+        entry.read_to_end(&mut signature)?;
+        signatures.push((name, signature));
+    }
+    io::copy(&mut limited, &mut io::sink())?;
+    if limited.limit() == 0 {
+        return Err(Problem::TooLarge { limit: MAX_SIGNATURES });
+    }
+    Ok((signatures, stream.into_inner()))
+}
+
+/// The files `DESCRIPTION` and `APKINDEX` of the verified stream.
+fn unpack(signed: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Problem> {
+    let mut limited = MultiGzDecoder::new(signed).take(MAX_INDEX);
+    let (mut description, mut text) = (Vec::new(), None);
+    let read = (|| {
+        for entry in tar::Archive::new(&mut limited).entries()? {
+            let mut entry = entry?;
+            match &*entry.path_bytes() {
+                b"DESCRIPTION" => entry.read_to_end(&mut description)?,
+                b"APKINDEX" => entry.read_to_end(text.insert(Vec::with_capacity(capacity(&entry))))?,
+                _ => 0,
+            };
+        }
+        Ok::<_, io::Error>(())
+    })();
+    if limited.limit() == 0 {
+        return Err(Problem::TooLarge { limit: MAX_INDEX });
+    }
+    read?;
+    Ok((description, text.ok_or(Problem::NoIndex)?))
+}
+
+/// What to reserve for an entry whose header may lie.
+fn capacity(entry: &tar::Entry<'_, impl Read>) -> usize {
+    usize::try_from(entry.size().min(16 << 20)).unwrap_or(0)
+}
+
+/// Reads the text of an `APKINDEX`.
+///
+/// # Errors
+/// When a line is not `LETTER:value`, when a number or checksum cannot be read, or when a record lacks its name, version
+/// or checksum. A record that can be read but that apk would not install is no error: see [`Record::broken`].
+pub fn parse(text: &str) -> Result<Index, IndexError> {
+    let records = records(text).map_err(|problem| IndexError { index: "APKINDEX".to_owned(), problem })?;
+    Ok(Index { description: String::new(), records })
+}
+
+fn records(text: &str) -> Result<Vec<Record>, Problem> {
+    let mut records = Vec::with_capacity(text.len() / 350);
+    let mut draft = Draft::default();
+    let mut last = 0;
+    for (number, line) in (1..).zip(text.lines()) {
+        last = number;
+        if line.is_empty() {
+            records.extend(std::mem::take(&mut draft).finish(number)?);
+        } else {
+            draft.field(line, number)?;
+        }
+    }
+    records.extend(draft.finish(last)?);
+    Ok(records)
+}
+
+/// A record that is being read.
+#[derive(Default)]
+struct Draft {
+    started: bool,
+    name: Option<String>,
+    version: Option<Version>,
+    checksum: Option<Checksum>,
+    arch: String,
+    size: u64,
+    installed_size: u64,
+    description: String,
+    url: String,
+    license: String,
+    origin: String,
+    maintainer: String,
+    build_time: u64,
+    commit: String,
+    provider_priority: u32,
+    depends: Vec<Dependency>,
+    provides: Vec<Provide>,
+    install_if: Vec<Dependency>,
+    broken: Option<String>,
+}
+
+impl Draft {
+    /// Takes a line. Letters that are not known here are passed over, as apk does.
+    fn field(&mut self, line: &str, number: usize) -> Result<(), Problem> {
+        let bad = |expected| Problem::Line { line: number, expected, found: line.chars().take(60).collect() };
+        let (letter, value) = match line.split_once(':') {
+            Some((letter, value)) if letter.len() == 1 => (letter.as_bytes()[0], value),
+            _ => return Err(bad("LETTER:value")),
+        };
+        let text = || value.to_owned();
+        let number = || value.parse::<u64>().map_err(|_: ParseIntError| bad("a number"));
+        self.started = true;
+        match letter {
+            b'P' => self.name = Some(text()),
+            b'V' => self.version = Some(Version::new(value)),
+            b'C' => self.checksum = Some(value.parse().map_err(|_| bad("a checksum (Q1… or Q2…)"))?),
+            b'A' => self.arch = text(),
+            b'S' => self.size = number()?,
+            b'I' => self.installed_size = number()?,
+            b'T' => self.description = text(),
+            b'U' => self.url = text(),
+            b'L' => self.license = text(),
+            b'o' => self.origin = text(),
+            b'm' => self.maintainer = text(),
+            b't' => self.build_time = number()?,
+            b'c' => self.commit = text(),
+            b'k' => self.provider_priority = value.parse().map_err(|_| bad("a small number"))?,
+            b'D' => self.depends.extend(dependencies(value, &mut self.broken)),
+            b'i' => self.install_if.extend(dependencies(value, &mut self.broken)),
+            b'p' => self.provides.extend(value.split_ascii_whitespace().filter_map(|provide| provide.parse().ok())),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The record, if any line of it was read; `line` is its last.
+    fn finish(self, line: usize) -> Result<Option<Record>, Problem> {
+        if !self.started {
+            return Ok(None);
+        }
+        let missing = |field| Problem::Missing { line, field };
+        let name = self.name.ok_or_else(|| missing('P'))?;
+        let version = self.version.ok_or_else(|| missing('V'))?;
+        let checksum = self.checksum.ok_or_else(|| missing('C'))?;
+        let broken = self.broken.or_else(|| unsafe_name(&name, &version));
+        Ok(Some(Record {
+            name,
+            version,
+            checksum,
+            broken,
+            arch: self.arch,
+            size: self.size,
+            installed_size: self.installed_size,
+            description: self.description,
+            url: self.url,
+            license: self.license,
+            origin: self.origin,
+            maintainer: self.maintainer,
+            build_time: self.build_time,
+            commit: self.commit,
+            provider_priority: self.provider_priority,
+            depends: self.depends,
+            provides: self.provides,
+            install_if: self.install_if,
+        }))
+    }
+}
+
+/// The dependencies in `list`. One that cannot be read, or that has a tag (which only the world may), makes its package
+/// impossible to install, but not the index.
+fn dependencies<'a>(list: &'a str, broken: &'a mut Option<String>) -> impl Iterator<Item = Dependency> + 'a {
+    list.split_ascii_whitespace().filter_map(move |text| match text.parse::<Dependency>() {
+        Ok(dependency) if dependency.tag.is_none() => Some(dependency),
+        _ => {
+            broken.get_or_insert_with(|| format!("its dependency `{text}` is not one that apk understands"));
+            None
+        }
+    })
+}
+
+/// Name and version become part of a file name and of a URL.
+fn unsafe_name(name: &str, version: &Version) -> Option<String> {
+    let word = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_' || c == '+')
+            && text.bytes().all(|c| c.is_ascii_alphanumeric() || b"._+-~".contains(&c))
+    };
+    let fine = word(name) && word(version.as_str()) && !name.starts_with("..");
+    (!fine).then(|| format!("`{name}-{version}` is not a name and version that apk allows"))
+}
