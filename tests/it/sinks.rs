@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, BufRead as _, BufReader, Read, Write as _},
-    net::TcpListener,
+    net::{Shutdown, TcpListener},
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -336,6 +336,14 @@ fn as_a_child() {
                 .layer_from("app", PLAIN, Digest::of("never"), &[0; 1 << 24], Arc::new(Endless))
                 .artifact();
             let _ = oci::write(&out, &endless, &names(&["app"]), &Ui::silent());
+        }
+        Some(("engine", _)) => {
+            let Some(engine) = Engine::start(&[]) else { return };
+            // Renamed, so that whoever waits for it reads all of it.
+            fs::write(out.join("new"), engine.pid())
+                .and_then(|()| fs::rename(out.join("new"), out.join("engine.pid")))
+                .expect("write");
+            thread::sleep(Duration::from_secs(600));
         }
         _ => {
             let refused = |result: Result<_, SinkError>| print!("{}", told(&result.map(drop).expect_err("refused")));
@@ -688,6 +696,9 @@ fn canned(answers: &'static [(&'static str, &'static str)]) -> (Endpoint, thread
                 line.clear();
             }
             stream.write_all(answer.as_bytes()).expect("answer");
+            // Closed with bytes unread, the connection would be reset and the answer lost.
+            stream.shutdown(Shutdown::Write).expect("shutdown");
+            io::copy(&mut reader, &mut io::sink()).expect("the rest of the request");
         }
     });
     (Endpoint::Tcp { address, tls: None }, server)
@@ -799,4 +810,49 @@ fn an_engine_behind_tls_wants_and_shows_certificates() {
     assert_eq!(unknown.kind(), Kind::Network, "{unknown}");
     assert!(load(false).expect("DOCKER_TLS alone checks nothing").sent.is_empty());
     assert_eq!(engine.run(&[], "hello", &[]).succeeds(), HELLO);
+}
+
+#[test]
+fn containerd_keeps_the_digest_of_both_archives() {
+    let Some([containerd, ctr]) = tools(["containerd", "ctr"]) else { return };
+    if !is_root() {
+        return skip("a containerd of our own needs root");
+    }
+    let dir = temporary();
+    let at = |name: &str| dir.path().join(name);
+    let mut server = Command::new(containerd);
+    for (flag, name) in [("--root", "root"), ("--state", "state"), ("--address", "socket")] {
+        server.arg(flag).arg(at(name));
+    }
+    let server = Process::spawn(server.stdout(Stdio::null()).stderr(Stdio::null())).expect("containerd");
+    let ctr = |args: &[&str]| run(Command::new(&ctr).arg("--address").arg(at("socket")).args(args));
+    if wait_for(Duration::from_secs(30), || (ctr(&["version"]).code == Some(0)).then_some(())).is_none() {
+        return skip("no containerd of our own runs here");
+    }
+    let artifact = random_image::hello();
+    for kind in ["oci-archive", "docker-archive"] {
+        let file = at(kind);
+        let output: Output = format!("{kind}:{}", file.display()).parse().expect("an output");
+        microbuild::sink::write(&output, &artifact, &[format!("me/{kind}:1")], &Ui::silent()).expect("write");
+        ctr(&["images", "import", "--no-unpack", &file.display().to_string()]).succeeds();
+        let listed = ctr(&["images", "ls", &format!("name==docker.io/me/{kind}:1")]);
+        assert!(listed.succeeds().contains(&artifact.root().digest.to_string()), "{}", listed.stdout);
+    }
+    server.terminate();
+}
+
+#[test]
+fn an_engine_of_the_tests_dies_with_its_process() {
+    let Some([_dockerd, _docker]) = tools(["dockerd", "docker"]) else { return };
+    if !is_root() {
+        return skip("a Docker engine of our own needs root");
+    }
+    let dir = temporary();
+    let pid = || fs::read_to_string(dir.path().join("engine.pid")).ok();
+    let holder = Process::spawn(&mut child("engine now", dir.path())).expect("a child");
+    let Some(pid) = wait_for(Duration::from_secs(90), pid) else { return skip("no Docker engine runs here") };
+    let alive = || Path::new("/proc").join(pid.trim()).exists();
+    assert!(alive());
+    drop(holder); // SIGKILL
+    wait_for(Duration::from_secs(60), || (!alive()).then_some(())).expect("the engine is stopped");
 }

@@ -30,7 +30,7 @@ wait $pid 2>/dev/null
 while read -r _ point _; do
     case $point in "$dir"/*) umount -l "$point";; esac
 done </proc/mounts
-rm -rf "$dir/data" "$dir/exec"
+rm -rf --one-file-system "$dir"
 "#;
 
 static SHARED: Mutex<Weak<Engine>> = Mutex::new(Weak::new());
@@ -126,6 +126,11 @@ impl Engine {
     /// Its socket.
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join("docker.sock")
+    }
+
+    /// The engine's process id, in digits.
+    pub fn pid(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("pid")).expect("the engine's pid file").trim().to_owned()
     }
 
     /// What DOCKER_HOST must be to reach it.
