@@ -2,7 +2,7 @@
 //!
 //! Nothing here is ever trusted because it exists half: a blob is written to a temporary file, hashed on the way, synced
 //! and only then renamed to the name that its digest gives it; a memo likewise. Whatever a killed process leaves behind
-//! lies in `tmp` and is swept by the next [`Store::sweep`].
+//! lies in `tmp` and is swept by the next [`BlobDir::sweep`].
 //!
 //! ```text
 //! $XDG_CACHE_HOME/microbuild/v1/  lock  tmp/  blobs/sha256/HEX  memo/BUCKET/KEY
