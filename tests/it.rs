@@ -7,5 +7,6 @@
 
 mod it {
     mod mirror;
+    mod project;
 }
 mod support;
