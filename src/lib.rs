@@ -13,6 +13,7 @@ pub mod layout;
 pub mod near;
 pub mod project;
 pub mod recipe;
+pub mod registry;
 pub mod sink;
 pub mod store;
 pub mod ui;

@@ -24,6 +24,7 @@ pub mod docker;
 pub mod docker_archive;
 pub mod oci;
 pub mod oci_archive;
+pub mod registry;
 
 pub use docker::EngineError;
 

@@ -374,6 +374,11 @@ impl Repo {
         self
     }
 
+    /// An empty repository `name` of the same release and architecture.
+    pub fn beside(&self, name: &str) -> Self {
+        Self::named(&self.release, name, &self.arch)
+    }
+
     /// And this package.
     pub fn with(self, package: Package) -> Self {
         self.change(|r| r.packages.push(package))
