@@ -8,6 +8,7 @@
 mod it {
     mod local_images;
     mod mirror;
+    mod project;
     mod sink_tools;
     mod sinks;
 }
