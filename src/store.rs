@@ -2,7 +2,7 @@
 //!
 //! Nothing here is ever trusted because it exists half: a blob is written to a temporary file, hashed on the way, synced
 //! and only then renamed to the name that its digest gives it; a memo likewise. Whatever a killed process leaves behind
-//! lies in `tmp` and is swept by the next [`Store::sweep`].
+//! lies in `tmp` and is swept by the next [`BlobDir::sweep`].
 //!
 //! ```text
 //! $XDG_CACHE_HOME/microbuild/v1/  lock  tmp/  blobs/sha256/HEX  memo/BUCKET/KEY
@@ -83,27 +83,51 @@ impl Explain for StoreError {
     }
 }
 
+/// A blob that lies in a [`BlobDir`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blob {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// When it was last read or written, as far as the file system notes it: Linux notes a reading once a day.
+    pub used: SystemTime,
+}
+
+fn used(meta: &fs::Metadata) -> SystemTime {
+    let written = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+    meta.accessed().map_or(written, |read| read.max(written))
+}
+
+/// How the names of a [`BlobDir`]'s temporary files begin: hidden, and never a digest's digits.
+const TEMPORARY: &str = ".blob-";
+
 /// A folder of blobs, `blobs/sha256/HEX`, as the store and every OCI image layout have it.
 #[derive(Debug, Clone)]
 pub struct BlobDir {
     root: PathBuf,
+    tmp: PathBuf,
 }
 
 impl BlobDir {
-    /// The blobs below `root`, which is made where it is missing.
+    /// The blobs below `root`, which is made where it is missing; temporary files lie in `root/tmp`.
     ///
     /// # Errors
     /// When a folder cannot be made.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
-        let dir = Self { root: root.into() };
-        for folder in [dir.root.join("blobs/sha256"), dir.tmp()] {
-            fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
+        let root = root.into();
+        let dir = Self { tmp: root.join("tmp"), root };
+        for folder in [&dir.root.join("blobs/sha256"), &dir.tmp] {
+            fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
         }
         Ok(dir)
     }
 
-    fn tmp(&self) -> PathBuf {
-        self.root.join("tmp")
+    /// The blobs of the image layout `root`, which may not exist yet. A layout belongs to its user and holds nothing but what
+    /// the specification names: temporary files are hidden among the blobs for as long as they are written.
+    pub fn layout(root: impl Into<PathBuf>) -> Self {
+        let root = root.into();
+        Self { tmp: root.join("blobs/sha256"), root }
     }
 
     /// The folder that holds `blobs`.
@@ -126,9 +150,12 @@ impl BlobDir {
     /// # Errors
     /// When no temporary file can be made.
     pub fn writer(&self) -> Result<BlobWriter, StoreError> {
-        let tmp = self.tmp();
-        let file = NamedTempFile::with_prefix_in("blob-", &tmp).map_err(StoreError::io("create a file in", &tmp))?;
-        Ok(BlobWriter { dir: self.clone(), out: Hashing::new(file) })
+        Ok(BlobWriter { dir: self.clone(), out: Hashing::new(self.temporary()?) })
+    }
+
+    fn temporary(&self) -> Result<NamedTempFile, StoreError> {
+        let made = NamedTempFile::with_prefix_in(TEMPORARY, &self.tmp).map_err(bare);
+        made.map_err(StoreError::io("create a file in", &self.tmp))
     }
 
     /// Puts `bytes` here, when they are not here yet.
@@ -183,21 +210,41 @@ impl BlobDir {
         }
     }
 
-    /// The digests of all blobs that are here, with their sizes and the times of their last change.
+    /// Copies the file `path`, known to hold the blob of this digest and size. Where the file system can share the bytes of two
+    /// files (btrfs, XFS), it does: the copy is the kernel's.
+    ///
+    /// # Errors
+    /// When it cannot be read or written, or has another length.
+    pub fn copy(&self, digest: &Digest, size: u64, path: &Path) -> Result<(), StoreError> {
+        if self.contains(digest, size) {
+            return Ok(());
+        }
+        let mut from = File::open(path).map_err(StoreError::io("read", path))?;
+        let mut file = self.temporary()?;
+        let to = self.path(digest);
+        let copied = io::copy(&mut from, file.as_file_mut()).map_err(StoreError::io("write", &to))?;
+        if copied != size {
+            let short = io::Error::other(format!("expected {size} bytes, found {copied}"));
+            return Err(StoreError::io("read", path)(short));
+        }
+        persist(file, &to)
+    }
+
+    /// All blobs that are here, by digest.
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub fn list(&self) -> Result<Vec<(Digest, u64, SystemTime)>, StoreError> {
+    pub fn list(&self) -> Result<Vec<Blob>, StoreError> {
         let folder = self.root.join("blobs/sha256");
         let mut found = Vec::new();
         for entry in fs::read_dir(&folder).map_err(StoreError::io("read", &folder))? {
             let entry = entry.map_err(StoreError::io("read", &folder))?;
             let digest = entry.file_name().to_str().and_then(|name| Digest::from_hex(name).ok());
             if let (Some(digest), Ok(meta)) = (digest, entry.metadata()) {
-                found.push((digest, meta.len(), meta.modified().unwrap_or(SystemTime::UNIX_EPOCH)));
+                found.push(Blob { digest, size: meta.len(), used: used(&meta) });
             }
         }
-        found.sort();
+        found.sort_unstable_by_key(|blob| blob.digest);
         Ok(found)
     }
 
@@ -213,14 +260,21 @@ impl BlobDir {
         }
     }
 
-    /// Removes temporary files that were left by processes which died; the bytes that this freed.
+    /// Removes the temporary files of blobs that are older than a day: the processes that wrote them have died. The bytes that this
+    /// freed.
     pub fn sweep(&self) -> u64 {
+        self.sweep_older_than(STALE)
+    }
+
+    /// [`sweep`](Self::sweep) with another age; zero is for whoever knows, by a lock, that nobody else is writing.
+    pub fn sweep_older_than(&self, age: Duration) -> u64 {
         let old =
-            |meta: &fs::Metadata| meta.modified().ok().and_then(|t| t.elapsed().ok()).is_some_and(|age| age > STALE);
-        let entries = fs::read_dir(self.tmp()).into_iter().flatten().flatten();
+            |meta: &fs::Metadata| meta.modified().ok().is_some_and(|t| t.elapsed().unwrap_or(Duration::ZERO) >= age);
+        let entries = fs::read_dir(&self.tmp).into_iter().flatten().flatten();
         let mut freed = 0;
         for entry in entries {
-            if let Ok(meta) = entry.metadata()
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(TEMPORARY))
+                && let Ok(meta) = entry.metadata()
                 && old(&meta)
                 && fs::remove_file(entry.path()).is_ok()
             {
@@ -300,11 +354,33 @@ fn readable_by_all(permissions: &mut fs::Permissions) {
 /// When the folder does not exist or cannot be written.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file =
-        NamedTempFile::with_prefix_in(".new-", folder).map_err(StoreError::io("create a file in", folder))?;
+    let mut file = shared_file(".new-", folder).map_err(StoreError::io("create a file in", folder))?;
     file.write_all(bytes).and_then(|()| file.as_file().sync_data()).map_err(StoreError::io("write", path))?;
     file.persist(path).map_err(|e| StoreError::io("rename a file to", path)(e.error))?;
     Ok(())
+}
+
+/// A temporary file in `folder` that, unlike [`NamedTempFile::new_in`]'s, may be read by others as far as the umask lets them: it
+/// becomes a file of the user's.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn shared_file(prefix: &str, folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder).map_err(bare)
+}
+
+/// The error in plain words, without the random path that `tempfile` adds to it, where the kind alone tells all.
+fn bare(e: io::Error) -> io::Error {
+    use io::ErrorKind as K;
+    let telling = [K::NotFound, K::PermissionDenied, K::StorageFull, K::ReadOnlyFilesystem, K::NotADirectory];
+    if telling.contains(&e.kind()) { e.kind().into() } else { e }
 }
 
 /// The store of one user: blobs and memos. See the module's documentation.
@@ -382,29 +458,35 @@ impl Store {
         replace_file(&path, &bytes)
     }
 
-    /// Removes all memos; the bytes that this freed.
+    /// Removes the memos whose last use satisfies `unused`; how many, and the bytes that this freed.
     ///
     /// # Errors
-    /// When they cannot be removed.
-    pub fn forget_all(&self) -> Result<u64, StoreError> {
-        let folder = self.root.join("memo");
-        let size = folder_size(&folder);
-        match fs::remove_dir_all(&folder) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", &folder)(e)),
-            _ => Ok(size),
+    /// When they cannot be read or removed.
+    pub fn forget(&self, unused: impl Fn(SystemTime) -> bool) -> Result<(u64, u64), StoreError> {
+        let memo = self.root.join("memo");
+        let (mut count, mut freed) = (0, 0);
+        for bucket in subpaths(&memo)? {
+            for path in subpaths(&bucket)? {
+                let meta = fs::metadata(&path).map_err(StoreError::io("read", &path))?;
+                if unused(used(&meta)) {
+                    fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+                    count += 1;
+                    freed += meta.len();
+                }
+            }
         }
+        Ok((count, freed))
     }
 }
 
-fn folder_size(folder: &Path) -> u64 {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(meta) if meta.is_dir() => folder_size(&entry.path()),
-            Ok(meta) => meta.len(),
-            Err(_) => 0,
-        })
-        .sum()
+/// What is in `folder`, which need not exist.
+fn subpaths(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let entries = match fs::read_dir(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(StoreError::io("read", folder))?,
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    paths.collect::<io::Result<_>>().map_err(StoreError::io("read", folder))
 }
 
 #[cfg(test)]
@@ -427,7 +509,7 @@ mod tests {
         writer.write_all(b"half").expect("write");
         drop(writer);
         assert_eq!(store.blobs().list().expect("list").len(), 1);
-        assert_eq!(fs::read_dir(store.blobs().tmp()).expect("tmp").count(), 0);
+        assert_eq!(fs::read_dir(&store.blobs().tmp).expect("tmp").count(), 0);
     }
 
     #[test]
@@ -450,6 +532,35 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_is_another_file_and_is_refused_when_its_length_is_wrong() {
+        let (dir, store) = store();
+        let digest = store.blobs().put(b"hello").expect("put");
+        let path = store.blobs().path(&digest);
+        let layout = BlobDir::layout(dir.path().join("layout"));
+        fs::create_dir_all(layout.root().join("blobs/sha256")).expect("folder");
+        layout.copy(&digest, 4, &path).expect_err("another size");
+        layout.copy(&digest, 5, &path).expect("copy");
+        let names: Vec<_> = fs::read_dir(layout.root()).expect("list").flatten().map(|e| e.file_name()).collect();
+        assert_eq!(names, ["blobs"], "nothing but what a layout may hold");
+        assert_eq!(layout.list().expect("list").len(), 1);
+        assert_eq!(fs::read_dir(layout.root().join("blobs/sha256")).expect("list").count(), 1, "no temporary file");
+    }
+
+    #[test]
+    fn only_temporary_files_are_swept() {
+        let (dir, _store) = store();
+        let layout = BlobDir::layout(dir.path().join("layout"));
+        let folder = layout.root().join("blobs/sha256");
+        fs::create_dir_all(&folder).expect("folder");
+        layout.put(b"kept").expect("put");
+        fs::write(folder.join(".blob-dead"), "dead").expect("write");
+        fs::write(folder.join("notes"), "the user's").expect("write");
+        assert_eq!(layout.sweep(), 0, "it may still be written");
+        assert_eq!(layout.sweep_older_than(Duration::ZERO), 4);
+        assert_eq!(fs::read_dir(&folder).expect("list").count(), 2);
+    }
+
+    #[test]
     fn memos_are_recalled_by_type() {
         let (_dir, store) = store();
         let key = Digest::of("key");
@@ -457,7 +568,8 @@ mod tests {
         store.remember("b-v1", &key, &7).expect("remember");
         assert_eq!(store.recall::<u32>("b-v1", &key), Some(7));
         assert_eq!(store.recall::<String>("b-v1", &key), None);
-        assert!(store.forget_all().expect("forget") > 0);
+        assert_eq!(store.forget(|_| false).expect("forget"), (0, 0));
+        assert_eq!(store.forget(|_| true).expect("forget"), (1, 1));
         assert_eq!(store.recall::<u32>("b-v1", &key), None);
     }
 

@@ -1,1 +1,15 @@
+//! The integration tests, as one binary: `tests/it/` holds a file for each subject, `tests/support/` what they share.
+//!
+//! They write below temporary folders only, stop what they start by its process id, and never need the internet or a
+//! tool: a test whose tool is missing says so through [`support::skip`], and `tests/run` names it at the end.
 
+#![allow(dead_code, unreachable_pub, reason = "one binary: the helpers' public parts are for tests yet to be written")]
+
+mod it {
+    mod local_images;
+    mod mirror;
+    mod project;
+    mod sink_tools;
+    mod sinks;
+}
+mod support;

@@ -1,0 +1,236 @@
+//! TOML as people write it: mistakes are shown at their place, with the nearest right name.
+
+use std::{collections::BTreeMap, fmt, marker::PhantomData, str::FromStr};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
+};
+
+use crate::near::nearest;
+
+/// A mistake in a TOML document, at its place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}:{column}: {message}\n{excerpt}")]
+pub struct DocumentError {
+    /// The document, as the user knows it.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// What was expected and what was found.
+    pub message: String,
+    /// The line itself, the place marked below it.
+    pub excerpt: String,
+    /// What to write instead.
+    pub hint: Option<String>,
+}
+
+/// Reads the TOML document `text`; `file` is its name in messages.
+///
+/// # Errors
+/// When it is not TOML, or not a `T`.
+pub(crate) fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, DocumentError> {
+    toml::from_str(text).map_err(|error| {
+        let (message, hint) = explain(error.message());
+        DocumentError::at(text, file, error.span().unwrap_or(0..0), message, hint)
+    })
+}
+
+impl DocumentError {
+    /// A mistake at the bytes `span` of `text`.
+    fn at(text: &str, file: &str, span: std::ops::Range<usize>, message: String, hint: Option<String>) -> Self {
+        let before = text.get(..span.start).unwrap_or(text);
+        let (line, column) =
+            (before.matches('\n').count() + 1, before.rsplit('\n').next().unwrap_or("").chars().count() + 1);
+        let content = text.lines().nth(line - 1).unwrap_or("");
+        let rest = content.chars().count().saturating_sub(column - 1);
+        let marked = text.get(span).map_or(1, |span| span.chars().count()).clamp(1, rest.max(1));
+        let margin = " ".repeat(line.to_string().len());
+        let excerpt =
+            format!("{margin} |\n{line} | {content}\n{margin} | {}{}", " ".repeat(column - 1), "^".repeat(marked));
+        Self { file: file.to_owned(), line, column, message, excerpt, hint }
+    }
+}
+
+/// serde's message in this program's words, and the hint that follows from it. serde gives names that it does not know
+/// as text only: "unknown field `x`, expected one of `a`, `b`".
+fn explain(message: &str) -> (String, Option<String>) {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let unknown = |kind: &str, found: &str, known: Vec<&str>| {
+        let hint = match nearest(found, known.iter().copied()) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => format!("known here: {}", known.join(", ")),
+        };
+        (format!("unknown {kind} `{found}`"), Some(hint))
+    };
+    if message.starts_with("unknown field `") {
+        let found = names.next().unwrap_or_default();
+        return unknown("key", found, names.collect());
+    }
+    if message.starts_with("unknown variant `") {
+        let found = names.next().unwrap_or_default();
+        return unknown("value", found, names.collect());
+    }
+    let other = ["invalid type: ", "invalid value: "].into_iter().find_map(|prefix| message.strip_prefix(prefix));
+    if let Some((found, expected)) = other.and_then(|rest| rest.split_once(", expected ")) {
+        return (format!("expected {expected}, found {found}"), None);
+    }
+    if let Some(name) = message.strip_prefix("missing field ") {
+        return (format!("the key {name} is missing"), None);
+    }
+    (message.to_owned(), None)
+}
+
+/// A single value that is written as text, or as a number or boolean which has the same text: `8080` for `"8080"`.
+struct Scalar<T>(PhantomData<T>);
+
+macro_rules! visit_text_of {
+    ($($method:ident: $type:ty),*) => {$(
+        fn $method<E: serde::de::Error>(self, value: $type) -> Result<T, E> {
+            self.visit_str(&value.to_string())
+        }
+    )*};
+}
+
+impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Scalar<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    visit_text_of!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64);
+}
+
+struct Item<T>(T);
+
+impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Item<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Scalar(PhantomData)).map(Self)
+    }
+}
+
+/// One value, through its `FromStr`.
+pub(crate) fn value<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Item::deserialize(deserializer).map(|item| item.0)
+}
+
+/// One value, through its `FromStr`, for a key that may be absent.
+pub(crate) fn optional<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    value(deserializer).map(Some)
+}
+
+/// A list of values; a single one need not stand in brackets.
+pub(crate) fn list<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    separated(deserializer, None)
+}
+
+/// As [`list`]; a single string may hold several values, separated by commas.
+pub(crate) fn comma_list<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    separated(deserializer, Some(','))
+}
+
+fn separated<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(
+    deserializer: D,
+    separator: Option<char>,
+) -> Result<Vec<T>, D::Error> {
+    struct List<T>(Option<char>, PhantomData<T>);
+
+    impl<'de, T: FromStr<Err: fmt::Display>> Visitor<'de> for List<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string or a list of strings")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<T>, E> {
+            let parse = |text: &str| text.trim().parse().map_err(E::custom);
+            match self.0 {
+                Some(separator) => text.split(separator).map(parse).collect(),
+                None => Ok(vec![parse(text)?]),
+            }
+        }
+
+        fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Vec<T>, E> {
+            self.visit_str(&value.to_string())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
+            let mut list = Vec::new();
+            while let Some(Item(item)) = items.next_element()? {
+                list.push(item);
+            }
+            Ok(list)
+        }
+    }
+
+    deserializer.deserialize_any(List(separator, PhantomData))
+}
+
+/// A table of texts; its keys must not be empty nor hold a `=`, so that each can stand as `KEY=VALUE`.
+pub(crate) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    struct Texts;
+
+    impl<'de> Visitor<'de> for Texts {
+        type Value = BTreeMap<String, String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a table of strings")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+            let mut table = BTreeMap::new();
+            while let Some(key) = entries.next_key::<String>()? {
+                let Item(value) = entries.next_value::<Item<String>>()?;
+                let pair = format!("{key}={value}").parse::<super::Pair>().map_err(A::Error::custom)?;
+                if pair.key != key {
+                    return Err(A::Error::custom(format_args!("expected a name without `=`, found `{key}`")));
+                }
+                table.insert(pair.key, pair.value);
+            }
+            Ok(table)
+        }
+    }
+
+    deserializer.deserialize_any(Texts)
+}
+
+/// A command: a line that is split into words, or the list of words.
+pub(crate) fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<super::Command, D::Error> {
+    struct Words;
+
+    impl<'de> Visitor<'de> for Words {
+        type Value = super::Command;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a command as a string or a list of strings")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, line: &str) -> Result<super::Command, E> {
+            line.parse().map_err(E::custom)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<super::Command, A::Error> {
+            let mut words = Vec::new();
+            while let Some(word) = items.next_element::<String>()? {
+                words.push(word);
+            }
+            // Through its text, so that a list has to pass what a line has to.
+            super::Command(words).to_string().parse().map_err(A::Error::custom)
+        }
+    }
+
+    deserializer.deserialize_any(Words)
+}

@@ -1,0 +1,256 @@
+//! Where an app's source is kept, read from the files of its git repository without running git.
+//!
+//! See gitrepository-layout(5) and git-config(1). None of this may fail a build: what cannot be read is not known. A
+//! repository that keeps its refs in another way than as files (reftable) has no known revision.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// How many symbolic refs lead on to another before they are taken for a circle, as in git itself.
+const SYMBOLIC_DEPTH: usize = 5;
+
+/// The largest file of a repository that is read: `packed-refs` holds a line for each ref.
+const LARGEST: u64 = 64 << 20;
+
+/// What a repository says of the work tree in it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Commit {
+    /// The commit that is checked out, 40 or 64 hexadecimal digits.
+    pub(super) revision: Option<String>,
+    /// The web address of the remote `origin`, without credentials.
+    pub(super) source: Option<String>,
+}
+
+/// What the repository says in whose work tree `folder`, an absolute path, lies.
+pub(super) fn commit(folder: &Path) -> Commit {
+    let Some(git) = folder.ancestors().find_map(repository) else { return Commit::default() };
+    let common = match read(&git.join("commondir")) {
+        Some(path) => git.join(path.trim_end()),
+        None => git.clone(),
+    };
+    let origin = read(&common.join("config")).and_then(|config| remote_url(&config, "origin"));
+    Commit { revision: resolve(&git, &common), source: origin.and_then(|url| web_address(&url)) }
+}
+
+/// The git folder of the work tree whose top is `folder`. In a further work tree and in a submodule `.git` is a file
+/// that names it.
+fn repository(folder: &Path) -> Option<PathBuf> {
+    let git = folder.join(".git");
+    let git = match read(&git) {
+        Some(file) => folder.join(file.strip_prefix("gitdir:")?.trim()),
+        None => git,
+    };
+    git.join("HEAD").is_file().then_some(git)
+}
+
+fn read(path: &Path) -> Option<String> {
+    let about = fs::metadata(path).ok()?;
+    (about.is_file() && about.len() <= LARGEST).then(|| fs::read_to_string(path).ok())?
+}
+
+/// The commit that HEAD leads to. A work tree's own refs lie in its own folder, all others in the common one.
+fn resolve(git: &Path, common: &Path) -> Option<String> {
+    let mut content = read(&git.join("HEAD"))?;
+    for _ in 0..SYMBOLIC_DEPTH {
+        let Some(name) = content.strip_prefix("ref:").map(str::trim) else {
+            let digits = content.trim();
+            let good = matches!(digits.len(), 40 | 64) && digits.bytes().all(|b| b.is_ascii_hexdigit());
+            return good.then(|| digits.to_ascii_lowercase());
+        };
+        // What is read never lies outside the repository.
+        if !name.starts_with("refs/") || name.split('/').any(|part| part == ".." || part.is_empty()) {
+            return None;
+        }
+        content = read(&git.join(name)).or_else(|| read(&common.join(name))).or_else(|| {
+            let packed = read(&common.join("packed-refs"))?;
+            packed_ref(&packed, name).map(str::to_owned)
+        })?;
+    }
+    None
+}
+
+/// The commit of the ref `name` in a `packed-refs` file.
+fn packed_ref<'a>(packed: &'a str, name: &str) -> Option<&'a str> {
+    let refs = packed.lines().filter(|line| !line.starts_with(['#', '^'])).filter_map(|line| line.split_once(' '));
+    refs.into_iter().find(|(_, this)| this.trim_end() == name).map(|(digits, _)| digits)
+}
+
+/// The URL of a remote in a git configuration file; the first, which is where git fetches from.
+fn remote_url(config: &str, remote: &str) -> Option<String> {
+    let header = format!("\"{remote}\"");
+    let mut within = false;
+    for line in config.lines().map(str::trim) {
+        if let Some(section) = line.strip_prefix('[') {
+            let (section, _) = section.split_once(']')?;
+            let (name, subsection) = section.split_once(char::is_whitespace).unwrap_or((section, ""));
+            within = name.eq_ignore_ascii_case("remote") && subsection.trim() == header;
+        } else if within
+            && let Some((key, value)) = line.split_once('=')
+            && key.trim().eq_ignore_ascii_case("url")
+        {
+            return Some(config_value(value));
+        }
+    }
+    None
+}
+
+/// The value behind a `=`: quotes and a comment at its end taken away.
+fn config_value(text: &str) -> String {
+    let mut value = String::new();
+    let mut quoted = false;
+    let mut chars = text.trim_start().chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => quoted = !quoted,
+            '\\' => value.extend(chars.next()),
+            '#' | ';' if !quoted => break,
+            c => value.push(c),
+        }
+    }
+    value.trim_end().to_owned()
+}
+
+/// The address under which a person, or a scanner, finds the repository of `url`: `https`, without user, password,
+/// port of ssh, query and `.git`, so that it is the same for whoever cloned over ssh and whoever over https. A path of
+/// this machine is nobody's business and has none.
+fn web_address(url: &str) -> Option<String> {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest),
+        None => {
+            // scp's form, `[user@]host:path`; a `/` before the colon, or one letter (a drive), make it a path.
+            let (host, path) = url.split_once(':').filter(|(host, _)| host.len() > 1 && !host.contains('/'))?;
+            return web_address(&format!("ssh://{host}/{}", path.trim_start_matches('/')));
+        }
+    };
+    let (web, keep_port) = match scheme.as_str() {
+        "https" => ("https", true),
+        "http" => ("http", true),
+        "ssh" | "git" | "git+ssh" | "ssh+git" => ("https", false),
+        _ => return None,
+    };
+    let (authority, path) = rest.split_once('/')?;
+    let host = authority.rsplit('@').next().unwrap_or(authority);
+    let host = if keep_port { host } else { host.split_once(':').map_or(host, |(host, _)| host) };
+    let path = path.split(['?', '#']).next().unwrap_or(path).trim_matches('/');
+    let path = path.strip_suffix(".git").unwrap_or(path).trim_end_matches('/');
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '_');
+    // A `@` in the path may stand behind a password that itself holds a `/`.
+    let clean_path = !path.is_empty() && !path.contains('@') && !path.contains(char::is_control);
+    let fine = !host.is_empty() && host.chars().all(good) && clean_path;
+    fine.then(|| format!("{web}://{}/{path}", host.to_ascii_lowercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "0123456789abcdef0123456789abcdef01234567";
+    const B: &str = "89abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn turns_remotes_into_web_addresses_without_secrets() {
+        for (url, address) in [
+            ("https://github.com/o/r", Some("https://github.com/o/r")),
+            ("https://GitHub.com/o/r.git", Some("https://github.com/o/r")),
+            ("https://user:secret@github.com/o/r.git/", Some("https://github.com/o/r")),
+            ("https://oauth2:a@b@gitlab.example:8443/g/s/r.git", Some("https://gitlab.example:8443/g/s/r")),
+            ("https://host/o/r?private_token=secret#x", Some("https://host/o/r")),
+            ("http://host/r.git", Some("http://host/r")),
+            ("git@github.com:o/r.git", Some("https://github.com/o/r")),
+            ("github.com:o/r", Some("https://github.com/o/r")),
+            ("ssh://git@host:2222/o/r.git", Some("https://host/o/r")),
+            ("git+ssh://git@host/o/r", Some("https://host/o/r")),
+            ("git://host/r.git", Some("https://host/r")),
+            ("https://user:se/cret@host/r", None),
+            ("https://host", None),
+            ("https://host/", None),
+            ("https:///r", None),
+            ("https://ho st/r", None),
+            ("file:///srv/r.git", None),
+            ("/srv/r.git", None),
+            ("../r.git", None),
+            ("./a:b", None),
+            ("C:/work/r", None),
+            ("", None),
+        ] {
+            assert_eq!(web_address(url).as_deref(), address, "{url}");
+        }
+    }
+
+    #[test]
+    fn reads_the_remote_of_a_configuration() {
+        for (config, url) in [
+            ("[remote \"origin\"]\n\turl = https://h/r\n", Some("https://h/r")),
+            ("[core]\n\turl = no\n[Remote \"origin\"]\n  URL=\"https://h/r#1\" ; why\n", Some("https://h/r#1")),
+            ("[remote \"fork\"]\n\turl = a\n[remote \"origin\"]\n\tfetch = +x\n\turl = b # c\n\turl = d\n", Some("b")),
+            ("[remote \"Origin\"]\n\turl = a\n", None),
+            ("[remote \"origin\"]\n[branch \"x\"]\n\turl = a\n", None),
+            ("[remote", None),
+            ("", None),
+        ] {
+            assert_eq!(remote_url(config, "origin").as_deref(), url, "{config}");
+        }
+    }
+
+    fn write(path: &Path, text: &str) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn follows_head_to_its_commit() {
+        let packed = format!("# pack-refs with: peeled\n{B} refs/heads/other\n^{A}\n{A} refs/heads/main\n");
+        for (files, revision) in [
+            (&[("HEAD", A)][..], Some(A)),
+            (&[("HEAD", "ref: refs/heads/main\n"), ("refs/heads/main", A)], Some(A)),
+            (&[("HEAD", "ref: refs/heads/main\n"), ("packed-refs", &packed)], Some(A)),
+            (&[("HEAD", "ref: refs/heads/main"), ("refs/heads/main", B), ("packed-refs", &packed)], Some(B)),
+            (&[("HEAD", "ref: refs/heads/a"), ("refs/heads/a", "ref: refs/heads/b"), ("refs/heads/b", A)], Some(A)),
+            (&[("HEAD", "ref: refs/heads/a"), ("refs/heads/a", "ref: refs/heads/a")], None),
+            (&[("HEAD", "ref: refs/heads/.invalid")], None),
+            (&[("HEAD", "ref: ../../secret"), ("../secret", A)], None),
+            (&[("HEAD", "ref: refs/../../secret"), ("../secret", A)], None),
+            (&[("HEAD", "nonsense")], None),
+            (&[("HEAD", "")], None),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            for (name, text) in files {
+                write(&dir.path().join("r/.git").join(name), text);
+            }
+            let app = dir.path().join("r/packages/app");
+            fs::create_dir_all(&app).unwrap();
+            assert_eq!(commit(&app).revision.as_deref(), revision, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn reads_further_work_trees_and_submodules() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        write(&at("main/.git/HEAD"), "ref: refs/heads/main");
+        write(&at("main/.git/refs/heads/main"), A);
+        write(&at("main/.git/refs/heads/topic"), B);
+        write(&at("main/.git/config"), "[remote \"origin\"]\nurl = git@h.example:o/r.git\n");
+        write(&at("main/.git/worktrees/wt/HEAD"), "ref: refs/heads/topic\n");
+        write(&at("main/.git/worktrees/wt/commondir"), "../..\n");
+        write(&at("wt/.git"), &format!("gitdir: {}\n", at("main/.git/worktrees/wt").display()));
+        let source = Some("https://h.example/o/r".to_owned());
+        assert_eq!(commit(&at("wt")), Commit { revision: Some(B.into()), source: source.clone() });
+        assert_eq!(commit(&at("main")), Commit { revision: Some(A.into()), source });
+
+        write(&at("main/.git/modules/sub/HEAD"), B);
+        write(&at("main/sub/.git"), "gitdir: ../.git/modules/sub\n");
+        assert_eq!(commit(&at("main/sub")), Commit { revision: Some(B.into()), source: None });
+    }
+
+    #[test]
+    fn a_broken_repository_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        for file in ["nonsense", "gitdir: nowhere", "gitdir:", ""] {
+            write(&dir.path().join(".git"), file);
+            assert_eq!(commit(dir.path()), Commit::default(), "{file}");
+        }
+    }
+}

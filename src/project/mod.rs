@@ -1,0 +1,423 @@
+//! The project: an app's folder, read once. What of it goes into the image, how it starts, and what it says of itself.
+
+mod git;
+mod ignore;
+mod node;
+mod walk;
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    config::Deps,
+    error::{Explain, Kind},
+    glob::{Pattern, PatternError},
+    recipe::{Hook, Origin, Recipe, Template},
+};
+
+/// What a build's options say of the project.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// What becomes of dependencies.
+    pub deps: Deps,
+    /// Files to take that the ignore file, or microbuild itself, leaves out.
+    pub include: Vec<Pattern>,
+    /// Files to leave out besides; wins over `include`.
+    pub exclude: Vec<Pattern>,
+    /// Stands for the recipe's entrypoint; the recipe's cmd then counts no more, as with Docker.
+    pub entrypoint: Option<Vec<String>>,
+    /// Stands for the recipe's cmd.
+    pub cmd: Option<Vec<String>>,
+}
+
+/// A file, folder or symbolic link of the app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppFile {
+    /// Relative to the app's folder, its separator `/`.
+    pub path: String,
+    /// What it is.
+    pub kind: FileKind,
+}
+
+/// What kind of thing a path names. Owner, times and all of the mode but one bit are left behind, so that an image does
+/// not depend on who builds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileKind {
+    /// A folder, 0755.
+    Folder,
+    /// A regular file, 0644, or 0755 when its owner may execute it.
+    File {
+        /// Its length in bytes.
+        size: u64,
+        /// Whether its owner may execute it.
+        executable: bool,
+    },
+    /// A symbolic link.
+    Link {
+        /// What it holds: relative and within the app, or absolute.
+        target: String,
+    },
+}
+
+impl FileKind {
+    /// The permission bits in the image.
+    pub fn mode(&self) -> u32 {
+        match self {
+            Self::Folder | Self::File { executable: true, .. } => 0o755,
+            Self::File { executable: false, .. } => 0o644,
+            Self::Link { .. } => 0o777,
+        }
+    }
+}
+
+/// An app's folder, as a build sees it.
+#[derive(Debug, Clone)]
+pub struct Project {
+    /// The folder.
+    pub root: PathBuf,
+    /// The app's own files, sorted by path, every folder before what it holds.
+    pub files: Vec<AppFile>,
+    /// Installed dependencies (`node_modules` and what lies below), sorted in the same way; empty unless copied.
+    pub dependencies: Vec<AppFile>,
+    /// What is done about dependencies: [`Deps::None`] when there are none, or none are wanted.
+    pub deps: Deps,
+    /// The file that is run, relative to the folder; `None` when options say what is run.
+    pub entry: Option<String>,
+    /// `Config.Entrypoint`.
+    pub entrypoint: Vec<String>,
+    /// `Config.Cmd`.
+    pub cmd: Vec<String>,
+    /// Variables that the project itself sets; they win over the recipe's.
+    pub env: BTreeMap<String, String>,
+    /// What the project calls itself. Not the folder's name, which differs from one checkout to another.
+    pub title: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// The git commit that is checked out, in hexadecimal digits.
+    pub revision: Option<String>,
+    /// The web address of its source.
+    pub source: Option<String>,
+    /// The versions of the runtime that it runs on, when it says so; see [`Project::check_engines`].
+    pub engines: Option<Engines>,
+    /// What whoever builds should know, each a line.
+    pub warnings: Vec<String>,
+}
+
+/// A range of versions, as npm has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Engines {
+    /// As it is written.
+    pub range: String,
+    parsed: nodejs_semver::Range,
+}
+
+/// What is wrong with a project.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectError {
+    /// The app is not a folder.
+    #[error("expected the app's folder, found {} at {}", found, path.display())]
+    NotAFolder {
+        /// What was given.
+        path: PathBuf,
+        /// What is there.
+        found: &'static str,
+    },
+    /// A file or folder of the app cannot be used.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line of the ignore file is not a pattern.
+    #[error("{}:{line}: {source}", file.display())]
+    Ignore {
+        /// The ignore file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// Why not.
+        source: PatternError,
+    },
+    /// A file whose name an image cannot have.
+    #[error("expected a name that {expected}, found {}", path.display())]
+    Name {
+        /// What a name must be.
+        expected: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// Something that is neither file, folder nor link.
+    #[error("expected a file, a folder or a symbolic link, found a socket, pipe or device: {}", path.display())]
+    Special {
+        /// The thing.
+        path: PathBuf,
+    },
+    /// A symbolic link to something outside the app's folder.
+    #[error("expected a link to something within the app, found {} -> {target}", path.display())]
+    Link {
+        /// The link.
+        path: PathBuf,
+        /// What it holds.
+        target: String,
+    },
+    /// A `package.json` that is not JSON.
+    #[error("{}:{line}:{column}: {message}", file.display())]
+    PackageJson {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+        /// What was expected and what was found.
+        message: String,
+    },
+    /// Nothing says what is to be run.
+    #[error("expected a file that starts the app, found none; looked at: {}", looked.join(", "))]
+    NoEntry {
+        /// The places looked at.
+        looked: Vec<String>,
+        /// One that is there, and left out of the image.
+        left_out: Option<String>,
+        /// Whether the project has a build script, whose result may be what is missing.
+        builds: bool,
+    },
+    /// `engines.node` is not a range.
+    #[error("{}: expected engines.node to be a range of versions such as >=20, found `{range}`", file.display())]
+    EnginesRange {
+        /// The file.
+        file: PathBuf,
+        /// What it says.
+        range: String,
+    },
+    /// The runtime's version is not one that the project runs on.
+    #[error("expected a version of Node that fits engines.node in package.json (`{range}`), found {version}")]
+    Engines {
+        /// What the project says.
+        range: String,
+        /// The version chosen.
+        version: String,
+    },
+    /// The project has dependencies that nothing installs.
+    #[error("the project has dependencies ({}), and microbuild does not install them yet", some(names))]
+    NotInstalled {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// Dependencies were to be copied and do not lie there.
+    #[error("expected installed dependencies in {}, found none of {}", folder.display(), some(names))]
+    Missing {
+        /// Where they should be.
+        folder: PathBuf,
+        /// The names of those that are missing.
+        names: Vec<String>,
+    },
+    /// A file was written to while the image was built.
+    #[error("expected {} to have {expected} bytes, found {found}: it changed while the image was built", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// Its length when the folder was read.
+        expected: u64,
+        /// Its length now.
+        found: u64,
+    },
+}
+
+/// The first few of `names`.
+fn some(names: &[String]) -> String {
+    const SHOWN: usize = 4;
+    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(SHOWN) {
+        None | Some(0) => shown,
+        Some(more) => format!("{shown} and {more} more"),
+    }
+}
+
+impl Explain for ProjectError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NotAFolder { .. } | Self::Ignore { .. } => Kind::Usage,
+            _ => Kind::Build,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let leave_out = || Some("leave it out: a line in .dockerignore, or --exclude".to_owned());
+        match self {
+            Self::NotAFolder { .. } => Some("give the folder that the app lies in; --cmd says what is run".into()),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("make it readable, or leave it out: a line in .dockerignore, or --exclude".into())
+            }
+            Self::Name { .. } | Self::Special { .. } => leave_out(),
+            Self::Link { .. } => Some(
+                "what it points to would not be in the image: put that into the app, or leave the link out with a line \
+                 in .dockerignore or --exclude"
+                    .into(),
+            ),
+            Self::NoEntry { left_out: Some(file), .. } => {
+                Some(format!("--include {file} takes it in, whatever .dockerignore says"))
+            }
+            Self::NoEntry { builds: true, .. } => {
+                Some("`npm run build` first, if that makes it; or --cmd \"node FILE\"".into())
+            }
+            Self::NoEntry { .. } => Some("name it as main in package.json, or give --cmd \"node FILE\"".into()),
+            Self::EnginesRange { .. } => Some("npm's ranges: https://docs.npmjs.com/cli/configuring-npm/package-json#engines".into()),
+            Self::Engines { .. } => Some(
+                "another release has another version (--base alpine:edge, alpine:3.22, …), or widen engines.node if \
+                 the app runs on this one too"
+                    .into(),
+            ),
+            Self::NotInstalled { .. } => Some(
+                "run `npm ci --omit=dev` in the app's folder and give --deps copy; --deps none builds without them".into(),
+            ),
+            Self::Missing { .. } => Some("run `npm ci --omit=dev` in the app's folder first".into()),
+            Self::Changed { .. } => Some("build again when nothing writes to the app's folder".into()),
+            Self::Io { .. } | Self::Ignore { .. } | Self::PackageJson { .. } => None,
+        }
+    }
+}
+
+impl Project {
+    /// Reads the app in the folder `app` for an image after `recipe`. No file but the ignore file, `package.json` and
+    /// git's own is opened.
+    ///
+    /// # Errors
+    /// When something in the folder cannot go into an image, or nothing says what is to be run; see [`ProjectError`].
+    pub fn read(app: &Path, recipe: &Recipe, options: &Options) -> Result<Self, ProjectError> {
+        let not_a_folder = |found| ProjectError::NotAFolder { path: app.to_owned(), found };
+        let root = match fs::canonicalize(app) {
+            Ok(root) if root.is_dir() => root,
+            Ok(_) => return Err(not_a_folder("a file")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not_a_folder("nothing")),
+            Err(source) => return Err(ProjectError::Io { path: app.to_owned(), source }),
+        };
+        let manifest = app.join("package.json");
+        let package = match recipe.app.hook {
+            Some(Hook::Node) => read_optional(&manifest)?
+                .map_or(Ok(node::Package::default()), |text| node::Package::parse(&text, &manifest))?,
+            None => node::Package::default(),
+        };
+        if options.deps == Deps::Auto && package.has_dependencies() {
+            return Err(ProjectError::NotInstalled { names: package.dependencies });
+        }
+        let modules = recipe.app.hook.map(|Hook::Node| node::MODULES);
+        let copied = modules.filter(|_| options.deps == Deps::Copy);
+        let own = match &recipe.origin {
+            Origin::File(path) => fs::canonicalize(path)
+                .ok()
+                .and_then(|path| path.strip_prefix(&root).ok().and_then(Path::to_str).map(str::to_owned)),
+            Origin::BuiltIn => None,
+        };
+        let rules = ignore::Rules::for_app(
+            ignore_file(app)?,
+            &options.include,
+            &options.exclude,
+            modules.filter(|_| copied.is_none()),
+            own,
+        );
+        let dependencies = copied.map(|folder| (folder, ignore::Rules::for_dependencies(folder, &options.exclude)));
+        let walk::Found { files, dependencies, mut warnings } = walk::walk(app, &rules, dependencies.as_ref())?;
+        if let Some(folder) = copied {
+            let there = |name: &String| dependencies.get(&format!("{folder}/{name}")).is_some();
+            let missing: Vec<String> = package.dependencies.iter().filter(|name| !there(name)).cloned().collect();
+            if !missing.is_empty() {
+                return Err(ProjectError::Missing { folder: app.join(folder), names: missing });
+            }
+        }
+
+        let (entrypoint, cmd) = match (&options.entrypoint, &options.cmd) {
+            (Some(entrypoint), cmd) => (Err(entrypoint.clone()), Err(cmd.clone().unwrap_or_default())),
+            (None, Some(cmd)) => (Ok(&recipe.app.entrypoint), Err(cmd.clone())),
+            (None, None) => (Ok(&recipe.app.entrypoint), Ok(&recipe.app.cmd)),
+        };
+        let asked = [&entrypoint, &cmd].into_iter().flatten().any(|template| template.has_places());
+        let node::Entry { start, env, warnings: of_entry } = match recipe.app.hook {
+            Some(Hook::Node) if asked => node::App { root: app, files: &files, package: &package }.entry()?,
+            _ => node::Entry::default(),
+        };
+        warnings.extend(of_entry);
+        let fill = |command: Result<&Template, Vec<String>>| match command {
+            Ok(template) => template.fill(&start),
+            Err(given) => given,
+        };
+        let (entrypoint, cmd) = (fill(entrypoint), fill(cmd));
+        let engines = package.engines(&manifest)?;
+        let git::Commit { revision, source } = git::commit(&root);
+        Ok(Self {
+            root: app.to_owned(),
+            files: files.into_files(),
+            deps: if dependencies.is_empty() { Deps::None } else { options.deps },
+            dependencies: dependencies.into_files(),
+            entry: Some(start.entry).filter(|entry| !entry.is_empty()),
+            entrypoint,
+            cmd,
+            env,
+            title: package.name,
+            version: package.version,
+            revision,
+            source,
+            engines,
+            warnings,
+        })
+    }
+
+    /// Whether the project runs on `version` of the language's runtime, a package's version (`24.11.1-r0`).
+    ///
+    /// # Errors
+    /// When it says that it does not.
+    pub fn check_engines(&self, version: &str) -> Result<(), ProjectError> {
+        let Some(engines) = &self.engines else { return Ok(()) };
+        // Behind the first `-` or `_` stand the package's own revision and Alpine's suffixes, which npm would take for
+        // pre-releases.
+        let plain = version.split(['-', '_']).next().unwrap_or(version);
+        match plain.parse::<nodejs_semver::Version>() {
+            Ok(parsed) if engines.parsed.satisfies(&parsed) => Ok(()),
+            _ => Err(ProjectError::Engines { range: engines.range.clone(), version: version.to_owned() }),
+        }
+    }
+
+    /// Opens a regular file of the project. No more than its `size` bytes are to be read: it may grow at any time.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or has another length than when the folder was read.
+    pub fn open(&self, file: &AppFile) -> Result<File, ProjectError> {
+        let path = self.root.join(&file.path);
+        let expected = match file.kind {
+            FileKind::File { size, .. } => size,
+            FileKind::Folder | FileKind::Link { .. } => 0,
+        };
+        let opened = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        match opened {
+            Ok((found, opened)) if found == expected => Ok(opened),
+            Ok((found, _)) => Err(ProjectError::Changed { path, expected, found }),
+            Err(source) => Err(ProjectError::Io { path, source }),
+        }
+    }
+}
+
+/// The content of `path`, or `None` when there is no such file.
+fn read_optional(path: &Path) -> Result<Option<String>, ProjectError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ProjectError::Io { path: path.to_owned(), source }),
+    }
+}
+
+/// The patterns of the app's ignore file.
+fn ignore_file(app: &Path) -> Result<Vec<Pattern>, ProjectError> {
+    for name in ignore::FILES {
+        let file = app.join(name);
+        if let Some(text) = read_optional(&file)? {
+            return ignore::parse(&text).map_err(|(line, source)| ProjectError::Ignore { file, line, source });
+        }
+    }
+    Ok(Vec::new())
+}

@@ -1,0 +1,439 @@
+//! What a Node project says of itself: `package.json`, and the files that Node would look for.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde_json::Value;
+
+use super::{Engines, FileKind, ProjectError, walk::Listing};
+use crate::{config, recipe::Start};
+
+/// The folder of installed dependencies.
+pub(super) const MODULES: &str = "node_modules";
+
+/// What is run when `package.json` does not say.
+const DEFAULTS: [&str; 9] =
+    ["index.js", "index.mjs", "index.cjs", "server.js", "server.mjs", "server.cjs", "app.js", "app.mjs", "app.cjs"];
+
+/// Options of node that take the next word along (node(1)); others stand alone or have their value behind a `=`.
+const WITH_VALUE: [&str; 17] = [
+    "-r",
+    "--require",
+    "--import",
+    "--loader",
+    "--experimental-loader",
+    "-C",
+    "--conditions",
+    "--env-file",
+    "--env-file-if-exists",
+    "--title",
+    "--icu-data-dir",
+    "--openssl-config",
+    "--disable-warning",
+    "--input-type",
+    "--max-http-header-size",
+    "--unhandled-rejections",
+    "--dns-result-order",
+];
+
+/// Options with which node does something else than run a file as it runs in production.
+const NOT_PLAIN: [&str; 14] = [
+    "-e",
+    "--eval",
+    "-p",
+    "--print",
+    "-pe",
+    "-c",
+    "--check",
+    "-i",
+    "--interactive",
+    "--run",
+    "--test",
+    "-v",
+    "--version",
+    "-h",
+];
+
+/// Said of a file that is there and that the image does not get.
+const LEFT_OUT: &str = "left out of the image";
+
+/// What a `package.json` says, as far as an image is concerned. Whatever has another type than npm gives it is as good
+/// as absent, which is how npm and Node take it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Package {
+    pub(super) name: Option<String>,
+    pub(super) version: Option<String>,
+    pub(super) main: Option<String>,
+    /// The start script.
+    pub(super) start: Option<String>,
+    /// Whether there is a build script.
+    pub(super) builds: bool,
+    /// The range of Node versions that it runs on, as it is written.
+    pub(super) engine: Option<String>,
+    /// The names of the packages that it cannot do without.
+    pub(super) dependencies: Vec<String>,
+    /// Whether it has packages to install besides those: optional ones, or those of workspaces.
+    pub(super) has_further: bool,
+}
+
+impl Package {
+    /// Reads the text of a `package.json`; `file` is its name in messages.
+    pub(super) fn parse(text: &str, file: &Path) -> Result<Self, ProjectError> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let json: Value = serde_json::from_str(text).map_err(|error| {
+            let message = error.to_string();
+            ProjectError::PackageJson {
+                file: file.to_owned(),
+                line: error.line(),
+                column: error.column(),
+                message: message.split(" at line ").next().unwrap_or(&message).to_owned(),
+            }
+        })?;
+        let text = |value: &Value| value.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned);
+        let names = |key: &str| json[key].as_object().into_iter().flat_map(serde_json::Map::keys).cloned();
+        let optional: Vec<String> = names("optionalDependencies").collect();
+        let workspaces = match &json["workspaces"] {
+            Value::Array(folders) => !folders.is_empty(),
+            other => other["packages"].as_array().is_some_and(|folders| !folders.is_empty()),
+        };
+        Ok(Self {
+            name: text(&json["name"]),
+            version: text(&json["version"]),
+            main: text(&json["main"]),
+            start: text(&json["scripts"]["start"]),
+            builds: json["scripts"]["build"].is_string(),
+            engine: text(&json["engines"]["node"]),
+            // npm lets an entry among the optional ones win over the same one here.
+            dependencies: names("dependencies").filter(|name| !optional.contains(name)).collect(),
+            has_further: !optional.is_empty() || workspaces,
+        })
+    }
+
+    /// Whether anything has to be installed for it to run.
+    pub(super) fn has_dependencies(&self) -> bool {
+        !self.dependencies.is_empty() || self.has_further
+    }
+
+    pub(super) fn engines(&self, file: &Path) -> Result<Option<Engines>, ProjectError> {
+        let Some(range) = &self.engine else { return Ok(None) };
+        let parsed =
+            range.parse().map_err(|_| ProjectError::EnginesRange { file: file.to_owned(), range: range.clone() })?;
+        Ok(Some(Engines { range: range.clone(), parsed }))
+    }
+}
+
+/// `node [OPTION…] FILE [ARG…]`, and the variables that are set before it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct NodeCommand {
+    env: BTreeMap<String, String>,
+    start: Start,
+}
+
+impl NodeCommand {
+    /// The start script, when it is a plain `node FILE`: no shell's business in it, nothing run before or after.
+    fn parse(script: &str) -> Option<Self> {
+        let mut words = config::split(script).ok()?.into_iter().peekable();
+        let mut command = Self::default();
+        loop {
+            let word = words.next()?;
+            match word.as_str() {
+                "node" => break,
+                // `cross-env A=1 node …` is `A=1 node …` for Windows' sake, and a development dependency.
+                "exec" | "cross-env" => {}
+                _ => {
+                    let (name, value) = word.split_once('=').filter(|(name, _)| is_variable(name))?;
+                    command.env.insert(name.to_owned(), value.to_owned());
+                }
+            }
+        }
+        while let Some(option) = words.next_if(|word| word.starts_with('-')) {
+            let name = option.split('=').next().unwrap_or(&option);
+            if option == "--" {
+                break;
+            }
+            if option == "-"
+                || NOT_PLAIN.contains(&name)
+                || name.starts_with("--watch")
+                || name.starts_with("--inspect")
+            {
+                return None;
+            }
+            let value = if WITH_VALUE.contains(&option.as_str()) { Some(words.next()?) } else { None };
+            command.start.options.push(option);
+            command.start.options.extend(value);
+        }
+        command.start.entry = words.next().filter(|file| !file.is_empty())?;
+        command.start.args = words.collect();
+        Some(command)
+    }
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// How the app starts.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) start: Start,
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// The app as Node sees it.
+pub(super) struct App<'a> {
+    pub(super) root: &'a Path,
+    pub(super) files: &'a Listing,
+    pub(super) package: &'a Package,
+}
+
+impl App<'_> {
+    /// How the app starts: with `main` of `package.json`; else as its start script says, when that is a plain `node
+    /// FILE`; else with the first of the usual files that is there.
+    ///
+    /// When `main` and the start script run the same file, the script's options, arguments and variables count. When
+    /// they run different files, `main` wins, as the documentation says it does, and a warning names the other: `npm
+    /// start` would have run that one, so whoever meant it learns so at the build and not from an image that ends at once.
+    pub(super) fn entry(&self) -> Result<Entry, ProjectError> {
+        let main = self.package.main.as_ref().map(|named| {
+            self.main(self.package, "")
+                .ok_or_else(|| format!("main in package.json ({named}: {})", self.absence(named)))
+        });
+        let command = self.package.start.as_ref().map(|script| self.start_script(script));
+        match (main, command) {
+            (Some(Ok(main)), Some(Ok(NodeCommand { start, .. }))) if main != start.entry => {
+                let other = start.entry;
+                let warning = format!(
+                    "package.json names {main} as main, but its start script runs {other}: the image runs {main}; \
+                     --cmd \"node {other}\" makes it run the other"
+                );
+                Ok(Entry { warnings: vec![warning], ..Entry::of(main) })
+            }
+            (_, Some(Ok(NodeCommand { env, start }))) => Ok(Entry { start, env, warnings: Vec::new() }),
+            (Some(Ok(main)), _) => Ok(Entry::of(main)),
+            (main, command) => self.default_entry(
+                [main.and_then(Result::err), command.and_then(Result::err)].into_iter().flatten().collect(),
+            ),
+        }
+    }
+
+    /// The start script's command, its file resolved; or why it is not what starts the app.
+    fn start_script(&self, script: &str) -> Result<NodeCommand, String> {
+        let mut command = NodeCommand::parse(script)
+            .ok_or_else(|| format!("its start script (`{script}` is not a plain `node FILE`)"))?;
+        let named = &command.start.entry;
+        command.start.entry = self
+            .script_file(named)
+            .ok_or_else(|| format!("its start script (node {named}: {})", self.absence(named)))?;
+        Ok(command)
+    }
+
+    fn default_entry(&self, mut looked: Vec<String>) -> Result<Entry, ProjectError> {
+        if let Some(file) = DEFAULTS.into_iter().find(|file| self.is_file(file)) {
+            let warnings = looked.iter().map(|why| format!("the image runs {file}, not {why}")).collect();
+            return Ok(Entry { warnings, ..Entry::of(file.to_owned()) });
+        }
+        let left_out = |file: &&str| self.is_left_out(file);
+        looked.extend(DEFAULTS.into_iter().filter(left_out).map(|file| format!("{file} ({LEFT_OUT})")));
+        looked.push("index.js, server.js, app.js (or .mjs, .cjs)".to_owned());
+        let script = self.package.start.as_deref().and_then(NodeCommand::parse).map(|command| command.start.entry);
+        let named = [self.package.main.clone(), script].into_iter().flatten().filter_map(|file| normal(&file));
+        let left_out = named.chain(DEFAULTS.map(str::to_owned)).find(|file| self.is_left_out(file));
+        Err(ProjectError::NoEntry { looked, left_out, builds: self.package.builds })
+    }
+
+    /// Whether `path`, relative to the app's folder, is a file there and not one of the image's.
+    fn is_left_out(&self, path: &str) -> bool {
+        self.kind(path).is_none() && self.root.join(path).is_file()
+    }
+
+    /// Why `path` is not among the app's files.
+    fn absence(&self, path: &str) -> &'static str {
+        match normal(path) {
+            None => "outside the app's folder",
+            Some(path) if self.is_left_out(&path) => LEFT_OUT,
+            Some(_) => "no such file",
+        }
+    }
+
+    /// What `main` of the package in `folder` leads to: Node's `LOAD_AS_DIRECTORY`
+    /// (<https://nodejs.org/api/modules.html#all-together>).
+    fn main(&self, package: &Package, folder: &str) -> Option<String> {
+        let main = package.main.as_ref().filter(|main| !main.starts_with('/'))?;
+        let path = normal(&if folder.is_empty() { main.clone() } else { format!("{folder}/{main}") })?;
+        self.as_file(&path).or_else(|| self.index(&path))
+    }
+
+    /// What `node FILE` runs.
+    fn script_file(&self, file: &str) -> Option<String> {
+        let path = normal(file)?;
+        if !file.ends_with('/')
+            && let Some(found) = self.as_file(&path)
+        {
+            return Some(found);
+        }
+        let package = if path.is_empty() { None } else { self.package_of(&path) };
+        self.main(package.as_ref().unwrap_or(self.package), &path).or_else(|| self.index(&path))
+    }
+
+    /// The `package.json` of a folder below the app's own.
+    fn package_of(&self, folder: &str) -> Option<Package> {
+        let path = format!("{folder}/package.json");
+        self.is_file(&path)
+            .then(|| std::fs::read_to_string(self.root.join(&path)).ok())?
+            .map(|text| Package::parse(&text, Path::new(&path)).unwrap_or_default())
+    }
+
+    fn as_file(&self, path: &str) -> Option<String> {
+        [path.to_owned(), format!("{path}.js")].into_iter().find(|path| self.is_file(path))
+    }
+
+    fn index(&self, folder: &str) -> Option<String> {
+        Some(format!("{folder}/index.js").trim_start_matches('/').to_owned()).filter(|path| self.is_file(path))
+    }
+
+    fn is_file(&self, path: &str) -> bool {
+        matches!(self.kind(path), Some(FileKind::File { .. }))
+    }
+
+    fn kind(&self, path: &str) -> Option<&FileKind> {
+        self.files.follow(path)
+    }
+}
+
+impl Entry {
+    fn of(file: String) -> Self {
+        Self { start: Start { entry: file, ..Start::default() }, ..Self::default() }
+    }
+}
+
+/// `path` without `.` and `..`, relative to the app's folder; the empty path is the folder itself. `None` when it leads
+/// out of it.
+fn normal(path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    if path.starts_with('/') {
+        return None;
+    }
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_a_plain_start_script() {
+        let command = |env: &[(&str, &str)], options: &[&str], entry: &str, args: &[&str]| {
+            let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+            Some(NodeCommand {
+                env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+                start: Start { options: words(options), entry: entry.to_owned(), args: words(args) },
+            })
+        };
+        for (script, expected) in [
+            ("node server.js", command(&[], &[], "server.js", &[])),
+            ("  node   ./bin/www  ", command(&[], &[], "./bin/www", &[])),
+            ("node .", command(&[], &[], ".", &[])),
+            ("exec node a.js", command(&[], &[], "a.js", &[])),
+            ("node a.js --port 80 -v", command(&[], &[], "a.js", &["--port", "80", "-v"])),
+            ("node --enable-source-maps a.js", command(&[], &["--enable-source-maps"], "a.js", &[])),
+            ("node -r dotenv/config a.js", command(&[], &["-r", "dotenv/config"], "a.js", &[])),
+            ("node --import=x --import y a.js", command(&[], &["--import=x", "--import", "y"], "a.js", &[])),
+            ("node --max-old-space-size=99 -- a.js b", command(&[], &["--max-old-space-size=99"], "a.js", &["b"])),
+            (
+                "NODE_ENV=production PORT= node a.js",
+                command(&[("NODE_ENV", "production"), ("PORT", "")], &[], "a.js", &[]),
+            ),
+            ("cross-env A='b c' node a.js", command(&[("A", "b c")], &[], "a.js", &[])),
+            ("node 'my app.js'", command(&[], &[], "my app.js", &[])),
+            ("", None),
+            ("node", None),
+            ("node -", None),
+            ("node --", None),
+            ("node ''", None),
+            ("node -e '1'", None),
+            ("node -r", None),
+            ("node --watch a.js", None),
+            ("node --watch-path=src a.js", None),
+            ("node --inspect=0.0.0.0 a.js", None),
+            ("node --test", None),
+            ("node a.js && echo", None),
+            ("PORT=$PORT node a.js", None),
+            ("1A=b node a.js", None),
+            ("npm run serve", None),
+            ("nodemon a.js", None),
+            ("next start", None),
+            ("node 'a.js", None),
+        ] {
+            assert_eq!(NodeCommand::parse(script), expected, "{script}");
+        }
+    }
+
+    #[test]
+    fn reads_package_json() {
+        let parse = |text: &str| Package::parse(text, Path::new("package.json"));
+        let package = parse(
+            r#"{"name": "@a/b", "version": "1.2.3", "main": "x", "scripts": {"start": "node x", "build": "tsc"},
+                "engines": {"node": ">=20"}, "dependencies": {"b": "1", "a": "1", "fsevents": "1"},
+                "optionalDependencies": {"fsevents": "2"}, "devDependencies": {"c": "1"}}"#,
+        );
+        let expected = Package {
+            name: Some("@a/b".into()),
+            version: Some("1.2.3".into()),
+            main: Some("x".into()),
+            start: Some("node x".into()),
+            builds: true,
+            engine: Some(">=20".into()),
+            dependencies: vec!["a".into(), "b".into()],
+            has_further: true,
+        };
+        assert_eq!(package.unwrap(), expected);
+        // What npm and Node take no notice of: other types, old forms, a byte order mark.
+        for text in [
+            "{}",
+            "[]",
+            "null",
+            "\u{feff}{}",
+            r#"{"name": 1, "version": [], "main": "", "scripts": [], "engines": ["node >= 8"], "dependencies": null}"#,
+            r#"{"main": {"x": 1}, "scripts": {"start": 1}, "dependencies": {}, "workspaces": [], "devDependencies": {"c": "1"}}"#,
+        ] {
+            let package = parse(text).unwrap();
+            assert_eq!((package.has_dependencies(), package), (false, Package::default()), "{text}");
+        }
+        for text in [
+            r#"{"workspaces": ["a"]}"#,
+            r#"{"workspaces": {"packages": ["a"]}}"#,
+            r#"{"optionalDependencies": {"a": ""}}"#,
+        ] {
+            assert!(parse(text).unwrap().has_dependencies(), "{text}");
+        }
+        let error = parse("{\n  \"name\": x\n}").unwrap_err();
+        assert_eq!(error.to_string(), "package.json:2:11: expected value");
+    }
+
+    #[test]
+    fn cleans_paths() {
+        for (path, clean) in [
+            ("a", Some("a")),
+            ("./a//b/", Some("a/b")),
+            ("a/../b", Some("b")),
+            (".", Some("")),
+            ("", Some("")),
+            ("..", None),
+            ("a/../../b", None),
+            ("/a", None),
+        ] {
+            assert_eq!(normal(path).as_deref(), clean, "{path}");
+        }
+    }
+}

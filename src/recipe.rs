@@ -1,0 +1,573 @@
+//! Recipes: what an app written in some language needs, as a small TOML file.
+//!
+//! `recipes/README.md` documents every key by example. The built-in recipes are the files of `recipes/`; a user's own
+//! stand in the app's `recipes/` or in `$XDG_CONFIG_HOME/microbuild/recipes/`, and win over a built-in one of their name.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use serde::Deserialize;
+
+use crate::{
+    config::{self, Base, Command, DocumentError, Port, User, Workdir},
+    error::{Explain, Kind},
+    glob::{Pattern, PatternSet},
+    near::nearest,
+};
+
+/// The recipes that the program brings along, by name.
+const BUILT_IN: [(&str, &str); 1] = [("node", include_str!("../recipes/node.toml"))];
+
+/// What is wrong with a recipe, or with the wish for one.
+#[derive(Debug, thiserror::Error)]
+pub enum RecipeError {
+    /// It is not what a recipe should be.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// It contradicts itself.
+    #[error("{file}: {message}")]
+    Meaning {
+        /// The file.
+        file: String,
+        /// What was expected and what was found.
+        message: String,
+    },
+    /// There is no recipe of that name.
+    #[error("expected the name of a recipe ({}), found `{name}`", known.join(", "))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// The names that there are, sorted.
+        known: Vec<String>,
+    },
+    /// There is no recipe file at that path.
+    #[error("expected a recipe file, found {found} at {}", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What is there.
+        found: &'static str,
+    },
+    /// The recipe has nothing for that base.
+    #[error("recipe {recipe}: expected packages for base {base}, found packages for {} only", known.join(", "))]
+    NoBase {
+        /// The recipe's name.
+        recipe: String,
+        /// The base asked for.
+        base: &'static str,
+        /// The bases that it has packages for.
+        known: Vec<&'static str>,
+    },
+    /// A file or folder cannot be read.
+    #[error("cannot read the recipe {}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Explain for RecipeError {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Document(error) => error.hint.clone(),
+            Self::Unknown { name, known } => Some(match nearest(name, known.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "`microbuild recipes` lists them; a recipe of your own goes to recipes/NAME.toml".to_owned(),
+            }),
+            Self::NoBase { known, recipe, .. } => known.first().map(|base| {
+                format!("--base {base}, or a recipe of your own: `microbuild recipes {recipe} > recipes/{recipe}.toml`")
+            }),
+            Self::NotAFile { path, found: "a folder" } => {
+                Some(format!("the recipe stands before the app: `microbuild node {}`", path.display()))
+            }
+            Self::NotAFile { .. } => Some("a recipe's name has neither a / nor .toml in it".into()),
+            Self::Meaning { .. } | Self::Io { .. } => None,
+        }
+    }
+}
+
+/// Where a recipe came from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Origin {
+    /// It is part of the program.
+    #[default]
+    BuiltIn,
+    /// It was read from this file.
+    File(PathBuf),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BuiltIn => f.write_str("built in"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// What an app in some language needs. The fields' TOML names are their own names.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Its name: lower-case letters, digits, `-`.
+    #[serde(deserialize_with = "name")]
+    pub name: String,
+    /// What it is for, in a line.
+    pub description: String,
+    /// The package whose version is the version of the language's runtime.
+    pub version_from: Option<String>,
+    /// Packages, for each base that the recipe knows.
+    pub base: Bases,
+    /// How the app lies and starts in the image.
+    #[serde(default)]
+    pub app: App,
+    /// Variables of the image's environment.
+    #[serde(default, deserialize_with = "config::texts")]
+    pub env: BTreeMap<String, String>,
+    /// Whom the app runs as.
+    #[serde(default, deserialize_with = "config::value")]
+    pub user: User,
+    /// Ports that an app of this kind always listens on; mostly none.
+    #[serde(default, deserialize_with = "config::list")]
+    pub port: Vec<Port>,
+    /// Paths of packages that are left out of the image, on every base.
+    #[serde(default, deserialize_with = "config::list")]
+    pub strip: Vec<Pattern>,
+    /// The recipe as it was written.
+    #[serde(skip)]
+    pub text: String,
+    /// Where it was found.
+    #[serde(skip)]
+    pub origin: Origin,
+}
+
+/// `[base.NAME]`: packages, for each base that the recipe knows.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bases {
+    /// `[base.scratch]`: Alpine's packages, with nothing below them.
+    pub scratch: Option<Packages>,
+    /// `[base.alpine]`.
+    pub alpine: Option<Packages>,
+}
+
+/// The packages of one base.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Packages {
+    /// The packages that are asked for, as they would be written behind `apk add`; what they depend on comes along.
+    #[serde(deserialize_with = "packages")]
+    pub packages: Vec<String>,
+    /// Dependencies that are knowingly left out: whoever names one is content without it.
+    #[serde(default, deserialize_with = "packages")]
+    pub drop: Vec<String>,
+    /// Paths of packages that are left out of the image, on this base.
+    #[serde(default, deserialize_with = "config::list")]
+    pub strip: Vec<Pattern>,
+}
+
+/// `[app]`: how the app lies and starts in the image.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct App {
+    /// Where it lies.
+    #[serde(deserialize_with = "config::value")]
+    pub workdir: Workdir,
+    /// `Config.Entrypoint`.
+    #[serde(deserialize_with = "template")]
+    pub entrypoint: Template,
+    /// `Config.Cmd`.
+    #[serde(deserialize_with = "template")]
+    pub cmd: Template,
+    /// The code that finds out what `{entry}` and its like stand for.
+    pub hook: Option<Hook>,
+}
+
+/// Code that reads what a language's projects say of themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hook {
+    /// `package.json` and `node_modules`.
+    Node,
+}
+
+/// A command with places to fill in: a word that is `{options}` or `{args}` becomes any number of words, `{entry}` is
+/// replaced wherever it stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Template(Vec<String>);
+
+/// What a hook found out of how the app starts, to fill in a [`Template`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Start {
+    /// `{options}`: what the runtime itself is told.
+    pub options: Vec<String>,
+    /// `{entry}`: the file that is run, relative to the app's folder.
+    pub entry: String,
+    /// `{args}`: what the app is told.
+    pub args: Vec<String>,
+}
+
+impl Template {
+    const PLACES: [&'static str; 3] = ["options", "entry", "args"];
+
+    /// The command `words`, when every `{place}` in it is one that there is.
+    fn new(words: Vec<String>) -> Result<Self, String> {
+        for word in &words {
+            for place in places(word) {
+                if !Self::PLACES.contains(&place) {
+                    return Err(format!("expected {{options}}, {{entry}} or {{args}} in a command, found {{{place}}}"));
+                }
+                if place != "entry" && word.len() != place.len() + 2 {
+                    return Err(format!("expected {{{place}}} to be a word of its own, found `{word}`"));
+                }
+            }
+        }
+        Ok(Self(words))
+    }
+
+    /// Whether something is to be filled in, so that a hook has to say what.
+    pub fn has_places(&self) -> bool {
+        self.0.iter().any(|word| places(word).next().is_some())
+    }
+
+    /// The command, `start` filled in.
+    pub fn fill(&self, start: &Start) -> Vec<String> {
+        let mut words = Vec::new();
+        for word in &self.0 {
+            match word.as_str() {
+                "{options}" => words.extend_from_slice(&start.options),
+                "{args}" => words.extend_from_slice(&start.args),
+                word => words.push(word.replace("{entry}", &start.entry)),
+            }
+        }
+        words
+    }
+}
+
+/// The `{place}`s of a word. Braces around anything but lower-case letters are nobody's business.
+fn places(word: &str) -> impl Iterator<Item = &str> {
+    word.split('{').skip(1).filter_map(|rest| {
+        let (place, _) = rest.split_once('}')?;
+        (!place.is_empty() && place.bytes().all(|b| b.is_ascii_lowercase())).then_some(place)
+    })
+}
+
+impl Recipe {
+    /// Reads the text of a recipe; `file` is its name in messages.
+    ///
+    /// # Errors
+    /// When it is not TOML, has an unknown key, lacks one, or has a value that its key cannot have (with line and
+    /// column); when it has no base, or a place to fill in without a hook.
+    pub fn parse(text: &str, file: &str) -> Result<Self, RecipeError> {
+        let mut recipe: Self = config::parse(text, file)?;
+        let meaning = |message: &str| RecipeError::Meaning { file: file.to_owned(), message: message.to_owned() };
+        if recipe.bases().next().is_none() {
+            return Err(meaning("expected [base.scratch] or [base.alpine], found neither"));
+        }
+        if recipe.app.hook.is_none() && (recipe.app.cmd.has_places() || recipe.app.entrypoint.has_places()) {
+            return Err(meaning("expected a hook in [app] that knows what to fill into the command, found none"));
+        }
+        recipe.text = text.to_owned();
+        Ok(recipe)
+    }
+
+    /// The packages for `base`.
+    ///
+    /// # Errors
+    /// When the recipe has none.
+    pub fn packages(&self, base: &Base) -> Result<&Packages, RecipeError> {
+        self.bases().find(|(name, _)| *name == base.name()).map(|(_, packages)| packages).ok_or_else(|| {
+            let known = self.bases().map(|(name, _)| name).collect();
+            RecipeError::NoBase { recipe: self.name.clone(), base: base.name(), known }
+        })
+    }
+
+    /// Which paths of packages are left out of an image on `base`: those that every base leaves out, then its own.
+    pub fn strip(&self, base: &Base) -> PatternSet {
+        let own = self.bases().filter(|(name, _)| *name == base.name()).flat_map(|(_, packages)| &packages.strip);
+        PatternSet::new(self.strip.iter().chain(own).cloned().collect())
+    }
+
+    fn bases(&self) -> impl Iterator<Item = (&'static str, &Packages)> {
+        [("scratch", &self.base.scratch), ("alpine", &self.base.alpine)]
+            .into_iter()
+            .filter_map(|(name, packages)| packages.as_ref().map(|packages| (name, packages)))
+    }
+}
+
+/// Whether a recipe is asked for by the path of its file (`./mine.toml`, `my/recipe`), not by name.
+pub fn is_path(recipe: &str) -> bool {
+    recipe.contains('/') || Path::new(recipe).extension().is_some_and(|extension| extension == "toml")
+}
+
+/// Where recipes are looked for besides the program itself.
+#[derive(Debug, Clone, Default)]
+pub struct Shelves {
+    folders: Vec<PathBuf>,
+}
+
+impl Shelves {
+    /// The recipes of the app in the folder `app`, and of the user whose configuration lies in `config`
+    /// (`$XDG_CONFIG_HOME`).
+    pub fn new(app: &Path, config: Option<&Path>) -> Self {
+        let user = config.map(|config| config.join("microbuild/recipes"));
+        Self { folders: std::iter::once(app.join("recipes")).chain(user).collect() }
+    }
+
+    /// The recipe that is meant by `recipe`: the path of a file, or a name, which is looked up in the app's folder, in
+    /// the user's configuration, and among the built-in recipes.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read as one.
+    pub fn find(&self, recipe: &str) -> Result<Recipe, RecipeError> {
+        if is_path(recipe) {
+            let path = PathBuf::from(recipe);
+            if path.is_dir() {
+                return Err(RecipeError::NotAFile { path, found: "a folder" });
+            }
+            return read(&path)?.ok_or(RecipeError::NotAFile { path, found: "nothing" });
+        }
+        if is_name(recipe) {
+            for folder in &self.folders {
+                if let Some(found) = read(&folder.join(format!("{recipe}.toml")))? {
+                    return named(found, recipe);
+                }
+            }
+            if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| *name == recipe) {
+                return Recipe::parse(text, &format!("built-in recipe {name}"));
+            }
+        }
+        Err(RecipeError::Unknown { name: recipe.to_owned(), known: self.names()?.into_iter().collect() })
+    }
+
+    /// All recipes that have a name here, sorted by it; of those with the same name the one that [`Shelves::find`] takes.
+    ///
+    /// # Errors
+    /// When one of them cannot be read as a recipe.
+    pub fn all(&self) -> Result<Vec<Recipe>, RecipeError> {
+        self.names()?.iter().map(|name| self.find(name)).collect()
+    }
+
+    /// The names of all recipes.
+    fn names(&self) -> Result<BTreeSet<String>, RecipeError> {
+        let mut names: BTreeSet<String> = BUILT_IN.iter().map(|(name, _)| (*name).to_owned()).collect();
+        for folder in &self.folders {
+            let error = |source| RecipeError::Io { path: folder.clone(), source };
+            let entries = match fs::read_dir(folder) {
+                Ok(entries) => entries,
+                // No such folder, or an app whose `recipes` is a file: there are none there.
+                Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
+                Err(e) => return Err(error(e)),
+            };
+            for entry in entries {
+                let path = entry.map_err(error)?.path();
+                let toml = path.extension().is_some_and(|extension| extension == "toml");
+                if let Some(name) = path.file_stem().and_then(|stem| stem.to_str()).filter(|name| toml && is_name(name))
+                {
+                    names.insert(name.to_owned());
+                }
+            }
+        }
+        Ok(names)
+    }
+}
+
+/// The folder of the user's configuration: `$XDG_CONFIG_HOME`, else `~/.config`.
+pub fn config_home() -> Option<PathBuf> {
+    // XDG Base Directory Specification 0.8: a relative path in the variable is invalid and to be ignored.
+    let absolute = |variable| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))
+}
+
+/// The recipe in the file `path`, or `None` when there is no such file.
+fn read(path: &Path) -> Result<Option<Recipe>, RecipeError> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+        Err(source) => return Err(RecipeError::Io { path: path.to_owned(), source }),
+    };
+    let recipe = Recipe::parse(&text, &path.display().to_string())?;
+    Ok(Some(Recipe { origin: Origin::File(path.to_owned()), ..recipe }))
+}
+
+/// `recipe`, when it goes by the name of its file.
+fn named(recipe: Recipe, name: &str) -> Result<Recipe, RecipeError> {
+    if recipe.name == name {
+        return Ok(recipe);
+    }
+    let message = format!("expected name = \"{name}\" as the file's name has it, found \"{}\"", recipe.name);
+    Err(RecipeError::Meaning { file: recipe.origin.to_string(), message })
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('-') && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+}
+
+fn name<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    if is_name(&name) {
+        return Ok(name);
+    }
+    Err(serde::de::Error::custom(format_args!("expected lower-case letters, digits and -, found `{name}`")))
+}
+
+fn packages<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Package(String);
+
+    impl FromStr for Package {
+        type Err = String;
+
+        fn from_str(text: &str) -> Result<Self, String> {
+            if text.is_empty() || text.contains(char::is_whitespace) {
+                return Err(format!("expected the name of a package, found `{text}`"));
+            }
+            Ok(Self(text.to_owned()))
+        }
+    }
+
+    config::list::<Package, D>(deserializer).map(|list| list.into_iter().map(|package| package.0).collect())
+}
+
+fn template<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Template, D::Error> {
+    let Command(words) = config::command(deserializer)?;
+    Template::new(words).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = "name = 'x'\ndescription = 'x'\n[base.alpine]\npackages = ['x']\n";
+
+    #[test]
+    fn every_built_in_recipe_is_one() {
+        for (name, text) in BUILT_IN {
+            let recipe = Shelves::default().find(name).unwrap();
+            assert_eq!((recipe.name.as_str(), recipe.text.as_str()), (name, text));
+            for base in ["scratch", "alpine"] {
+                let packages = recipe.packages(&base.parse().unwrap()).unwrap();
+                assert!(recipe.version_from.as_ref().is_none_or(|name| packages.packages.contains(name)), "{name}");
+            }
+        }
+    }
+
+    /// The examples of `recipes/README.md` are recipes, and between them use every key that there is.
+    #[test]
+    fn the_documentation_is_right() {
+        let text = include_str!("../recipes/README.md");
+        let examples: Vec<&str> = text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert!(!examples.is_empty());
+        for example in &examples {
+            Recipe::parse(example, "README.md").unwrap();
+        }
+        let unknown = Recipe::parse(&format!("zzzzzzzz = 1\n{SMALL}"), "x").unwrap_err().hint().unwrap();
+        let in_tables = ["workdir", "entrypoint", "cmd", "hook", "packages", "drop", "scratch", "alpine"];
+        for key in unknown.trim_start_matches("known here: ").split(", ").chain(in_tables) {
+            assert!(examples.iter().any(|example| example.contains(key)), "no example of {key}");
+        }
+    }
+
+    #[test]
+    fn fills_in_commands() {
+        let start = Start { options: vec!["-r".into(), "x".into()], entry: "a.js".into(), args: vec!["b".into()] };
+        for (words, filled) in [
+            (&["node", "{options}", "{entry}", "{args}"][..], &["node", "-r", "x", "a.js", "b"][..]),
+            (&["run", "/app/{entry}", "--x={entry}"], &["run", "/app/a.js", "--x=a.js"]),
+            (&["java", "-Dx={A}", "{}", "{", "}"], &["java", "-Dx={A}", "{}", "{", "}"]),
+            (&[], &[]),
+        ] {
+            let template = Template::new(words.iter().map(|word| (*word).to_owned()).collect()).unwrap();
+            assert_eq!(template.fill(&start), filled);
+        }
+        assert_eq!(Template::new(vec!["node".into(), "{options}".into()]).unwrap().fill(&Start::default()), ["node"]);
+    }
+
+    #[test]
+    fn a_users_recipe_wins_over_a_built_in_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (app, config) = (dir.path().join("app"), dir.path().join("config"));
+        let own = |folder: &Path, name: &str, description: &str| {
+            fs::create_dir_all(folder).unwrap();
+            let text = SMALL.replacen('x', name, 1).replacen("'x'", &format!("'{description}'"), 1);
+            fs::write(folder.join(format!("{name}.toml")), text).unwrap();
+        };
+        let shelves = Shelves::new(&app, Some(&config));
+        assert_eq!(shelves.find("node").unwrap().origin, Origin::BuiltIn);
+        own(&config.join("microbuild/recipes"), "node", "user");
+        own(&config.join("microbuild/recipes"), "zig", "user");
+        assert_eq!(shelves.find("node").unwrap().description, "user");
+        own(&app.join("recipes"), "node", "app");
+        fs::write(app.join("recipes/notes.txt"), "").unwrap();
+        assert_eq!(shelves.find("node").unwrap().description, "app");
+        let path = app.join("recipes/node.toml");
+        assert_eq!(shelves.find(path.to_str().unwrap()).unwrap().origin, Origin::File(path));
+        let all: Vec<_> = shelves.all().unwrap().into_iter().map(|recipe| (recipe.name, recipe.description)).collect();
+        assert_eq!(all, [("node".into(), "app".into()), ("zig".into(), "user".into())]);
+    }
+
+    #[test]
+    fn strips_what_every_base_strips_and_what_this_one_does() {
+        let text = format!("strip = ['usr/share/doc']\n{}strip = ['**/*.h', '!usr/share/doc/keep']\n", SMALL);
+        let recipe = Recipe::parse(&text, "x").unwrap();
+        let strip = recipe.strip(&Base::default());
+        for (path, stripped) in
+            [("usr/share/doc/a", true), ("usr/share/doc/keep", false), ("usr/include/a.h", true), ("usr/bin/a", false)]
+        {
+            assert_eq!(strip.matches(path), stripped, "{path}");
+        }
+        assert!(!recipe.strip(&Base::Scratch).matches("usr/include/a.h"));
+    }
+
+    #[test]
+    fn mistakes_are_shown_at_their_place() {
+        let parse = |text: &str| Recipe::parse(text, "recipes/x.toml").map(|_| ());
+        let no_recipes = Shelves::default();
+        let small = |more: &str| parse(&format!("{SMALL}{more}"));
+        let mistakes = [
+            parse(""),
+            parse("name = 'X'"),
+            parse(&SMALL.replace("description", "descripton")),
+            parse(&SMALL.replace("base.alpine", "base.alpin")),
+            parse(&SMALL.replace("packages", "package")),
+            parse(&SMALL.replace("['x']", "['a b']")),
+            parse("name = 'x'\ndescription = 'x'\n[base]\n"),
+            small("[app]\nhook = 'nod'"),
+            small("[app]\nworkdir = 'app'"),
+            small("[app]\nhook = 'node'\ncmd = ['node', '{entri}']"),
+            small("[app]\nhook = 'node'\ncmd = ['node', 'x{args}']"),
+            small("[app]\ncmd = ['node', '{entry}']"),
+            small("strip = ['[']"),
+            no_recipes.find("nodejs").map(|_| ()),
+            no_recipes.find("cobol").map(|_| ()),
+            no_recipes.find("./nowhere/node").map(|_| ()),
+            no_recipes.find("./src").map(|_| ()),
+            no_recipes.find("").map(|_| ()),
+            Recipe::parse(SMALL, "x").unwrap().packages(&Base::Scratch).map(|_| ()),
+        ];
+        let texts = mistakes.map(|mistake| {
+            let error = mistake.unwrap_err();
+            assert_eq!(error.kind(), Kind::Usage);
+            format!("{error}\nhint: {}\n", error.hint().unwrap_or_default())
+        });
+        insta::assert_snapshot!(texts.join("\n"));
+    }
+
+    #[test]
+    fn a_recipe_goes_by_its_files_name() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("recipes")).unwrap();
+        fs::write(dir.path().join("recipes/y.toml"), SMALL).unwrap();
+        let error = Shelves::new(dir.path(), None).find("y").unwrap_err();
+        assert!(error.to_string().ends_with("expected name = \"y\" as the file's name has it, found \"x\""), "{error}");
+    }
+}

@@ -1,0 +1,484 @@
+//! Credentials for registries, where Docker and Podman keep them: `config.json`, `auth.json`, and the helpers that these name
+//! (`docker-credential-NAME`, protocol of docker-credential-helpers).
+
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::OsString,
+    fmt, fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::reference::DOCKER_HUB;
+use crate::{
+    error::{Explain, Kind},
+    store::StoreError,
+};
+
+/// What `auths` and helpers call Docker Hub.
+const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
+
+/// The user name under which helpers keep an identity token.
+const TOKEN_USER: &str = "<token>";
+
+/// What a registry, or its token server, is told of the user.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// User name and password.
+    Password {
+        /// The user.
+        username: String,
+        /// The password, or an access token in its place.
+        password: String,
+    },
+    /// A refresh token, with which a token server gives access tokens (`identitytoken`).
+    IdentityToken(String),
+    /// A bearer token to be sent as it is (`registrytoken`).
+    RegistryToken(String),
+}
+
+impl Credentials {
+    /// User name and password; the user `<token>` says that the password is an identity token.
+    pub fn password(username: &str, password: &str) -> Self {
+        if username == TOKEN_USER {
+            return Self::IdentityToken(password.to_owned());
+        }
+        Self::Password { username: username.to_owned(), password: password.to_owned() }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(…)")
+    }
+}
+
+/// What a [`CredentialStore`] knows of a registry.
+#[derive(Debug, Clone, Default)]
+pub struct Lookup {
+    /// The credentials, and where they were found, in words.
+    pub credentials: Option<(Credentials, String)>,
+    /// What could not be asked, in words: a file that may not be read, a helper that is not installed.
+    pub notes: Vec<String>,
+}
+
+impl Lookup {
+    pub(super) fn given(credentials: Option<Credentials>) -> Self {
+        Self { credentials: credentials.map(|c| (c, "this login".to_owned())), notes: Vec::new() }
+    }
+}
+
+/// Where credentials were stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// In this file, readable by its owner only, but not encrypted.
+    File(PathBuf),
+    /// In this helper.
+    Helper(String),
+}
+
+/// What can go wrong with stored credentials. No message holds a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// A configuration file is not what Docker and Podman write.
+    #[error("cannot read the credentials in {}: {why}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// There is no place to store them.
+    #[error("no place to store credentials: expected DOCKER_CONFIG or HOME in the environment, found neither")]
+    NoHome,
+    /// The helper that the configuration names for this registry is not there.
+    #[error("{} names the credential helper {program}, which is not on PATH", path.display())]
+    NoHelper {
+        /// `docker-credential-NAME`.
+        program: String,
+        /// The file that names it.
+        path: PathBuf,
+    },
+    /// A helper failed.
+    #[error("the credential helper {program} failed: {why}")]
+    Helper {
+        /// `docker-credential-NAME`.
+        program: String,
+        /// How.
+        why: String,
+    },
+    /// A file cannot be written.
+    #[error(transparent)]
+    Write(#[from] StoreError),
+    /// A file cannot be made or changed.
+    #[error("cannot store credentials in {}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Explain for CredentialsError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Config { .. } | Self::NoHome | Self::NoHelper { .. } => Kind::Usage,
+            Self::Helper { .. } | Self::Write(_) | Self::Io { .. } => Kind::Build,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config { path, .. } => Some(format!("mend {} or move it away", path.display())),
+            Self::NoHelper { program, path } => {
+                Some(format!("install {program}, or take it out of credHelpers and credsStore in {}", path.display()))
+            }
+            Self::NoHome | Self::Io { .. } => Some("DOCKER_CONFIG names a folder that you may write to".into()),
+            Self::Helper { .. } => None,
+            Self::Write(error) => error.hint(),
+        }
+    }
+}
+
+/// One entry of `auths`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Entry {
+    auth: String,
+    username: String,
+    password: String,
+    identitytoken: String,
+    registrytoken: String,
+}
+
+impl Entry {
+    /// `None` for the empty entries that Docker writes beside a helper.
+    fn credentials(&self) -> Result<Option<Credentials>, String> {
+        if !self.identitytoken.is_empty() {
+            return Ok(Some(Credentials::IdentityToken(self.identitytoken.clone())));
+        }
+        if !self.registrytoken.is_empty() {
+            return Ok(Some(Credentials::RegistryToken(self.registrytoken.clone())));
+        }
+        if self.auth.is_empty() {
+            let there = !self.username.is_empty();
+            return Ok(there.then(|| Credentials::password(&self.username, &self.password)));
+        }
+        let bytes = STANDARD.decode(self.auth.trim()).map_err(|_| "`auth` is not base64".to_owned())?;
+        let text = String::from_utf8(bytes).map_err(|_| "`auth` is not text".to_owned())?;
+        // Docker pads with NUL what was stored by old versions.
+        let (username, password) = text.trim_end_matches('\0').split_once(':').ok_or("`auth` is not USER:PASSWORD")?;
+        Ok(Some(Credentials::password(username, password)))
+    }
+}
+
+/// A configuration file of Docker or Podman, as far as it concerns credentials.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Config {
+    auths: BTreeMap<String, Entry>,
+    cred_helpers: BTreeMap<String, String>,
+    creds_store: String,
+}
+
+impl Config {
+    fn parse(bytes: &[u8]) -> Result<Self, String> {
+        // An empty file is what `touch` and some CI systems leave.
+        if bytes.trim_ascii().is_empty() {
+            return Ok(Self::default());
+        }
+        serde_json::from_slice(bytes).map_err(|e| json_error(&e))
+    }
+
+    /// The entry for `registry`: the key itself, else one that means the same.
+    fn entry(&self, registry: &str) -> Option<&Entry> {
+        let same = || self.auths.iter().find(|(key, _)| key_host(key) == registry).map(|(_, entry)| entry);
+        self.auths.get(registry).or_else(same)
+    }
+
+    /// The helper for `registry`, and whether it is named for it alone.
+    fn helper(&self, registry: &str) -> Option<(&str, bool)> {
+        let own = self.cred_helpers.iter().find(|(key, _)| key_host(key) == registry);
+        own.map(|(_, helper)| (helper.as_str(), true))
+            .or(Some((self.creds_store.as_str(), false)))
+            .filter(|(helper, _)| !helper.is_empty())
+    }
+}
+
+/// The registry that a key of `auths` means: `https://index.docker.io/v1/` is `docker.io`.
+fn key_host(key: &str) -> &str {
+    let host = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
+    let host = ["/v1/", "/v2/", "/v1", "/v2", "/"].iter().find_map(|end| host.strip_suffix(end)).unwrap_or(host);
+    match host {
+        "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB,
+        host => host,
+    }
+}
+
+/// The key under which `registry` is stored.
+fn key(registry: &str) -> &str {
+    if registry == DOCKER_HUB { DOCKER_HUB_KEY } else { registry }
+}
+
+/// The files and helpers in which this user's credentials are. Nothing is read before it is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct CredentialStore(Arc<Places>);
+
+#[derive(Debug, Default)]
+struct Places {
+    /// Read in this order.
+    files: Vec<PathBuf>,
+    /// Where a login is stored.
+    written: Option<PathBuf>,
+    /// Where helpers are searched.
+    path: OsString,
+}
+
+impl CredentialStore {
+    /// The store of the user whose environment `var` gives (`std::env::var_os` for this process): REGISTRY_AUTH_FILE, then
+    /// Docker's `config.json` in DOCKER_CONFIG or `~/.docker`, then Podman's `auth.json` in XDG_RUNTIME_DIR and XDG_CONFIG_HOME.
+    pub fn from_env(var: impl Fn(&str) -> Option<OsString>) -> Self {
+        let folder = |name: &str| var(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let home = folder("HOME").or_else(|| folder("USERPROFILE"));
+        let explicit = folder("REGISTRY_AUTH_FILE");
+        let docker = folder("DOCKER_CONFIG").or_else(|| Some(home.as_ref()?.join(".docker")));
+        let docker = docker.map(|folder| folder.join("config.json"));
+        let runtime = folder("XDG_RUNTIME_DIR").map(|folder| folder.join("containers/auth.json"));
+        let config = folder("XDG_CONFIG_HOME").or_else(|| Some(home.as_ref()?.join(".config")));
+        let config = config.map(|folder| folder.join("containers/auth.json"));
+        let written = explicit.clone().or_else(|| docker.clone());
+        let files = [explicit, docker, runtime, config].into_iter().flatten().collect();
+        Self(Arc::new(Places { files, written, path: var("PATH").unwrap_or_default() }))
+    }
+
+    /// A store without any credentials.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// The credentials for `registry`: of the first file that has some, or whose helper has.
+    ///
+    /// A helper that has none is a miss, and so is one that is meant for all registries (`credsStore`) and not installed, as in
+    /// a `config.json` copied from a desktop: that is noted.
+    ///
+    /// # Errors
+    /// When a file cannot be understood, a helper fails, or one that is meant for this registry is not installed.
+    pub fn lookup(&self, registry: &str) -> Result<Lookup, CredentialsError> {
+        let mut lookup = Lookup::default();
+        for path in &self.0.files {
+            let config = match fs::read(path) {
+                Ok(bytes) => parse(path, &bytes)?,
+                Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
+                Err(e) => {
+                    lookup.notes.push(format!("{} cannot be read ({e})", path.display()));
+                    continue;
+                }
+            };
+            if let Some((helper, own)) = config.helper(registry) {
+                match self.get(helper, path, registry) {
+                    Ok(Some(found)) => {
+                        lookup.credentials = Some((found, format!("docker-credential-{helper}")));
+                        return Ok(lookup);
+                    }
+                    Ok(None) => {}
+                    Err(missing @ CredentialsError::NoHelper { .. }) if !own => lookup.notes.push(missing.to_string()),
+                    Err(error) => return Err(error),
+                }
+            }
+            let entry = config.entry(registry).map_or(Ok(None), Entry::credentials);
+            let found = entry.map_err(|why| bad(path, &format!("the entry of {registry}: {why}")))?;
+            if let Some(found) = found {
+                lookup.credentials = Some((found, path.display().to_string()));
+                return Ok(lookup);
+            }
+        }
+        Ok(lookup)
+    }
+
+    /// Keeps the credentials of `registry`: in the helper that the file names, else in the file, which keeps everything else that
+    /// is in it and which only its owner may read.
+    ///
+    /// # Errors
+    /// When there is no place for them, or it cannot be written.
+    pub fn store(&self, registry: &str, credentials: &Credentials) -> Result<Stored, CredentialsError> {
+        let path = self.0.written.as_ref().ok_or(CredentialsError::NoHome)?;
+        let mut document = read_document(path)?;
+        let config = parse(path, document.to_string().as_bytes())?;
+        if let Some((helper, _)) = config.helper(registry) {
+            let (username, secret) = match credentials {
+                Credentials::Password { username, password } => (username.as_str(), password),
+                Credentials::IdentityToken(token) | Credentials::RegistryToken(token) => (TOKEN_USER, token),
+            };
+            let input = json!({ "ServerURL": key(registry), "Username": username, "Secret": secret }).to_string();
+            self.run(helper, path, "store", &input)?.map_err(|why| failed(helper, &why))?;
+            return Ok(Stored::Helper(format!("docker-credential-{helper}")));
+        }
+        let entry = match credentials {
+            Credentials::Password { username, password } => {
+                json!({ "auth": STANDARD.encode(format!("{username}:{password}")) })
+            }
+            Credentials::IdentityToken(token) => json!({ "identitytoken": token }),
+            Credentials::RegistryToken(token) => json!({ "registrytoken": token }),
+        };
+        let auths = auths_of(&mut document, path)?;
+        auths.retain(|other, _| key_host(other) != registry);
+        auths.insert(key(registry).to_owned(), entry);
+        write_document(path, &document)?;
+        Ok(Stored::File(path.clone()))
+    }
+
+    /// Forgets the credentials of `registry` in all files and helpers; whether there were any.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written, or a helper fails.
+    pub fn erase(&self, registry: &str) -> Result<bool, CredentialsError> {
+        let mut erased = false;
+        for path in &self.0.files {
+            if !path.exists() {
+                continue;
+            }
+            let mut document = read_document(path)?;
+            let config = parse(path, document.to_string().as_bytes())?;
+            if let Some((helper, own)) = config.helper(registry) {
+                match self.get(helper, path, registry) {
+                    Ok(Some(_)) => {
+                        self.run(helper, path, "erase", key(registry))?.map_err(|why| failed(helper, &why))?;
+                        erased = true;
+                    }
+                    Ok(None) => {}
+                    Err(CredentialsError::NoHelper { .. }) if !own => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            if config.auths.keys().any(|key| key_host(key) == registry) {
+                auths_of(&mut document, path)?.retain(|key, _| key_host(key) != registry);
+                write_document(path, &document)?;
+                erased = true;
+            }
+        }
+        Ok(erased)
+    }
+
+    fn get(&self, helper: &str, path: &Path, registry: &str) -> Result<Option<Credentials>, CredentialsError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Answer {
+            #[serde(default)]
+            username: String,
+            #[serde(default)]
+            secret: String,
+        }
+        match self.run(helper, path, "get", key(registry))? {
+            Ok(answer) => {
+                let answer: Answer = serde_json::from_slice(&answer)
+                    .map_err(|_| failed(helper, "expected JSON with Username and Secret, found something else"))?;
+                let there = !answer.secret.is_empty();
+                Ok(there.then(|| Credentials::password(&answer.username, &answer.secret)))
+            }
+            // The words of docker-credential-helpers' `errCredentialsNotFound`, which all helpers repeat.
+            Err(why) if why.to_lowercase().contains("credentials not found") => Ok(None),
+            Err(why) => Err(failed(helper, &why)),
+        }
+    }
+
+    /// Runs a helper: what it printed, or what it said of its failure.
+    fn run(
+        &self,
+        helper: &str,
+        path: &Path,
+        action: &str,
+        input: &str,
+    ) -> Result<Result<Vec<u8>, String>, CredentialsError> {
+        let program = format!("docker-credential-{helper}");
+        if helper.contains(['/', '\\']) {
+            return Err(bad(path, &format!("`{helper}` is not the name of a credential helper")));
+        }
+        let suffixed = format!("{program}{}", env::consts::EXE_SUFFIX);
+        let found = env::split_paths(&self.0.path).map(|folder| folder.join(&suffixed)).find(|file| file.is_file());
+        let found = found.ok_or_else(|| CredentialsError::NoHelper { program, path: path.to_owned() })?;
+        let spawned = Command::new(found)
+            .arg(action)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .env("PATH", &self.0.path)
+            .spawn();
+        let mut child = spawned.map_err(|e| failed(helper, &e.to_string()))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A helper that does not read has decided already; its exit code tells.
+            let _ = stdin.write_all(input.as_bytes());
+        }
+        let output = child.wait_with_output().map_err(|e| failed(helper, &e.to_string()))?;
+        if output.status.success() {
+            return Ok(Ok(output.stdout));
+        }
+        // Helpers say on stdout why they failed; a shell says it on stderr.
+        let said = if output.stdout.trim_ascii().is_empty() { &output.stderr } else { &output.stdout };
+        let said: String = String::from_utf8_lossy(said).trim().chars().filter(|c| !c.is_control()).take(300).collect();
+        Ok(Err(if said.is_empty() { output.status.to_string() } else { said }))
+    }
+}
+
+fn failed(helper: &str, why: &str) -> CredentialsError {
+    CredentialsError::Helper { program: format!("docker-credential-{helper}"), why: why.to_owned() }
+}
+
+fn bad(path: &Path, why: &str) -> CredentialsError {
+    CredentialsError::Config { path: path.to_owned(), why: why.to_owned() }
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<Config, CredentialsError> {
+    Config::parse(bytes).map_err(|why| bad(path, &why))
+}
+
+/// Only where the error is: serde's own words quote what they found, which may be a secret.
+fn json_error(error: &serde_json::Error) -> String {
+    format!("unexpected JSON at line {}, column {}", error.line(), error.column())
+}
+
+/// The file as JSON, with all that other programs keep in it; `{}` when there is none.
+fn read_document(path: &Path) -> Result<Value, CredentialsError> {
+    match fs::read(path) {
+        Ok(bytes) if bytes.trim_ascii().is_empty() => Ok(json!({})),
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| bad(path, &json_error(&e))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(json!({})),
+        Err(source) => Err(CredentialsError::Io { path: path.to_owned(), source }),
+    }
+}
+
+fn auths_of<'a>(document: &'a mut Value, path: &Path) -> Result<&'a mut Map<String, Value>, CredentialsError> {
+    let found = document.as_object_mut().map(|object| object.entry("auths").or_insert_with(|| json!({})));
+    found.and_then(Value::as_object_mut).ok_or_else(|| bad(path, "expected an object with an object `auths` in it"))
+}
+
+/// Replaces the file as a whole; `tempfile` makes it readable by its owner only. A link is followed: people keep
+/// `config.json` elsewhere.
+fn write_document(path: &Path, document: &Value) -> Result<(), CredentialsError> {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let failed = |source: io::Error| CredentialsError::Io { path: path.clone(), source };
+    if let Some(folder) = path.parent() {
+        create_private(folder).map_err(failed)?;
+    }
+    let mut text = serde_json::to_vec_pretty(document).map_err(|e| failed(e.into()))?;
+    text.push(b'\n');
+    Ok(crate::store::replace_file(&path, &text)?)
+}
+
+#[cfg(unix)]
+fn create_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+#[cfg(not(unix))]
+fn create_private(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)
+}

@@ -1,0 +1,421 @@
+//! Blobs on their way into a registry (OCI distribution specification 1.1, "Pushing Blobs"): mounted from another repository,
+//! sent in one piece, or in chunks. An upload that breaks goes on where the registry says that it stopped.
+
+use std::{
+    io::{self, Read},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{auth::Scope, client::Registry, error::RegistryError};
+use crate::{
+    digest::Digest,
+    http::{Body, HeaderValue, Method, Request, Response, Retry, Transient as _, Url, display_url, header},
+    layer::{Content, Layer},
+    ui::Task,
+};
+
+/// Up to this many bytes are sent from memory: cheaper than a stream.
+const IN_MEMORY: u64 = 256 << 10;
+
+/// From this size on, a broken upload is resumed rather than begun again.
+const WORTH_RESUMING: u64 = 1 << 20;
+
+/// The first length of chunks, where one piece is too much for a registry; it is halved as long as it is still too much.
+const FIRST_CHUNK: u64 = 64 << 20;
+
+/// Chunks are not made smaller than this.
+const SMALLEST_CHUNK: u64 = 64 << 10;
+
+/// A blob to be uploaded.
+#[derive(Clone)]
+pub struct Blob {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its bytes, opened only when the registry lacks them.
+    pub content: Arc<dyn Content>,
+}
+
+impl From<&Layer> for Blob {
+    fn from(layer: &Layer) -> Self {
+        Self { digest: layer.digest, size: layer.size, content: Arc::clone(&layer.content) }
+    }
+}
+
+/// How a blob came into the repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Uploaded {
+    /// Its bytes were sent.
+    Sent,
+    /// The registry had it in this repository of its own.
+    Mounted(String),
+}
+
+/// An upload that the registry has begun.
+struct Session {
+    location: Url,
+    /// Bytes that the registry has.
+    offset: u64,
+    /// `OCI-Chunk-Min-Length`.
+    smallest: u64,
+}
+
+enum Begun {
+    Mounted(String),
+    Session(Session),
+}
+
+impl Registry {
+    /// Brings a blob into `repository`: mounted from `mount`, another repository that may have it, else by sending it.
+    ///
+    /// # Errors
+    /// When the registry cannot be reached or refuses, says that it has stored another digest, or the blob cannot be read.
+    pub fn upload(
+        &self,
+        repository: &str,
+        blob: &Blob,
+        mount: Option<&str>,
+        progress: &Arc<Task>,
+    ) -> Result<Uploaded, RegistryError> {
+        Upload {
+            registry: self,
+            repository,
+            scope: Scope::push(repository),
+            what: format!("push the blob {repository} {}", blob.digest),
+            blob,
+            bytes: Bytes::of(blob, progress),
+            chunk: None,
+        }
+        .run(mount)
+    }
+}
+
+struct Upload<'a> {
+    registry: &'a Registry,
+    repository: &'a str,
+    scope: Scope,
+    what: String,
+    blob: &'a Blob,
+    bytes: Bytes,
+    /// The length of chunks, once the registry has refused the blob in one piece.
+    chunk: Option<u64>,
+}
+
+impl Upload<'_> {
+    fn run(mut self, mount: Option<&str>) -> Result<Uploaded, RegistryError> {
+        let mut broken: Option<Session> = None;
+        self.registry.http().clone().retrying(|_| {
+            let resumed = broken.take().and_then(|session| self.resume(session));
+            let mut session = match resumed.map_or_else(|| self.begin(mount), |s| Ok(Begun::Session(s)))? {
+                Begun::Mounted(from) => return Ok(Uploaded::Mounted(from)),
+                Begun::Session(session) => session,
+            };
+            let sent = self.send(&mut session);
+            if sent.is_err() && self.blob.size >= WORTH_RESUMING {
+                broken = Some(session);
+            }
+            sent.map(|()| Uploaded::Sent)
+        })
+    }
+
+    /// Begins an upload, or has the blob mounted. A registry that cannot mount begins an upload as well (202); one that does
+    /// not want to is asked again without.
+    fn begin(&self, mount: Option<&str>) -> Result<Begun, RegistryError> {
+        let path = format!("/v2/{}/blobs/uploads/", self.repository);
+        if let Some(from) = mount {
+            let scope = self.scope.clone().with(&Scope::pull(from).to_string());
+            let path = format!("{path}?mount={}&from={from}", self.blob.digest);
+            let mounted = self
+                .registry
+                .send(&scope, &path, &begin_request)
+                .and_then(|response| self.registry.expect(response, &self.what, &[201, 202]));
+            match mounted {
+                Ok(response) if response.status() == 201 => {
+                    self.registry.check_digest(&response, &self.what, &self.blob.digest)?;
+                    return Ok(Begun::Mounted(from.to_owned()));
+                }
+                Ok(response) => return self.session(&response, 0).map(Begun::Session),
+                Err(error) if error.should_retry() != Retry::Never => return Err(error),
+                Err(_) => {}
+            }
+        }
+        let response = self.registry.send(&self.scope, &path, &begin_request)?;
+        let response = self.registry.expect(response, &self.what, &[202])?;
+        self.session(&response, 0).map(Begun::Session)
+    }
+
+    /// The session that `response` continues.
+    fn session(&self, response: &Response, offset: u64) -> Result<Session, RegistryError> {
+        let smallest = response.header("oci-chunk-min-length").and_then(|n| n.trim().parse().ok()).unwrap_or(0);
+        Ok(Session { location: self.location(response)?, offset, smallest })
+    }
+
+    /// Where the next request of an upload goes. `Location` may be relative; behind a proxy that ends TLS it often says http.
+    fn location(&self, response: &Response) -> Result<Url, RegistryError> {
+        let protocol = |why: String| self.registry.protocol(&self.what, why);
+        let header = response.header(header::LOCATION).ok_or_else(|| protocol("its answer has no Location".into()))?;
+        let base = response.url();
+        let mut location = base.join(header).map_err(|e| protocol(format!("its Location is no URL ({e})")))?;
+        if base.scheme() == "https" && location.scheme() == "http" {
+            if location.host_str() == base.host_str() {
+                // Neither call can fail: both are URLs with hosts, and of schemes that the URL standard calls special.
+                let _ = location.set_scheme("https");
+                let _ = location.set_port(base.port());
+            } else if !self.registry.http().options().insecure {
+                let why = format!("asks for a layer to be sent in the clear, to {}", display_url(&location));
+                return Err(RegistryError::Unsafe { registry: self.registry.name().to_owned(), why });
+            }
+        }
+        Ok(location)
+    }
+
+    /// Asks how much of a broken upload the registry has; `None` when it is to be begun again.
+    fn resume(&self, session: Session) -> Option<Session> {
+        let response = self.request(&session.location, &mut |url| Ok(Request::new(Method::GET, url))).ok()?;
+        let offset = received(&response)?;
+        if response.status() != 204 || offset > self.blob.size {
+            return None;
+        }
+        // `Location` is required here, but the old one remains good where it is missing.
+        let location = self.location(&response).unwrap_or(session.location);
+        Some(Session { location, offset, smallest: session.smallest })
+    }
+
+    fn request(
+        &self,
+        url: &Url,
+        make: &mut dyn FnMut(Url) -> Result<Request, RegistryError>,
+    ) -> Result<Response, RegistryError> {
+        let origin = self.registry.origin().unwrap_or_else(|| url.clone());
+        self.registry.send_to(&origin, &self.scope, url, make)
+    }
+
+    fn send(&mut self, session: &mut Session) -> Result<(), RegistryError> {
+        if session.offset == 0 && self.chunk.is_none() {
+            match self.send_whole(session)? {
+                Some(()) => return Ok(()),
+                // Too much at once, or not in this way: in chunks, in a new session, as the old one may have been given up.
+                None => {
+                    self.chunk = Some(FIRST_CHUNK.min(self.blob.size.div_ceil(2)).max(SMALLEST_CHUNK));
+                    if let Begun::Session(new) = self.begin(None)? {
+                        *session = new;
+                    }
+                }
+            }
+        }
+        while session.offset < self.blob.size {
+            self.send_chunk(session)?;
+        }
+        self.commit(session, 0, 0).and_then(|response| self.finished(response))
+    }
+
+    /// All bytes with one PUT; `None` when the registry does not take them so.
+    fn send_whole(&self, session: &Session) -> Result<Option<()>, RegistryError> {
+        let response = self.commit(session, 0, self.blob.size)?;
+        if matches!(response.status(), 405 | 411 | 413 | 416 | 501) && self.blob.size > 0 {
+            return Ok(None);
+        }
+        self.finished(response).map(Some)
+    }
+
+    /// The PUT that ends an upload, with the last `length` bytes from `offset` on.
+    fn commit(&self, session: &Session, offset: u64, length: u64) -> Result<Response, RegistryError> {
+        let mut url = session.location.clone();
+        url.query_pairs_mut().append_pair("digest", &self.blob.digest.to_string());
+        self.request(&url, &mut |url| {
+            let body = self.bytes.body(offset, length).map_err(|e| self.unreadable(e))?;
+            Ok(octets(Method::PUT, url).body(body))
+        })
+    }
+
+    fn finished(&self, response: Response) -> Result<(), RegistryError> {
+        let response = self.registry.expect(response, &self.what, &[201, 204])?;
+        self.registry.check_digest(&response, &format!("the blob {}", self.repository), &self.blob.digest)
+    }
+
+    /// The next bytes with a PATCH: all that are left, or a chunk.
+    fn send_chunk(&mut self, session: &mut Session) -> Result<(), RegistryError> {
+        let left = self.blob.size - session.offset;
+        let length = self.chunk.map_or(left, |chunk| chunk.max(session.smallest)).min(left);
+        let range = format!("{}-{}", session.offset, session.offset + length - 1);
+        let range = HeaderValue::from_str(&range).map_err(|e| self.registry.protocol(&self.what, e.to_string()))?;
+        let response = self.request(&session.location, &mut |url| {
+            let body = self.bytes.body(session.offset, length).map_err(|e| self.unreadable(e))?;
+            Ok(octets(Method::PATCH, url).header(header::CONTENT_RANGE, range.clone()).body(body))
+        })?;
+        if response.status() == 413 && length > SMALLEST_CHUNK.max(session.smallest) {
+            self.chunk = Some((length / 2).max(SMALLEST_CHUNK));
+            return Ok(());
+        }
+        let response = self.registry.expect(response, &self.what, &[202, 201, 204])?;
+        let offset = received(&response).unwrap_or(session.offset + length);
+        if offset <= session.offset || offset > self.blob.size {
+            let why = format!("it has {offset} bytes after {} and {length} more were sent", session.offset);
+            return Err(self.registry.protocol(&self.what, why));
+        }
+        *session = Session { smallest: session.smallest, ..self.session(&response, offset)? };
+        Ok(())
+    }
+
+    fn unreadable(&self, source: io::Error) -> RegistryError {
+        crate::http::HttpError::Local { what: "read", url: format!("blob {}", self.blob.digest), source }.into()
+    }
+}
+
+fn begin_request(url: Url) -> Request {
+    Request::new(Method::POST, url).body(Body::Bytes(Vec::new()))
+}
+
+fn octets(method: Method, url: Url) -> Request {
+    Request::new(method, url).header(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))
+}
+
+/// How many bytes the registry has, by its `Range: 0-LAST`. For nothing, some say `0-0`, which also means one byte; others `0--1`.
+fn received(response: &Response) -> Option<u64> {
+    parse_range(response.header(header::RANGE)?)
+}
+
+fn parse_range(range: &str) -> Option<u64> {
+    let range = range.trim();
+    match range.strip_prefix("bytes=").unwrap_or(range).strip_prefix("0-")? {
+        "0" | "-1" => Some(0),
+        last => last.parse::<u64>().ok()?.checked_add(1),
+    }
+}
+
+/// A blob's bytes from any offset on. One reader serves all pieces that follow each other, since opening a layer may mean making it.
+struct Bytes {
+    shared: Arc<Mutex<Position>>,
+    progress: Arc<Task>,
+}
+
+struct Position {
+    content: Arc<dyn Content>,
+    reader: Option<Box<dyn Read + Send>>,
+    at: u64,
+}
+
+impl Bytes {
+    fn of(blob: &Blob, progress: &Arc<Task>) -> Self {
+        let position = Position { content: Arc::clone(&blob.content), reader: None, at: 0 };
+        Self { shared: Arc::new(Mutex::new(position)), progress: Arc::clone(progress) }
+    }
+
+    /// `length` bytes from `offset` on, as a request's body.
+    fn body(&self, offset: u64, length: u64) -> io::Result<Body> {
+        if length == 0 {
+            return Ok(Body::Bytes(Vec::new()));
+        }
+        lock(&self.shared).go_to(offset)?;
+        self.progress.reset();
+        self.progress.inc(offset);
+        let shared = Arc::clone(&self.shared);
+        let mut piece = Piece { shared, left: length, progress: Arc::clone(&self.progress) };
+        if length > IN_MEMORY {
+            return Ok(Body::Sized(Box::new(piece), length));
+        }
+        let mut bytes = Vec::new();
+        piece.read_to_end(&mut bytes)?;
+        Ok(Body::Bytes(bytes))
+    }
+}
+
+fn lock(shared: &Mutex<Position>) -> MutexGuard<'_, Position> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Position {
+    fn go_to(&mut self, offset: u64) -> io::Result<()> {
+        if self.at > offset {
+            self.reader = None;
+        }
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            none => {
+                self.at = 0;
+                none.insert(self.content.open()?)
+            }
+        };
+        self.at += io::copy(&mut reader.take(offset - self.at), &mut io::sink())?;
+        if self.at < offset { Err(shorter()) } else { Ok(()) }
+    }
+
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.reader.as_mut().ok_or_else(shorter)?.read(buf)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+fn shorter() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "it is shorter than it should be")
+}
+
+/// Some of a blob's bytes; fewer than promised are an error.
+struct Piece {
+    shared: Arc<Mutex<Position>>,
+    left: u64,
+    progress: Arc<Task>,
+}
+
+impl Read for Piece {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buf.len());
+        if most == 0 {
+            return Ok(0);
+        }
+        let n = lock(&self.shared).read(&mut buf[..most])?;
+        if n == 0 {
+            return Err(shorter());
+        }
+        self.left -= n as u64;
+        self.progress.inc(n as u64);
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ui::{Mode, Ui};
+
+    #[test]
+    fn ranges_tell_what_arrived() {
+        for (range, bytes) in [
+            ("0-99", Some(100)),
+            ("bytes=0-99", Some(100)),
+            (" 0-1 ", Some(2)),
+            ("0-0", Some(0)),
+            ("0--1", Some(0)),
+            ("5-9", None),
+            ("0-18446744073709551615", None),
+            ("", None),
+            ("x", None),
+        ] {
+            assert_eq!(parse_range(range), bytes, "{range}");
+        }
+    }
+
+    fn text(body: Body) -> String {
+        let mut text = String::new();
+        match body {
+            Body::Sized(mut reader, _) => reader.read_to_string(&mut text).map(drop),
+            Body::Bytes(bytes) => bytes.as_slice().read_to_string(&mut text).map(drop),
+            Body::Empty => Ok(()),
+        }
+        .expect("readable");
+        text
+    }
+
+    #[test]
+    fn bytes_are_had_from_any_offset_and_their_lack_is_an_error() {
+        let blob = Blob { digest: Digest::of("0123456789"), size: 10, content: Arc::new(b"0123456789".to_vec()) };
+        let bytes = Bytes::of(&blob, &Arc::new(Ui::new(Mode::None, false).task("", None)));
+        for (offset, length, expected) in [(0, 4, "0123"), (4, 6, "456789"), (2, 3, "234"), (9, 1, "9"), (3, 0, "")] {
+            assert_eq!(text(bytes.body(offset, length).expect("there")), expected);
+        }
+        assert!(bytes.body(8, 3).is_err(), "one byte too many");
+        assert!(bytes.body(11, 1).is_err(), "behind the end");
+    }
+}
