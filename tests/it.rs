@@ -6,6 +6,10 @@
 #![allow(dead_code, unreachable_pub, reason = "one binary: the helpers' public parts are for tests yet to be written")]
 
 mod it {
+    mod http;
     mod mirror;
+    mod registry;
+    mod registry_auth;
+    mod registry_real;
 }
 mod support;

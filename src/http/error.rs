@@ -233,6 +233,8 @@ fn fault(error: &(dyn Error + 'static)) -> Fault {
             match e.kind() {
                 io::ErrorKind::ConnectionRefused => return Fault::Refused,
                 io::ErrorKind::TimedOut => return Fault::TimedOut,
+                // tokio-rustls' words for a peer that closes instead of answering.
+                io::ErrorKind::UnexpectedEof if e.to_string().starts_with("tls handshake") => return Fault::Tls,
                 _ => {}
             }
         }

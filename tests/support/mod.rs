@@ -2,8 +2,11 @@
 
 pub mod alpine;
 pub mod apk_file;
+pub mod docker_registry;
+pub mod fake_registry;
 pub mod fake_repo;
 pub mod mirror_server;
+pub mod random_image;
 pub mod skip;
 
 use std::{
