@@ -34,6 +34,11 @@ enum Matcher {
     Exactly(String),
     /// `**/` and this path.
     Anywhere(String),
+    /// `*` and this end of a name; behind `**/` when `anywhere`, otherwise not in a folder.
+    Ending {
+        end: String,
+        anywhere: bool,
+    },
     Tokens(Vec<Token>),
 }
 
@@ -94,6 +99,7 @@ impl Pattern {
             Matcher::Anywhere(literal) => {
                 path.strip_suffix(literal.as_str()).is_some_and(|before| before.is_empty() || before.ends_with('/'))
             }
+            Matcher::Ending { end, anywhere } => path.ends_with(end.as_str()) && (*anywhere || !path.contains('/')),
             Matcher::Tokens(tokens) => run(tokens, path.chars()).is_some_and(|states| states[tokens.len()]),
         }
     }
@@ -111,6 +117,7 @@ impl Pattern {
                 literal.strip_prefix(folder).is_some_and(|rest| folder.is_empty() || rest.starts_with('/'))
             }
             Matcher::Anywhere(_) => true,
+            Matcher::Ending { anywhere, .. } => *anywhere || folder.is_empty(),
             Matcher::Tokens(_) if folder.is_empty() => true,
             Matcher::Tokens(tokens) => run(tokens, folder.chars().chain(['/'])).is_some(),
         }
@@ -236,6 +243,15 @@ impl Matcher {
         {
             return Self::Anywhere(text);
         }
+        let (anywhere, name) = match tokens.as_slice() {
+            [Token::MaybeFolders, Token::Folders, name @ ..] => (true, name),
+            name => (false, name),
+        };
+        if let [Token::Star, rest @ ..] = name
+            && let Some(end) = literal(rest).filter(|end| !end.contains('/'))
+        {
+            return Self::Ending { end, anywhere };
+        }
         Self::Tokens(tokens)
     }
 }
@@ -286,6 +302,194 @@ fn skip(tokens: &[Token], states: &mut [bool]) {
                     states[at + 2] = true;
                 }
                 _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pattern(text: &str) -> Pattern {
+        text.parse().unwrap()
+    }
+
+    /// The examples of Docker's documentation first, then the corners.
+    #[test]
+    fn matches_as_docker_does() {
+        for (text, yes, no) in [
+            ("*/temp*", &["somedir/temporary.txt", "somedir/temp"][..], &["temp", "a/b/temp"][..]),
+            ("*/*/temp*", &["somedir/subdir/temporary.txt"], &["somedir/temp"]),
+            ("temp?", &["tempa", "tempb"], &["temp", "tempab", "temp/"]),
+            ("**/*.go", &["a.go", "a/b.go", "a/b/c.go"], &["go", "a.gox", "a.go/b"]),
+            ("/foo/bar", &["foo/bar"], &["foo", "foo/bar/x", "x/foo/bar"]),
+            ("foo/bar/", &["foo/bar"], &["foo"]),
+            ("./foo//bar/../baz", &["foo/baz"], &["foo/bar"]),
+            ("/../foo", &["foo"], &["../foo"]),
+            ("../foo", &[], &["foo", "a/foo"]),
+            (".", &[], &["a", ".a"]),
+            ("/", &[], &["a"]),
+            ("*", &["a", ".a"], &["a/b"]),
+            ("**", &["a", "a/b"], &[]),
+            ("a/**", &["a/b", "a/b/c"], &["a", "ab"]),
+            ("**/a", &["a", "b/a", "c/b/a"], &["ba", "a/b"]),
+            ("**/a/b", &["a/b", "c/a/b"], &["a/c/b", "ca/b"]),
+            ("a/**/b", &["a/b", "a/x/b", "a/x/y/b"], &["ab", "a/xb"]),
+            ("a**b", &["ab", "a/b", "ax/b", "a/x/b"], &["axb"]),
+            ("**/a**/b", &["a/b", "x/a/b", "ax/b", "a/x/b"], &["a"]),
+            ("**ab", &["ab", "xab", "x/yab"], &["abx"]),
+            ("**a*", &["ab", "x/ab"], &["xab"]),
+            ("ab**", &["ab", "abc", "ab/c"], &["a"]),
+            ("a***b", &["ab", "axb", "a/b", "a/xb"], &["axb/c"]),
+            ("[a-cx]", &["a", "b", "c", "x"], &["d", "-", "ab"]),
+            ("[^a-c]", &["d", "-"], &["a", "/"]),
+            ("[!a]", &["!", "a"], &["b"]),
+            (r"a[\]\-]", &["a]", "a-"], &["a\\"]),
+            (r"\*\?\[", &["*?["], &["a?["]),
+            (r"a\!b", &["a!b"], &[]),
+            ("a.b+c(d)|$", &["a.b+c(d)|$"], &["axb+c(d)|$"]),
+            ("*.é", &["ü.é"], &["ü.e"]),
+            (" a b ", &["a b"], &[" a b "]),
+            ("!a", &["a"], &["!a"]),
+            ("! a", &["a"], &[]),
+        ] {
+            let pattern = pattern(text);
+            for path in yes {
+                assert!(pattern.matches(path), "{text} matches {path}");
+            }
+            for path in no {
+                assert!(!pattern.matches(path), "{text} does not match {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_pattern() {
+        for text in ["", " ", "!", "! ", "[", "[a", "[]", "[]a]", "[-a]", "[a-]", "[a-", "[^", r"a\", r"[\"] {
+            assert!(text.parse::<Pattern>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_last_match_decides_and_folders_take_all_below() {
+        for (patterns, left_out, kept) in [
+            (&["*.md", "!README.md"][..], &["a.md"][..], &["README.md", "a/b.md"][..]),
+            (
+                &["*.md", "!README*.md", "README-secret.md"],
+                &["a.md", "README-secret.md"],
+                &["README.md", "README-x.md"],
+            ),
+            (&["*.md", "README-secret.md", "!README*.md"], &["a.md"], &["README.md", "README-secret.md"]),
+            (&["a"], &["a", "a/b", "a/b/c"], &["b", "ab"]),
+            (&["*", "!a"], &["b", "b/a"], &["a", "a/b", "a/b/c"]),
+            (&["*", "!a", "a/b"], &["c", "a/b", "a/b/c"], &["a", "a/c"]),
+            (&["!a"], &[], &["a", "b"]),
+            (&[], &[], &["a"]),
+        ] {
+            let set = PatternSet::new(patterns.iter().map(|text| pattern(text)).collect());
+            for path in left_out {
+                assert!(set.matches(path), "{patterns:?} leaves out {path}");
+            }
+            for path in kept {
+                assert!(!set.matches(path), "{patterns:?} keeps {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn knows_below_which_folders_it_cannot_match() {
+        for (text, folder, may) in [
+            ("a/b/c", "a", true),
+            ("a/b/c", "a/b", true),
+            ("a/b/c", "a/b/c", false),
+            ("a/b/c", "ab", false),
+            ("a/b/c", "", true),
+            ("*/b", "x", true),
+            ("*/b", "x/y", false),
+            ("**/b", "x/y", true),
+            ("a/**/*.js", "a/x", true),
+            ("a/**/*.js", "b", false),
+            (".", "a", false),
+        ] {
+            assert_eq!(pattern(text).may_match_below(folder), may, "{text} below {folder}");
+        }
+    }
+
+    /// Backtracks over the pattern's characters, as the documentation reads.
+    fn naive(pattern: &[char], path: &[char], at_start: bool) -> bool {
+        match pattern {
+            [] => path.is_empty(),
+            ['*', '*', rest @ ..] => {
+                let (rest, slash) = rest.strip_prefix(&['/']).map_or((rest, false), |rest| (rest, true));
+                let anywhere = at_start && !slash && !rest.iter().any(|c| "*?[\\".contains(*c));
+                rest.is_empty()
+                    || naive(rest, path, false)
+                    || (0..path.len()).any(|at| (anywhere || path[at] == '/') && naive(rest, &path[at + 1..], false))
+            }
+            ['*', rest @ ..] => {
+                let end = path.iter().position(|c| *c == '/').unwrap_or(path.len());
+                (0..=end).any(|at| naive(rest, &path[at..], false))
+            }
+            ['?', rest @ ..] => path.first().is_some_and(|c| *c != '/') && naive(rest, &path[1..], false),
+            ['[', rest @ ..] => {
+                let (negated, mut rest) = rest.strip_prefix(&['^']).map_or((false, rest), |rest| (true, rest));
+                let mut within = false;
+                let one = |rest: &mut &[char]| {
+                    let (escape, plain) = (rest[0] == '\\', usize::from(rest[0] == '\\'));
+                    let c = rest[plain];
+                    *rest = &rest[1 + usize::from(escape)..];
+                    c
+                };
+                while rest[0] != ']' {
+                    let low = one(&mut rest);
+                    let high = if rest[0] == '-' {
+                        rest = &rest[1..];
+                        one(&mut rest)
+                    } else {
+                        low
+                    };
+                    within |= path.first().is_some_and(|c| low <= *c && *c <= high);
+                }
+                path.first().is_some_and(|c| *c != '/') && within != negated && naive(&rest[1..], &path[1..], false)
+            }
+            ['\\', c, rest @ ..] | [c, rest @ ..] => path.first() == Some(c) && naive(rest, &path[1..], false),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn never_panics(text in any::<String>(), path in any::<String>()) {
+            if let Ok(pattern) = text.parse::<Pattern>() {
+                pattern.matches_tree(&path);
+                pattern.may_match_below(&path);
+            }
+        }
+
+        #[test]
+        fn agrees_with_a_naive_matcher(text in r"[ab*?/\[\]^\-\\.]{1,10}|(\*\*/?|\*|a|b|/|\[a-b\]|\?){1,6}", path in "[ab]{1,3}(/[ab-]{1,3}){0,3}") {
+            if let Ok(pattern) = text.parse::<Pattern>() {
+                let chars = |text: &str| text.chars().collect::<Vec<_>>();
+                let cleaned = clean(text.trim());
+                prop_assert_eq!(
+                    pattern.matches(&path),
+                    !cleaned.is_empty() && naive(&chars(&cleaned), &chars(&path), true)
+                );
+            }
+        }
+
+        #[test]
+        fn what_matches_below_a_folder_may_match_below_it(text in r"(\*\*/?|\*|a|b|/|\[a-b\]|\?){1,6}", path in "[ab]{1,2}(/[ab]{1,2}){1,3}") {
+            if let Ok(pattern) = text.parse::<Pattern>()
+                && pattern.matches(&path)
+            {
+                for folder in ancestors(&path) {
+                    prop_assert!(pattern.may_match_below(folder), "{folder}");
+                }
             }
         }
     }

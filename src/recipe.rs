@@ -16,6 +16,7 @@ use crate::{
     config::{self, Base, Command, DocumentError, Port, User, Workdir},
     error::{Explain, Kind},
     glob::{Pattern, PatternSet},
+    near::nearest,
 };
 
 /// The recipes that the program brings along, by name.
@@ -42,6 +43,14 @@ pub enum RecipeError {
         name: String,
         /// The names that there are, sorted.
         known: Vec<String>,
+    },
+    /// There is no recipe file at that path.
+    #[error("expected a recipe file, found {found} at {}", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What is there.
+        found: &'static str,
     },
     /// The recipe has nothing for that base.
     #[error("recipe {recipe}: expected packages for base {base}, found packages for {} only", known.join(", "))]
@@ -71,13 +80,17 @@ impl Explain for RecipeError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Document(error) => error.hint.clone(),
-            Self::Unknown { name, known } => Some(match config::nearest(name, known.iter().map(String::as_str)) {
+            Self::Unknown { name, known } => Some(match nearest(name, known.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "`microbuild recipes` lists them; a recipe of your own goes to recipes/NAME.toml".to_owned(),
             }),
             Self::NoBase { known, recipe, .. } => known.first().map(|base| {
                 format!("--base {base}, or a recipe of your own: `microbuild recipes {recipe} > recipes/{recipe}.toml`")
             }),
+            Self::NotAFile { path, found: "a folder" } => {
+                Some(format!("the recipe stands before the app: `microbuild node {}`", path.display()))
+            }
+            Self::NotAFile { .. } => Some("a recipe's name has neither a / nor .toml in it".into()),
             Self::Meaning { .. } | Self::Io { .. } => None,
         }
     }
@@ -319,10 +332,10 @@ impl Shelves {
     pub fn find(&self, recipe: &str) -> Result<Recipe, RecipeError> {
         if is_path(recipe) {
             let path = PathBuf::from(recipe);
-            return match read(&path)? {
-                Some(recipe) => Ok(recipe),
-                None => Err(RecipeError::Io { path, source: io::ErrorKind::NotFound.into() }),
-            };
+            if path.is_dir() {
+                return Err(RecipeError::NotAFile { path, found: "a folder" });
+            }
+            return read(&path)?.ok_or(RecipeError::NotAFile { path, found: "nothing" });
         }
         if is_name(recipe) {
             for folder in &self.folders {
@@ -428,4 +441,133 @@ fn packages<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Str
 fn template<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Template, D::Error> {
     let Command(words) = config::command(deserializer)?;
     Template::new(words).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = "name = 'x'\ndescription = 'x'\n[base.alpine]\npackages = ['x']\n";
+
+    #[test]
+    fn every_built_in_recipe_is_one() {
+        for (name, text) in BUILT_IN {
+            let recipe = Shelves::default().find(name).unwrap();
+            assert_eq!((recipe.name.as_str(), recipe.text.as_str()), (name, text));
+            for base in ["scratch", "alpine"] {
+                let packages = recipe.packages(&base.parse().unwrap()).unwrap();
+                assert!(recipe.version_from.as_ref().is_none_or(|name| packages.packages.contains(name)), "{name}");
+            }
+        }
+    }
+
+    /// The examples of `recipes/README.md` are recipes, and between them use every key that there is.
+    #[test]
+    fn the_documentation_is_right() {
+        let text = include_str!("../recipes/README.md");
+        let examples: Vec<&str> = text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert!(!examples.is_empty());
+        for example in &examples {
+            Recipe::parse(example, "README.md").unwrap();
+        }
+        let unknown = Recipe::parse(&format!("zzzzzzzz = 1\n{SMALL}"), "x").unwrap_err().hint().unwrap();
+        let in_tables = ["workdir", "entrypoint", "cmd", "hook", "packages", "drop", "scratch", "alpine"];
+        for key in unknown.trim_start_matches("known here: ").split(", ").chain(in_tables) {
+            assert!(examples.iter().any(|example| example.contains(key)), "no example of {key}");
+        }
+    }
+
+    #[test]
+    fn fills_in_commands() {
+        let start = Start { options: vec!["-r".into(), "x".into()], entry: "a.js".into(), args: vec!["b".into()] };
+        for (words, filled) in [
+            (&["node", "{options}", "{entry}", "{args}"][..], &["node", "-r", "x", "a.js", "b"][..]),
+            (&["run", "/app/{entry}", "--x={entry}"], &["run", "/app/a.js", "--x=a.js"]),
+            (&["java", "-Dx={A}", "{}", "{", "}"], &["java", "-Dx={A}", "{}", "{", "}"]),
+            (&[], &[]),
+        ] {
+            let template = Template::new(words.iter().map(|word| (*word).to_owned()).collect()).unwrap();
+            assert_eq!(template.fill(&start), filled);
+        }
+        assert_eq!(Template::new(vec!["node".into(), "{options}".into()]).unwrap().fill(&Start::default()), ["node"]);
+    }
+
+    #[test]
+    fn a_users_recipe_wins_over_a_built_in_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (app, config) = (dir.path().join("app"), dir.path().join("config"));
+        let own = |folder: &Path, name: &str, description: &str| {
+            fs::create_dir_all(folder).unwrap();
+            let text = SMALL.replacen('x', name, 1).replacen("'x'", &format!("'{description}'"), 1);
+            fs::write(folder.join(format!("{name}.toml")), text).unwrap();
+        };
+        let shelves = Shelves::new(&app, Some(&config));
+        assert_eq!(shelves.find("node").unwrap().origin, Origin::BuiltIn);
+        own(&config.join("microbuild/recipes"), "node", "user");
+        own(&config.join("microbuild/recipes"), "zig", "user");
+        assert_eq!(shelves.find("node").unwrap().description, "user");
+        own(&app.join("recipes"), "node", "app");
+        fs::write(app.join("recipes/notes.txt"), "").unwrap();
+        assert_eq!(shelves.find("node").unwrap().description, "app");
+        let path = app.join("recipes/node.toml");
+        assert_eq!(shelves.find(path.to_str().unwrap()).unwrap().origin, Origin::File(path));
+        let all: Vec<_> = shelves.all().unwrap().into_iter().map(|recipe| (recipe.name, recipe.description)).collect();
+        assert_eq!(all, [("node".into(), "app".into()), ("zig".into(), "user".into())]);
+    }
+
+    #[test]
+    fn strips_what_every_base_strips_and_what_this_one_does() {
+        let text = format!("strip = ['usr/share/doc']\n{}strip = ['**/*.h', '!usr/share/doc/keep']\n", SMALL);
+        let recipe = Recipe::parse(&text, "x").unwrap();
+        let strip = recipe.strip(&Base::default());
+        for (path, stripped) in
+            [("usr/share/doc/a", true), ("usr/share/doc/keep", false), ("usr/include/a.h", true), ("usr/bin/a", false)]
+        {
+            assert_eq!(strip.matches(path), stripped, "{path}");
+        }
+        assert!(!recipe.strip(&Base::Scratch).matches("usr/include/a.h"));
+    }
+
+    #[test]
+    fn mistakes_are_shown_at_their_place() {
+        let parse = |text: &str| Recipe::parse(text, "recipes/x.toml").map(|_| ());
+        let no_recipes = Shelves::default();
+        let small = |more: &str| parse(&format!("{SMALL}{more}"));
+        let mistakes = [
+            parse(""),
+            parse("name = 'X'"),
+            parse(&SMALL.replace("description", "descripton")),
+            parse(&SMALL.replace("base.alpine", "base.alpin")),
+            parse(&SMALL.replace("packages", "package")),
+            parse(&SMALL.replace("['x']", "['a b']")),
+            parse("name = 'x'\ndescription = 'x'\n[base]\n"),
+            small("[app]\nhook = 'nod'"),
+            small("[app]\nworkdir = 'app'"),
+            small("[app]\nhook = 'node'\ncmd = ['node', '{entri}']"),
+            small("[app]\nhook = 'node'\ncmd = ['node', 'x{args}']"),
+            small("[app]\ncmd = ['node', '{entry}']"),
+            small("strip = ['[']"),
+            no_recipes.find("nodejs").map(|_| ()),
+            no_recipes.find("cobol").map(|_| ()),
+            no_recipes.find("./nowhere/node").map(|_| ()),
+            no_recipes.find("./src").map(|_| ()),
+            no_recipes.find("").map(|_| ()),
+            Recipe::parse(SMALL, "x").unwrap().packages(&Base::Scratch).map(|_| ()),
+        ];
+        let texts = mistakes.map(|mistake| {
+            let error = mistake.unwrap_err();
+            assert_eq!(error.kind(), Kind::Usage);
+            format!("{error}\nhint: {}\n", error.hint().unwrap_or_default())
+        });
+        insta::assert_snapshot!(texts.join("\n"));
+    }
+
+    #[test]
+    fn a_recipe_goes_by_its_files_name() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("recipes")).unwrap();
+        fs::write(dir.path().join("recipes/y.toml"), SMALL).unwrap();
+        let error = Shelves::new(dir.path(), None).find("y").unwrap_err();
+        assert!(error.to_string().ends_with("expected name = \"y\" as the file's name has it, found \"x\""), "{error}");
+    }
 }

@@ -7,9 +7,13 @@
 
 mod it {
     mod http;
+    mod local_images;
     mod mirror;
+    mod project;
     mod registry;
     mod registry_auth;
     mod registry_real;
+    mod sink_tools;
+    mod sinks;
 }
 mod support;

@@ -7,6 +7,8 @@ use serde::{
     de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
 };
 
+use crate::near::nearest;
+
 /// A mistake in a TOML document, at its place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}:{column}: {message}\n{excerpt}")]
@@ -71,22 +73,14 @@ fn explain(message: &str) -> (String, Option<String>) {
         let found = names.next().unwrap_or_default();
         return unknown("value", found, names.collect());
     }
+    let other = ["invalid type: ", "invalid value: "].into_iter().find_map(|prefix| message.strip_prefix(prefix));
+    if let Some((found, expected)) = other.and_then(|rest| rest.split_once(", expected ")) {
+        return (format!("expected {expected}, found {found}"), None);
+    }
     if let Some(name) = message.strip_prefix("missing field ") {
         return (format!("the key {name} is missing"), None);
     }
     (message.to_owned(), None)
-}
-
-/// The name among `known` that whoever wrote `found` most likely meant, if one is near enough.
-pub(crate) fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let plain = |name: &str| name.to_lowercase().replace('_', "-");
-    let found = plain(found);
-    known
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&found, &plain(name)), name))
-        .filter(|(distance, name)| *distance <= 1.max(name.len().min(found.len()) / 3))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
 }
 
 /// A single value that is written as text, or as a number or boolean which has the same text: `8080` for `"8080"`.

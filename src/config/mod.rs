@@ -33,7 +33,7 @@ use crate::{
 };
 
 pub use document::DocumentError;
-pub(crate) use document::{comma_list, command, list, nearest, optional, parse, texts, value};
+pub(crate) use document::{comma_list, command, list, optional, parse, texts, value};
 pub use value::{Base, Compression, Deps, Id, Pair, Port, Protocol, Release, Size, User, ValueError, Workdir};
 pub(crate) use words::split;
 pub use words::{Command, CommandError};
@@ -220,4 +220,114 @@ fn progress<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<
             Name::None => ui::Mode::None,
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> Result<FileConfig, ConfigError> {
+        FileConfig::parse(text, FILE)
+    }
+
+    #[test]
+    fn reads_every_key() {
+        let config = file(
+            r#"
+            recipe = "node"
+            tag = ["a:1", "b:2"]
+            push = true
+            output = "oci:out"
+            base = "scratch"
+            platform = "linux/amd64, linux/arm64"
+            mirror = "mirror"
+            keys = ["keys"]
+            repository = ["https://example.org/r", "extra"]
+            package = "tini"
+            compression = "zstd:9"
+            deps = "copy"
+            env = { PORT = 8080, DEBUG = false, NAME = "x", RATIO = 1.5 }
+            entrypoint = ["tini", "--"]
+            cmd = "node 'a b.js'"
+            workdir = "/srv"
+            user = 1000
+            port = [8080, "53/udp"]
+            label = { "org.example.team" = "shop" }
+            annotation = { "org.opencontainers.image.vendor" = "Example" }
+            include = "dist"
+            exclude = ["coverage"]
+            max-size = "30MB"
+            offline = true
+            cache-dir = "/var/cache/x"
+            json = true
+            metadata-file = "out.json"
+            progress = "plain"
+            insecure = false
+            ca = "ca.pem"
+            "#,
+        );
+        insta::assert_debug_snapshot!(config.unwrap().below(Path::new("/w")));
+    }
+
+    #[test]
+    fn an_empty_file_says_nothing() {
+        assert_eq!(file("").unwrap(), FileConfig::default());
+        assert_eq!(file("tag = []\nentrypoint = []").unwrap().entrypoint, Some(Command::default()));
+    }
+
+    #[test]
+    fn paths_are_taken_from_the_files_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(FileConfig::read(dir.path()).unwrap(), FileConfig::default());
+        fs::write(
+            dir.path().join(FILE),
+            "recipe = './mine.toml'\nca = 'ca.pem'\nmirror = 'https://m/x'\noutput = ['docker', 'oci:a:b']\n",
+        )
+        .unwrap();
+        let config = FileConfig::read(dir.path()).unwrap();
+        let below = |path: &str| dir.path().join(path).display().to_string();
+        assert_eq!(config.recipe, Some(below("./mine.toml")));
+        assert_eq!(config.ca, Some(dir.path().join("ca.pem")));
+        assert_eq!(config.mirror.as_deref(), Some("https://m/x"));
+        assert_eq!(config.output, ["docker".to_owned(), format!("oci:{}", below("a:b"))]);
+
+        fs::remove_file(dir.path().join(FILE)).unwrap();
+        fs::create_dir(dir.path().join(FILE)).unwrap();
+        assert!(matches!(FileConfig::read(dir.path()), Err(ConfigError::Io { .. })));
+    }
+
+    #[test]
+    fn mistakes_are_shown_at_their_place() {
+        let texts = [
+            "recipe = 'node'\ntags = ['a']",
+            "max_size = '1MB'",
+            "colour = 'red'",
+            "base = 'debian'",
+            "port = [80, 'http']",
+            "env = ['A=1']",
+            "env = { \"A=B\" = 'x' }",
+            "env = { A = [1] }",
+            "cmd = 'node a.js && node b.js'",
+            "push = 'yes'",
+            "progress = 'palin'",
+            "exclude = ['a', '[']",
+            "platform = 'amd64'",
+            "tag = 'a'\ntag = 'b'",
+            "tag = 'a",
+            "é = 1",
+        ];
+        let mistakes = texts.map(|text| {
+            let error = file(text).unwrap_err();
+            assert_eq!(error.kind(), Kind::Usage);
+            format!("{error}\nhint: {}\n", error.hint().unwrap_or_default())
+        });
+        insta::assert_snapshot!(mistakes.join("\n"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(text in "\\PC{0,60}|([a-z-]{1,10} ?= ?['\"\\[]?[a-zé0-9:\\n]{0,10}['\"\\]]?\\n){0,4}") {
+            let _ = file(&text);
+        }
+    }
 }

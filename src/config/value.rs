@@ -443,3 +443,153 @@ impl fmt::Display for Workdir {
         f.write_str(&self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What `texts` parse to, printed; `-` for what is refused.
+    fn printed<T: FromStr<Err: fmt::Display> + fmt::Display>(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| text.parse::<T>().map_or("-".into(), |value| value.to_string())).collect()
+    }
+
+    #[test]
+    fn reads_compression() {
+        let texts =
+            ["gzip", "gzip:1", "gzip:12", "zstd", "zstd:19", "gzip:0", "gzip:13", "zstd:23", "gzip:", "xz", "", "Gzip"];
+        let read = ["gzip:6", "gzip:1", "gzip:12", "zstd:3", "zstd:19", "-", "-", "-", "-", "-", "-", "-"];
+        assert_eq!(printed::<Compression>(&texts), read);
+    }
+
+    #[test]
+    fn reads_sizes() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("31457280", Some(31_457_280)),
+            ("30MB", Some(30_000_000)),
+            ("30 mb", Some(30_000_000)),
+            ("30MiB", Some(30 << 20)),
+            ("28.5MiB", Some(29_884_416)),
+            ("1.000000001GB", Some(1_000_000_001)),
+            ("0.0001kB", Some(0)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("16777216TiB", None),
+            ("30M", None),
+            ("MB", None),
+            (".5MB", None),
+            ("1.MB", None),
+            ("1.2.3MB", None),
+            ("-1", None),
+            ("+1", None),
+            ("1e6", None),
+            ("1.0000000001GB", None),
+            ("", None),
+        ] {
+            assert_eq!(text.parse().ok(), bytes.map(Size), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_bases() {
+        for (text, base, branch) in [
+            ("scratch", "scratch", "v3.23"),
+            ("alpine", "alpine:3.23", "v3.23"),
+            ("alpine:3.22", "alpine:3.22", "v3.22"),
+            ("alpine:v3.9", "alpine:3.9", "v3.9"),
+            ("alpine:edge", "alpine:edge", "edge"),
+            ("alpine:latest-stable", "alpine:latest-stable", "latest-stable"),
+        ] {
+            let read: Base = text.parse().unwrap();
+            assert_eq!((read.to_string().as_str(), read.release().branch().as_str()), (base, branch));
+            assert!(Base::NAMES.contains(&read.name()));
+        }
+        for text in [
+            "",
+            "debian",
+            "alpine:",
+            "alpine:3",
+            "alpine:3.23.1",
+            "alpine:+3.23",
+            "alpine:3.023",
+            "alpine:latest",
+            "scratch:edge",
+            "Alpine",
+        ] {
+            assert!(text.parse::<Base>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_users() {
+        let good = ["0", "1000:1000", "nonroot", "www-data:www-data", "65532:nogroup", "4294967295"];
+        assert_eq!(printed::<User>(&good), good);
+        for text in ["", ":", "1:", ":1", "4294967296", "1x", "-a", "a b", "a:b:c", "a/b", "1:-1"] {
+            assert!(text.parse::<User>().is_err(), "{text}");
+        }
+        assert_eq!(User::default().to_string(), "65532:65532");
+    }
+
+    #[test]
+    fn reads_ports() {
+        let texts =
+            ["8080", "8080/tcp", "53/udp", "1/sctp", "65535", "0", "65536", "+80", "", "80/", "80/http", "80:80"];
+        let read = ["8080/tcp", "8080/tcp", "53/udp", "1/sctp", "65535/tcp", "-", "-", "-", "-", "-", "-", "-"];
+        assert_eq!(printed::<Port>(&texts), read);
+    }
+
+    #[test]
+    fn reads_pairs_deps_and_work_directories() {
+        assert_eq!(
+            printed::<Pair>(&["A=1", "A=", "A=b=c", "a.b/c=x y", "A", "=1", "A B=1", "A=\0", ""]),
+            ["A=1", "A=", "A=b=c", "a.b/c=x y", "-", "-", "-", "-", "-"]
+        );
+        assert_eq!(printed::<Deps>(&["auto", "copy", "none", "", "Copy"]), ["auto", "copy", "none", "-", "-"]);
+        assert_eq!(
+            printed::<Workdir>(&["/app", "/", "//srv/./app/", "app", "", "/a/../b", "/a\nb"]),
+            ["/app", "/", "/srv/app", "-", "-", "-", "-"]
+        );
+    }
+
+    #[test]
+    fn messages_say_what_is_there() {
+        let messages = [
+            "brotli".parse::<Compression>().unwrap_err(),
+            "30 M".parse::<Size>().unwrap_err(),
+            "debian".parse::<Base>().unwrap_err(),
+            "3".parse::<Release>().unwrap_err(),
+            "yes".parse::<Deps>().unwrap_err(),
+            "a b".parse::<User>().unwrap_err(),
+            "http".parse::<Port>().unwrap_err(),
+            "PORT".parse::<Pair>().unwrap_err(),
+            "app".parse::<Workdir>().unwrap_err(),
+        ];
+        insta::assert_snapshot!(messages.map(|message| message.to_string()).join("\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in any::<String>()) {
+            let _ = (text.parse::<Compression>(), text.parse::<Size>(), text.parse::<Base>(), text.parse::<Deps>());
+            let _ = (text.parse::<User>(), text.parse::<Port>(), text.parse::<Pair>(), text.parse::<Workdir>());
+        }
+
+        #[test]
+        fn prints_what_it_reads(text in "[a-z0-9:/.=-]{1,12}") {
+            fn same<T: FromStr<Err: fmt::Debug> + fmt::Display + PartialEq + fmt::Debug>(text: &str) {
+                if let Ok(value) = text.parse::<T>() {
+                    assert_eq!(value.to_string().parse::<T>().unwrap(), value);
+                }
+            }
+            same::<Compression>(&text);
+            same::<Size>(&text);
+            same::<Base>(&text);
+            same::<User>(&text);
+            same::<Port>(&text);
+            same::<Pair>(&text);
+            same::<Workdir>(&text);
+        }
+    }
+}

@@ -141,3 +141,116 @@ fn web_address(url: &str) -> Option<String> {
     let fine = !host.is_empty() && host.chars().all(good) && clean_path;
     fine.then(|| format!("{web}://{}/{path}", host.to_ascii_lowercase()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "0123456789abcdef0123456789abcdef01234567";
+    const B: &str = "89abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn turns_remotes_into_web_addresses_without_secrets() {
+        for (url, address) in [
+            ("https://github.com/o/r", Some("https://github.com/o/r")),
+            ("https://GitHub.com/o/r.git", Some("https://github.com/o/r")),
+            ("https://user:secret@github.com/o/r.git/", Some("https://github.com/o/r")),
+            ("https://oauth2:a@b@gitlab.example:8443/g/s/r.git", Some("https://gitlab.example:8443/g/s/r")),
+            ("https://host/o/r?private_token=secret#x", Some("https://host/o/r")),
+            ("http://host/r.git", Some("http://host/r")),
+            ("git@github.com:o/r.git", Some("https://github.com/o/r")),
+            ("github.com:o/r", Some("https://github.com/o/r")),
+            ("ssh://git@host:2222/o/r.git", Some("https://host/o/r")),
+            ("git+ssh://git@host/o/r", Some("https://host/o/r")),
+            ("git://host/r.git", Some("https://host/r")),
+            ("https://user:se/cret@host/r", None),
+            ("https://host", None),
+            ("https://host/", None),
+            ("https:///r", None),
+            ("https://ho st/r", None),
+            ("file:///srv/r.git", None),
+            ("/srv/r.git", None),
+            ("../r.git", None),
+            ("./a:b", None),
+            ("C:/work/r", None),
+            ("", None),
+        ] {
+            assert_eq!(web_address(url).as_deref(), address, "{url}");
+        }
+    }
+
+    #[test]
+    fn reads_the_remote_of_a_configuration() {
+        for (config, url) in [
+            ("[remote \"origin\"]\n\turl = https://h/r\n", Some("https://h/r")),
+            ("[core]\n\turl = no\n[Remote \"origin\"]\n  URL=\"https://h/r#1\" ; why\n", Some("https://h/r#1")),
+            ("[remote \"fork\"]\n\turl = a\n[remote \"origin\"]\n\tfetch = +x\n\turl = b # c\n\turl = d\n", Some("b")),
+            ("[remote \"Origin\"]\n\turl = a\n", None),
+            ("[remote \"origin\"]\n[branch \"x\"]\n\turl = a\n", None),
+            ("[remote", None),
+            ("", None),
+        ] {
+            assert_eq!(remote_url(config, "origin").as_deref(), url, "{config}");
+        }
+    }
+
+    fn write(path: &Path, text: &str) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn follows_head_to_its_commit() {
+        let packed = format!("# pack-refs with: peeled\n{B} refs/heads/other\n^{A}\n{A} refs/heads/main\n");
+        for (files, revision) in [
+            (&[("HEAD", A)][..], Some(A)),
+            (&[("HEAD", "ref: refs/heads/main\n"), ("refs/heads/main", A)], Some(A)),
+            (&[("HEAD", "ref: refs/heads/main\n"), ("packed-refs", &packed)], Some(A)),
+            (&[("HEAD", "ref: refs/heads/main"), ("refs/heads/main", B), ("packed-refs", &packed)], Some(B)),
+            (&[("HEAD", "ref: refs/heads/a"), ("refs/heads/a", "ref: refs/heads/b"), ("refs/heads/b", A)], Some(A)),
+            (&[("HEAD", "ref: refs/heads/a"), ("refs/heads/a", "ref: refs/heads/a")], None),
+            (&[("HEAD", "ref: refs/heads/.invalid")], None),
+            (&[("HEAD", "ref: ../../secret"), ("../secret", A)], None),
+            (&[("HEAD", "ref: refs/../../secret"), ("../secret", A)], None),
+            (&[("HEAD", "nonsense")], None),
+            (&[("HEAD", "")], None),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            for (name, text) in files {
+                write(&dir.path().join("r/.git").join(name), text);
+            }
+            let app = dir.path().join("r/packages/app");
+            fs::create_dir_all(&app).unwrap();
+            assert_eq!(commit(&app).revision.as_deref(), revision, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn reads_further_work_trees_and_submodules() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        write(&at("main/.git/HEAD"), "ref: refs/heads/main");
+        write(&at("main/.git/refs/heads/main"), A);
+        write(&at("main/.git/refs/heads/topic"), B);
+        write(&at("main/.git/config"), "[remote \"origin\"]\nurl = git@h.example:o/r.git\n");
+        write(&at("main/.git/worktrees/wt/HEAD"), "ref: refs/heads/topic\n");
+        write(&at("main/.git/worktrees/wt/commondir"), "../..\n");
+        write(&at("wt/.git"), &format!("gitdir: {}\n", at("main/.git/worktrees/wt").display()));
+        let source = Some("https://h.example/o/r".to_owned());
+        assert_eq!(commit(&at("wt")), Commit { revision: Some(B.into()), source: source.clone() });
+        assert_eq!(commit(&at("main")), Commit { revision: Some(A.into()), source });
+
+        write(&at("main/.git/modules/sub/HEAD"), B);
+        write(&at("main/sub/.git"), "gitdir: ../.git/modules/sub\n");
+        assert_eq!(commit(&at("main/sub")), Commit { revision: Some(B.into()), source: None });
+    }
+
+    #[test]
+    fn a_broken_repository_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        for file in ["nonsense", "gitdir: nowhere", "gitdir:", ""] {
+            write(&dir.path().join(".git"), file);
+            assert_eq!(commit(dir.path()), Commit::default(), "{file}");
+        }
+    }
+}

@@ -124,3 +124,119 @@ impl Rules {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn reads_an_ignore_file() {
+        let text = "\u{feff}# a comment\n\n  \na\n #b\n!c \r\n/d/\n";
+        let patterns: Vec<String> = parse(text).unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(patterns, ["a", "#b", "!c", "/d/"]);
+        let (line, error) = parse("a\n\n[b\n").unwrap_err();
+        assert_eq!(line, 3);
+        assert_eq!(error.to_string(), "expected a pattern as .dockerignore has them, found `[b`: its `[` has no `]`");
+    }
+
+    fn patterns(texts: &[&str]) -> Vec<Pattern> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    /// Whether `path` stays out, asked folder by folder as a walk does.
+    fn leaves_out(rules: &Rules, path: &str) -> bool {
+        let mut scope = rules.top();
+        for (at, _) in path.match_indices('/') {
+            scope = rules.enter(&scope, &path[..at]);
+        }
+        rules.leaves_out(&scope, path)
+    }
+
+    #[test]
+    fn later_rules_win() {
+        for (file, include, exclude, out, taken) in [
+            (
+                &[][..],
+                &[][..],
+                &[][..],
+                &[
+                    ".git",
+                    ".git/config",
+                    "sub/.git",
+                    ".env",
+                    ".env.local",
+                    "src/.env",
+                    ".env/bin/x",
+                    "Dockerfile",
+                    ".dockerignore",
+                    ".microbuildignore",
+                    "microbuild.toml",
+                    "microbuild.lock",
+                    "node_modules/a",
+                    "a/node_modules/b",
+                    "own.toml",
+                ][..],
+                &["a", ".gitignore", ".env.example", ".envrc", "docs/Dockerfile", "a/microbuild.toml", "x/own.toml"][..],
+            ),
+            (&["*.md", "!a.md"], &[], &[], &["b.md"], &["a.md"]),
+            (&["*", "!src"], &[], &[], &["a", "src/.env", "src/.git/x", "src/node_modules/x"], &["src", "src/a"]),
+            (&["!.env", "!Dockerfile"], &[], &[], &[".env", "Dockerfile"], &[]),
+            (&["secret"], &[], &[], &["secret/.env.example"], &[]),
+            (&["dist"], &["dist", ".env"], &[], &["a/.env"], &["dist/a", ".env"]),
+            (&["dist"], &["dist"], &["**/*.map"], &["dist/a.map"], &["dist/a"]),
+            (&["dist"], &["dist", "!dist/b"], &[], &["dist/b"], &["dist/a"]),
+            (&[], &[], &["*", "!a"], &["b"], &["a"]),
+        ] {
+            let (file, include, exclude) = (patterns(file), patterns(include), patterns(exclude));
+            let rules = Rules::for_app(file.clone(), &include, &exclude, Some("node_modules"), ["own.toml".to_owned()]);
+            for path in out {
+                assert!(leaves_out(&rules, path), "{file:?} {include:?} {exclude:?} leave out {path}");
+            }
+            for path in taken {
+                assert!(!leaves_out(&rules, path), "{file:?} {include:?} {exclude:?} take {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn dependencies_are_taken_as_they_are() {
+        let rules = Rules::for_dependencies("node_modules", &patterns(&["**/*.md"]));
+        for (path, out) in [
+            ("node_modules/a/.env", false),
+            ("node_modules/a/.git/x", false),
+            ("node_modules/a/node_modules/b", false),
+            ("node_modules/a/.cache", false),
+            ("node_modules/.cache", true),
+            ("node_modules/.cache/x", true),
+            ("node_modules/a/b.md", true),
+        ] {
+            assert_eq!(leaves_out(&rules, path), out, "{path}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// A walk that goes only where `may_take_below` lets it finds all that is taken.
+        #[test]
+        fn no_folder_is_passed_by_that_holds_something_taken(
+            file in prop::collection::vec(r"!?(\*\*/|\*/|a/|b/){0,2}(a|b|\*|\*\*|a\*)", 0..5),
+            include in prop::collection::vec(r"(\*\*/|\*/|a/|b/){0,2}(a|b|\*)", 0..2),
+            path in "(a|b|ab)(/(a|b|ab)){1,3}",
+        ) {
+            let patterns = |texts: &[String]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<Pattern>>();
+            let rules = Rules::for_app(patterns(&file), &patterns(&include), &[], None, []);
+            if !leaves_out(&rules, &path) {
+                let mut scope = rules.top();
+                for (at, _) in path.match_indices('/') {
+                    let folder = &path[..at];
+                    let out = rules.leaves_out(&scope, folder);
+                    scope = rules.enter(&scope, folder);
+                    prop_assert!(!out || rules.may_take_below(&scope, folder), "{folder}");
+                }
+            }
+        }
+    }
+}

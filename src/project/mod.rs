@@ -183,6 +183,8 @@ pub enum ProjectError {
     NoEntry {
         /// The places looked at.
         looked: Vec<String>,
+        /// One that is there, and left out of the image.
+        left_out: Option<String>,
         /// Whether the project has a build script, whose result may be what is missing.
         builds: bool,
     },
@@ -259,6 +261,9 @@ impl Explain for ProjectError {
                  in .dockerignore or --exclude"
                     .into(),
             ),
+            Self::NoEntry { left_out: Some(file), .. } => {
+                Some(format!("--include {file} takes it in, whatever .dockerignore says"))
+            }
             Self::NoEntry { builds: true, .. } => {
                 Some("`npm run build` first, if that makes it; or --cmd \"node FILE\"".into())
             }
@@ -305,7 +310,9 @@ impl Project {
         let modules = recipe.app.hook.map(|Hook::Node| node::MODULES);
         let copied = modules.filter(|_| options.deps == Deps::Copy);
         let own = match &recipe.origin {
-            Origin::File(path) => path.strip_prefix(app).ok().and_then(Path::to_str).map(str::to_owned),
+            Origin::File(path) => fs::canonicalize(path)
+                .ok()
+                .and_then(|path| path.strip_prefix(&root).ok().and_then(Path::to_str).map(str::to_owned)),
             Origin::BuiltIn => None,
         };
         let rules = ignore::Rules::for_app(

@@ -53,6 +53,9 @@ const NOT_PLAIN: [&str; 14] = [
     "-h",
 ];
 
+/// Said of a file that is there and that the image does not get.
+const LEFT_OUT: &str = "left out of the image";
+
 /// What a `package.json` says, as far as an image is concerned. Whatever has another type than npm gives it is as good
 /// as absent, which is how npm and Node take it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -231,18 +234,25 @@ impl App<'_> {
             let warnings = looked.iter().map(|why| format!("the image runs {file}, not {why}")).collect();
             return Ok(Entry { warnings, ..Entry::of(file.to_owned()) });
         }
-        let there = |file: &&str| self.root.join(file).is_file();
-        let left_out = DEFAULTS.into_iter().filter(there).map(|file| format!("{file} ({})", self.absence(file)));
-        looked.extend(left_out);
+        let left_out = |file: &&str| self.is_left_out(file);
+        looked.extend(DEFAULTS.into_iter().filter(left_out).map(|file| format!("{file} ({LEFT_OUT})")));
         looked.push("index.js, server.js, app.js (or .mjs, .cjs)".to_owned());
-        Err(ProjectError::NoEntry { looked, builds: self.package.builds })
+        let script = self.package.start.as_deref().and_then(NodeCommand::parse).map(|command| command.start.entry);
+        let named = [self.package.main.clone(), script].into_iter().flatten().filter_map(|file| normal(&file));
+        let left_out = named.chain(DEFAULTS.map(str::to_owned)).find(|file| self.is_left_out(file));
+        Err(ProjectError::NoEntry { looked, left_out, builds: self.package.builds })
+    }
+
+    /// Whether `path`, relative to the app's folder, is a file there and not one of the image's.
+    fn is_left_out(&self, path: &str) -> bool {
+        self.kind(path).is_none() && self.root.join(path).is_file()
     }
 
     /// Why `path` is not among the app's files.
     fn absence(&self, path: &str) -> &'static str {
         match normal(path) {
             None => "outside the app's folder",
-            Some(path) if self.root.join(&path).exists() && self.kind(&path).is_none() => "left out of the image",
+            Some(path) if self.is_left_out(&path) => LEFT_OUT,
             Some(_) => "no such file",
         }
     }
@@ -315,4 +325,115 @@ fn normal(path: &str) -> Option<String> {
         }
     }
     Some(parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_a_plain_start_script() {
+        let command = |env: &[(&str, &str)], options: &[&str], entry: &str, args: &[&str]| {
+            let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+            Some(NodeCommand {
+                env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+                start: Start { options: words(options), entry: entry.to_owned(), args: words(args) },
+            })
+        };
+        for (script, expected) in [
+            ("node server.js", command(&[], &[], "server.js", &[])),
+            ("  node   ./bin/www  ", command(&[], &[], "./bin/www", &[])),
+            ("node .", command(&[], &[], ".", &[])),
+            ("exec node a.js", command(&[], &[], "a.js", &[])),
+            ("node a.js --port 80 -v", command(&[], &[], "a.js", &["--port", "80", "-v"])),
+            ("node --enable-source-maps a.js", command(&[], &["--enable-source-maps"], "a.js", &[])),
+            ("node -r dotenv/config a.js", command(&[], &["-r", "dotenv/config"], "a.js", &[])),
+            ("node --import=x --import y a.js", command(&[], &["--import=x", "--import", "y"], "a.js", &[])),
+            ("node --max-old-space-size=99 -- a.js b", command(&[], &["--max-old-space-size=99"], "a.js", &["b"])),
+            (
+                "NODE_ENV=production PORT= node a.js",
+                command(&[("NODE_ENV", "production"), ("PORT", "")], &[], "a.js", &[]),
+            ),
+            ("cross-env A='b c' node a.js", command(&[("A", "b c")], &[], "a.js", &[])),
+            ("node 'my app.js'", command(&[], &[], "my app.js", &[])),
+            ("", None),
+            ("node", None),
+            ("node -", None),
+            ("node --", None),
+            ("node ''", None),
+            ("node -e '1'", None),
+            ("node -r", None),
+            ("node --watch a.js", None),
+            ("node --watch-path=src a.js", None),
+            ("node --inspect=0.0.0.0 a.js", None),
+            ("node --test", None),
+            ("node a.js && echo", None),
+            ("PORT=$PORT node a.js", None),
+            ("1A=b node a.js", None),
+            ("npm run serve", None),
+            ("nodemon a.js", None),
+            ("next start", None),
+            ("node 'a.js", None),
+        ] {
+            assert_eq!(NodeCommand::parse(script), expected, "{script}");
+        }
+    }
+
+    #[test]
+    fn reads_package_json() {
+        let parse = |text: &str| Package::parse(text, Path::new("package.json"));
+        let package = parse(
+            r#"{"name": "@a/b", "version": "1.2.3", "main": "x", "scripts": {"start": "node x", "build": "tsc"},
+                "engines": {"node": ">=20"}, "dependencies": {"b": "1", "a": "1", "fsevents": "1"},
+                "optionalDependencies": {"fsevents": "2"}, "devDependencies": {"c": "1"}}"#,
+        );
+        let expected = Package {
+            name: Some("@a/b".into()),
+            version: Some("1.2.3".into()),
+            main: Some("x".into()),
+            start: Some("node x".into()),
+            builds: true,
+            engine: Some(">=20".into()),
+            dependencies: vec!["a".into(), "b".into()],
+            has_further: true,
+        };
+        assert_eq!(package.unwrap(), expected);
+        // What npm and Node take no notice of: other types, old forms, a byte order mark.
+        for text in [
+            "{}",
+            "[]",
+            "null",
+            "\u{feff}{}",
+            r#"{"name": 1, "version": [], "main": "", "scripts": [], "engines": ["node >= 8"], "dependencies": null}"#,
+            r#"{"main": {"x": 1}, "scripts": {"start": 1}, "dependencies": {}, "workspaces": [], "devDependencies": {"c": "1"}}"#,
+        ] {
+            let package = parse(text).unwrap();
+            assert_eq!((package.has_dependencies(), package), (false, Package::default()), "{text}");
+        }
+        for text in [
+            r#"{"workspaces": ["a"]}"#,
+            r#"{"workspaces": {"packages": ["a"]}}"#,
+            r#"{"optionalDependencies": {"a": ""}}"#,
+        ] {
+            assert!(parse(text).unwrap().has_dependencies(), "{text}");
+        }
+        let error = parse("{\n  \"name\": x\n}").unwrap_err();
+        assert_eq!(error.to_string(), "package.json:2:11: expected value");
+    }
+
+    #[test]
+    fn cleans_paths() {
+        for (path, clean) in [
+            ("a", Some("a")),
+            ("./a//b/", Some("a/b")),
+            ("a/../b", Some("b")),
+            (".", Some("")),
+            ("", Some("")),
+            ("..", None),
+            ("a/../../b", None),
+            ("/a", None),
+        ] {
+            assert_eq!(normal(path).as_deref(), clean, "{path}");
+        }
+    }
 }

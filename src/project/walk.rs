@@ -101,7 +101,7 @@ pub(super) fn walk(
             // A name that is not UTF-8 can be left out by what matches the rest of it.
             let path =
                 format!("{}{}{}", folder.path, if folder.path.is_empty() { "" } else { "/" }, name.to_string_lossy());
-            let file_type = entry.file_type().map_err(unreadable(&entry.path()))?;
+            let file_type = entry.file_type().map_err(|source| unreadable(&entry.path(), source))?;
             let apart = dependencies
                 .filter(|(apart, _)| file_type.is_dir() && folder.taken && !folder.of_dependencies && name == *apart);
             let (rules, above, of_dependencies) = match apart {
@@ -128,15 +128,15 @@ pub(super) fn walk(
 
 /// What lies in a folder, sorted by name, so that messages too are the same on every machine.
 fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>, ProjectError> {
-    let mut entries =
-        fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(unreadable(folder))?;
-    entries.sort_by_key(fs::DirEntry::file_name);
+    let mut entries = fs::read_dir(folder)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|source| unreadable(folder, source))?;
+    entries.sort_by_cached_key(fs::DirEntry::file_name);
     Ok(entries)
 }
 
-fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> ProjectError {
-    let path = path.to_owned();
-    move |source| ProjectError::Io { path, source }
+fn unreadable(path: &Path, source: io::Error) -> ProjectError {
+    ProjectError::Io { path: path.to_owned(), source }
 }
 
 /// What a thing that is to go into the image is, when it can.
@@ -157,7 +157,7 @@ fn inspect(
         return Ok(FileKind::Folder);
     }
     if file_type.is_symlink() {
-        let target = fs::read_link(entry.path()).map_err(unreadable(&entry.path()))?;
+        let target = fs::read_link(entry.path()).map_err(|source| unreadable(&entry.path(), source))?;
         let target =
             target.into_os_string().into_string().map_err(|_| unfit("is UTF-8, and what it links to as well"))?;
         return link(entry, path, target, warnings);
@@ -165,7 +165,7 @@ fn inspect(
     if !file_type.is_file() {
         return Err(ProjectError::Special { path: entry.path() });
     }
-    let about = entry.metadata().map_err(unreadable(&entry.path()))?;
+    let about = entry.metadata().map_err(|source| unreadable(&entry.path(), source))?;
     Ok(FileKind::File { size: about.len(), executable: about.permissions().mode() & 0o100 != 0 })
 }
 

@@ -335,9 +335,7 @@ fn a_registry_that_is_not_there_is_explained() {
     let registry = Registry::new(&http(), &CredentialStore::empty(), &format!("127.0.0.1:{port}"));
     insta::assert_snapshot!(shown(&registry.check().expect_err("refused")));
     let registry = Registry::new(&http(), &CredentialStore::empty(), "registry.invalid");
-    let error = registry.check().expect_err("no such host");
-    assert_eq!(error.kind(), Kind::Network);
-    assert!(error.hint().is_some_and(|hint| hint.contains("host's name")), "{error}");
+    assert_eq!(registry.check().expect_err("no such host").kind(), Kind::Network);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -127,7 +128,9 @@ fn prepare() -> Result<Mirror, String> {
         let wheels = download_all(&cache.join("wheels"))?;
         let [qemu_img, debugfs] = ["qemu-img", "debugfs"].map(|name| tool(name).ok_or(format!("{name} not installed")));
         let tools = disk::Tools { python: python()?, qemu_img: qemu_img?, debugfs: debugfs? };
-        let building = tempfile::Builder::new().prefix(".alpine-").tempdir_in(&cache).map_err(|e| e.to_string())?;
+        let readable = fs::Permissions::from_mode(0o755);
+        let building = tempfile::Builder::new().prefix(".alpine-").permissions(readable).tempdir_in(&cache);
+        let building = building.map_err(|e| format!("cannot create a folder in {}: {e}", cache.display()))?;
         build(&tools, &wheels, building.path());
         fs::rename(building.path(), &root).expect("a finished mirror gets its name");
     }
@@ -245,6 +248,11 @@ pub fn apk() -> Option<Apk> {
 }
 
 impl Apk {
+    /// The Alpine that it comes from: an unpacked root filesystem, not to be written to.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// `apk` without arguments.
     pub fn command(&self) -> Command {
         let loader = format!("lib/ld-musl-{}.so.1", std::env::consts::ARCH);

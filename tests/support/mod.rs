@@ -3,6 +3,7 @@
 pub mod alpine;
 pub mod apk_file;
 pub mod docker_registry;
+pub mod engine;
 pub mod fake_registry;
 pub mod fake_repo;
 pub mod mirror_server;
