@@ -15,7 +15,7 @@ pub enum Retry {
     After(Duration),
 }
 
-/// Errors of attempts that [`Http::retrying`] may repeat.
+/// Errors of attempts that [`Http::retrying`](super::Http::retrying) may repeat.
 pub trait Transient: fmt::Display {
     /// Whether repeating the attempt may help.
     fn should_retry(&self) -> Retry;
