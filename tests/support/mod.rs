@@ -2,7 +2,9 @@
 
 pub mod alpine;
 pub mod apk_file;
+pub mod docker_registry;
 pub mod engine;
+pub mod fake_registry;
 pub mod fake_repo;
 pub mod mirror_server;
 pub mod random_image;
