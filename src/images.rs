@@ -199,9 +199,9 @@ impl LocalImages {
         entries.iter().find(is_wanted).cloned().ok_or_else(|| {
             let names: Vec<&str> = entries.iter().filter_map(|entry| entry.name.as_deref()).collect();
             let with = with_tag(wanted);
-            let near = nearest(&with, names.iter().copied()).or_else(|| {
-                // Another tag of the same name, whichever it is.
-                names.iter().copied().find(|candidate| split(candidate).0 == split(&with).0)
+            let near = nearest(split(&with).0, names.iter().map(|name| split(name).0)).and_then(|meant| {
+                let tags: Vec<&str> = names.iter().copied().filter(|name| split(name).0 == meant).collect();
+                nearest(&format!("{meant}:{}", split(&with).1), tags.iter().copied()).or(tags.first().copied())
             });
             ImagesError::NotFound { name: name.to_owned(), near: near.map(str::to_owned), any: !entries.is_empty() }
         })
@@ -252,11 +252,9 @@ impl LocalImages {
     /// When an image cannot be read (what it needs is unknown then), or something cannot be removed.
     pub fn gc(&self, store: &Store, options: GcOptions) -> Result<GcReport, ImagesError> {
         let _alone = store.lock_exclusive()?;
-        let mut report = GcReport::default();
-        let before = self.layout.blobs()?;
-        report.freed += self.layout.collect()?;
+        let (removed, freed) = self.layout.collect()?;
+        let mut report = GcReport { removed, freed };
         let needed = self.layout.blobs()?;
-        report.removed += (before.len() - needed.len()) as u64;
         let now = SystemTime::now();
         let unused = |used: SystemTime| {
             // A time in the future says that it was used just now.

@@ -113,7 +113,7 @@ pub enum LayoutError {
         known: Vec<String>,
     },
     /// The index names a blob that is not here.
-    #[error("{what} ({digest}, {size} bytes) is missing from {}", path.display())]
+    #[error("expected {what} ({digest}) of {size} bytes in {}, found none", path.display())]
     NoBlob {
         /// What the blob is.
         what: String,
@@ -161,9 +161,14 @@ impl Explain for LayoutError {
                 io::ErrorKind::StorageFull => {
                     Some("the disk is full: `microbuild gc` frees what no local image needs".into())
                 }
+                io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+                    Some("a file stands where a folder must be: name another folder".into())
+                }
                 _ => None,
             },
-            Self::Store(e) => e.hint(),
+            Self::Store(StoreError::Digest { .. }) => {
+                Some("what is stored of the image is damaged: `microbuild gc --all`, then build it again".into())
+            }
             Self::NotALayout { .. } => Some("name a folder of its own, which may not exist yet".into()),
             Self::Missing(_) => Some("`-o oci:DIR` makes one".into()),
             Self::NoSuchName { near: Some(near), .. } => Some(format!("did you mean `{near}`?")),
@@ -224,14 +229,16 @@ impl Layout {
 
     /// Makes whatever an empty layout has and this one lacks. Any number of processes may do so at once.
     fn furnish(&self) -> Result<(), LayoutError> {
-        if self.marker_path().is_file() {
-            return Ok(());
-        }
-        if let Some(found) = stranger(self.dir()) {
+        let exists = self.marker_path().is_file();
+        if !exists && let Some(found) = stranger(self.dir()) {
             return Err(LayoutError::NotALayout { path: self.dir().to_owned(), found });
         }
+        // Git, which knows no empty folders, may have lost these of an empty layout.
         let blobs = self.dir().join("blobs/sha256");
         fs::create_dir_all(&blobs).map_err(LayoutError::io("create", &blobs))?;
+        if exists {
+            return Ok(());
+        }
         // The marker comes last: where it is, the rest is.
         for (path, bytes) in [(self.index_path(), index_json(&[])), (self.marker_path(), MARKER.to_vec())] {
             let made = shared_file(".init-", self.dir()).and_then(|mut file| {
@@ -402,7 +409,7 @@ impl Layout {
         }
         let needed = self.needed(&index)?;
         replace_file(&self.index_path(), &index.into_json())?;
-        self.keep_only(&needed).map(Some)
+        self.keep_only(&needed).map(|(_, freed)| Some(freed))
     }
 
     /// The digests of the blobs that are here.
@@ -413,14 +420,15 @@ impl Layout {
         Ok(self.blobs.list()?.into_iter().map(|blob| blob.digest).collect())
     }
 
-    /// Removes the blobs that no entry needs, and what killed processes left; the bytes that this freed.
+    /// Removes the blobs that no entry needs, and what killed processes left; how many blobs, and the bytes that this freed.
     ///
     /// # Errors
     /// When an entry cannot be read (what it needs is unknown then, and nothing is removed), or a blob cannot be removed.
-    pub fn collect(&self) -> Result<u64, LayoutError> {
+    pub fn collect(&self) -> Result<(u64, u64), LayoutError> {
         let _alone = self.lock(File::lock)?;
         let needed = self.needed(&self.index()?)?;
-        Ok(self.keep_only(&needed)? + self.sweep())
+        let (removed, freed) = self.keep_only(&needed)?;
+        Ok((removed, freed + self.sweep()))
     }
 
     /// Removes what killed processes left; the bytes that this freed. Only for who holds the lock alone: nobody else is writing.
@@ -434,15 +442,16 @@ impl Layout {
         self.blobs.sweep_older_than(Duration::ZERO)
     }
 
-    fn keep_only(&self, needed: &BTreeSet<Digest>) -> Result<u64, LayoutError> {
-        let mut freed = 0;
+    fn keep_only(&self, needed: &BTreeSet<Digest>) -> Result<(u64, u64), LayoutError> {
+        let (mut removed, mut freed) = (0, 0);
         for Blob { digest, size, .. } in self.blobs.list()? {
             if !needed.contains(&digest) {
                 freed += if is_last_link(&self.blobs.path(&digest)) { size } else { 0 };
                 self.blobs.remove(&digest)?;
+                removed += 1;
             }
         }
-        Ok(freed)
+        Ok((removed, freed))
     }
 }
 

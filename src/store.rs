@@ -2,7 +2,7 @@
 //!
 //! Nothing here is ever trusted because it exists half: a blob is written to a temporary file, hashed on the way, synced
 //! and only then renamed to the name that its digest gives it; a memo likewise. Whatever a killed process leaves behind
-//! lies in `tmp` and is swept by the next [`Store::sweep`].
+//! lies in `tmp` and is swept by the next [`BlobDir::sweep`].
 //!
 //! ```text
 //! $XDG_CACHE_HOME/microbuild/v1/  lock  tmp/  blobs/sha256/HEX  memo/BUCKET/KEY
@@ -154,7 +154,8 @@ impl BlobDir {
     }
 
     fn temporary(&self) -> Result<NamedTempFile, StoreError> {
-        NamedTempFile::with_prefix_in(TEMPORARY, &self.tmp).map_err(StoreError::io("create a file in", &self.tmp))
+        let made = NamedTempFile::with_prefix_in(TEMPORARY, &self.tmp).map_err(bare);
+        made.map_err(StoreError::io("create a file in", &self.tmp))
     }
 
     /// Puts `bytes` here, when they are not here yet.
@@ -372,7 +373,14 @@ pub fn shared_file(prefix: &str, folder: &Path) -> io::Result<NamedTempFile> {
         use std::os::unix::fs::PermissionsExt as _;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(folder)
+    builder.tempfile_in(folder).map_err(bare)
+}
+
+/// The error in plain words, without the random path that `tempfile` adds to it, where the kind alone tells all.
+fn bare(e: io::Error) -> io::Error {
+    use io::ErrorKind as K;
+    let telling = [K::NotFound, K::PermissionDenied, K::StorageFull, K::ReadOnlyFilesystem, K::NotADirectory];
+    if telling.contains(&e.kind()) { e.kind().into() } else { e }
 }
 
 /// The store of one user: blobs and memos. See the module's documentation.

@@ -6,7 +6,10 @@
 #![allow(dead_code, unreachable_pub, reason = "one binary: the helpers' public parts are for tests yet to be written")]
 
 mod it {
+    mod local_images;
     mod mirror;
     mod project;
+    mod sink_tools;
+    mod sinks;
 }
 mod support;

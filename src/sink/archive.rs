@@ -176,6 +176,10 @@ pub(super) fn replace(
         _ => {}
     }
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        let why = io::Error::new(io::ErrorKind::NotFound, "its folder does not exist");
+        return Err(SinkError::write(path)(why));
+    }
     let prefix = target.file_name().map_or_else(PathBuf::new, PathBuf::from);
     let mut file = shared_file(&format!(".{}-", prefix.display()), folder).map_err(SinkError::write(path))?;
     fill(file.as_file_mut())?;

@@ -127,7 +127,9 @@ pub fn write(endpoint: &Endpoint, artifact: &Artifact, names: &[String], ui: &Ui
     let image = engine.choose(artifact, ui)?;
     let tags = docker_archive::tags(names);
     let id = image.config.digest;
-    let known = [id, artifact.root().digest, image.manifest.digest];
+    // An engine with a store of its own calls an image by its configuration; one that keeps images in containerd by what was
+    // loaded or pulled.
+    let known = [id, image.manifest.digest].into_iter().chain(artifact.index.as_ref().map(|index| index.digest));
     let mut report = Report { names: tags.iter().cloned().collect(), ..Report::default() };
     if report.names.is_empty() {
         report.names.push(id.to_string());

@@ -16,6 +16,7 @@ use crate::{
     image::Artifact,
     layout::{LayoutError, documents},
     near::nearest,
+    registry::Reference,
     ui::Ui,
 };
 
@@ -298,14 +299,9 @@ fn has_tag(name: &str) -> bool {
     name.rsplit('/').next().is_some_and(|last| last.contains(':'))
 }
 
-/// The name in full, as containerd has it: `docker.io/library/app:latest` for `app`.
-fn full_name(name: &str) -> String {
-    let name = tagged(name);
-    match name.split_once('/') {
-        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => name,
-        Some(_) => format!("docker.io/{name}"),
-        None => format!("docker.io/library/{name}"),
-    }
+/// The name in full, as containerd has it: `docker.io/library/app:latest` for `app`; `None` for what is no reference.
+fn full_name(name: &str) -> Option<String> {
+    tagged(name).parse::<Reference>().ok().map(|reference| reference.canonical())
 }
 
 #[cfg(test)]
@@ -358,8 +354,10 @@ mod tests {
             ("localhost:5000/app", "localhost:5000/app:latest", "localhost:5000/app:latest"),
             ("localhost/app", "localhost/app:latest", "localhost/app:latest"),
             ("ghcr.io/a/b@sha256:00", "ghcr.io/a/b:latest", "ghcr.io/a/b:latest"),
+            ("docker.io/library/app:1", "docker.io/library/app:1", "docker.io/library/app:1"),
         ] {
-            assert_eq!((tagged(name).as_str(), full_name(name).as_str()), (tag, full), "{name}");
+            assert_eq!((tagged(name).as_str(), full_name(name).as_deref()), (tag, Some(full)), "{name}");
         }
+        assert_eq!(full_name("UPPER:1"), None);
     }
 }

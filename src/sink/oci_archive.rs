@@ -53,8 +53,8 @@ fn entries(artifact: &Artifact, names: &[String]) -> Vec<Value> {
         let full = full_name(name);
         let mut annotations = vec![(REF_NAME, name.as_str())];
         // A bare word may be meant as a tag, as umoci has it: no name in full follows from it.
-        if has_tag(name) || name.contains('/') {
-            annotations.push((CONTAINERD_NAME, &full));
+        if let Some(full) = full.as_deref().filter(|_| has_tag(name) || name.contains('/')) {
+            annotations.push((CONTAINERD_NAME, full));
         }
         descriptor(artifact, &annotations)
     };

@@ -138,8 +138,13 @@ fn the_real_apk_refuses_what_is_broken_on_purpose() {
 #[test]
 fn the_real_apk_verifies_package_signatures() {
     let Some(apk) = alpine::apk() else { return };
-    for (package, verdict) in [(whole(), "OK"), (whole().rsa256(), "OK"), (whole().wrong_signature(), "BAD signature")]
-    {
+    for (package, verdict) in [
+        (whole(), "OK"),
+        (whole().rsa256(), "OK"),
+        (whole().wrong_signature(), "BAD signature"),
+        (whole().unknown_key(), "UNTRUSTED signature"),
+        (whole().unsigned(), "UNTRUSTED signature"),
+    ] {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let keys = Repo::new().with(package).publish(dir.path());
         let file = dir.path().join("v3.23/main/x86_64/a-1-r0.apk");

@@ -240,6 +240,16 @@ impl Package {
         self.change(|p| p.signature = Signature::Wrong)
     }
 
+    /// Broken: signed by a key that is not among the published ones.
+    pub fn unknown_key(self) -> Self {
+        self.change(|p| p.signature = Signature::Stranger)
+    }
+
+    /// Broken: not signed.
+    pub fn unsigned(self) -> Self {
+        self.change(|p| p.signature = Signature::Missing)
+    }
+
     /// Broken: the index's `C:` is another package's.
     pub fn wrong_checksum(self) -> Self {
         self.change(|p| p.wrong_checksum = true)

@@ -2,8 +2,10 @@
 
 pub mod alpine;
 pub mod apk_file;
+pub mod engine;
 pub mod fake_repo;
 pub mod mirror_server;
+pub mod random_image;
 pub mod skip;
 
 use std::{
