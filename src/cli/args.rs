@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Arg, Args, Parser, Subcommand, ValueEnum, builder::Resettable};
 
 use crate::{
     config::{Base, Command as Words, Compression, Deps, Pair, Port, Size, User, Workdir},
@@ -18,7 +18,13 @@ use crate::{
 /// `microbuild node ./app -t registry.example/me/app:1 --push` pushes it too. `microbuild recipes` lists the recipes,
 /// `microbuild node --help` the options of a build.
 #[derive(Debug, Parser)]
-#[command(name = "microbuild", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "microbuild",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -63,6 +69,8 @@ pub enum Command {
     /// Print the chain of dependencies that brings a package in
     Why {
         /// The package
+        // The options have a `package` too, and clap wants every name once.
+        #[arg(id = "wanted", value_name = "PACKAGE")]
         package: String,
         /// A recipe: a name, or a path to its file
         recipe: String,
@@ -165,6 +173,26 @@ pub enum Command {
     Recipe(Vec<OsString>),
 }
 
+/// `command` with variables of the environment as CI systems set them: one that is empty is as good as none. Help names the
+/// variables without their values, which may be secret.
+pub(super) fn with_environment(command: clap::Command) -> clap::Command {
+    let change = |arg: Arg| {
+        let empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+        let arg = arg.hide_env_values(true);
+        if empty { arg.env(Resettable::Reset) } else { arg }
+    };
+    command.mut_args(change).mut_subcommands(with_environment)
+}
+
+/// A flag in the environment.
+fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err(format!("expected true or false (or 1, 0, yes, no, on, off), found `{text}`")),
+    }
+}
+
 /// What every command understands.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "General")]
@@ -173,16 +201,16 @@ pub struct CommonOptions {
     #[arg(long, value_name = "DIR", env = "MICROBUILD_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
     /// Print one JSON object on stdout
-    #[arg(long, env = "MICROBUILD_JSON")]
+    #[arg(long, env = "MICROBUILD_JSON", value_parser = switch)]
     pub json: bool,
     /// How progress is shown on stderr
     #[arg(long, value_enum, env = "MICROBUILD_PROGRESS")]
     pub progress: Option<Progress>,
     /// Say nothing on stderr but warnings and errors
-    #[arg(short, long, env = "MICROBUILD_QUIET")]
+    #[arg(short, long, env = "MICROBUILD_QUIET", value_parser = switch)]
     pub quiet: bool,
     /// Say more on stderr
-    #[arg(short, long, conflicts_with = "quiet", env = "MICROBUILD_VERBOSE")]
+    #[arg(short, long, conflicts_with = "quiet", env = "MICROBUILD_VERBOSE", value_parser = switch)]
     pub verbose: bool,
 }
 
@@ -194,7 +222,7 @@ pub struct NetworkOptions {
     #[arg(long, value_name = "FILE", env = "MICROBUILD_CA")]
     pub ca: Vec<PathBuf>,
     /// Take any certificate, and plain HTTP from registries that are not on this machine
-    #[arg(long, env = "MICROBUILD_INSECURE")]
+    #[arg(long, env = "MICROBUILD_INSECURE", value_parser = switch)]
     pub insecure: bool,
 }
 
@@ -227,7 +255,7 @@ pub struct BuildOptions {
     #[arg(short, long, value_name = "REF", env = "MICROBUILD_TAG", value_delimiter = ',')]
     pub tag: Vec<String>,
     /// Push the image to the registries that its names name
-    #[arg(long, env = "MICROBUILD_PUSH")]
+    #[arg(long, env = "MICROBUILD_PUSH", value_parser = switch)]
     pub push: bool,
     /// Write the image to oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE or docker
     #[arg(short, long, value_name = "KIND:PATH", env = "MICROBUILD_OUTPUT", value_delimiter = ',')]
@@ -239,7 +267,14 @@ pub struct BuildOptions {
     #[arg(long, value_name = "OS/ARCH", env = "MICROBUILD_PLATFORM", value_delimiter = ',', help_heading = "Contents")]
     pub platform: Vec<Platform>,
     /// Install a further package, as `apk add` would take it
-    #[arg(short, long, value_name = "PACKAGE", env = "MICROBUILD_PACKAGE", value_delimiter = ',', help_heading = "Contents")]
+    #[arg(
+        short,
+        long,
+        value_name = "PACKAGE",
+        env = "MICROBUILD_PACKAGE",
+        value_delimiter = ',',
+        help_heading = "Contents"
+    )]
     pub package: Vec<String>,
     /// What becomes of the project's dependencies: auto, copy or none
     #[arg(long, env = "MICROBUILD_DEPS", help_heading = "Contents")]
@@ -284,13 +319,25 @@ pub struct BuildOptions {
     #[arg(long, value_name = "URL|DIR", env = "MICROBUILD_MIRROR", help_heading = "Packages' sources")]
     pub mirror: Option<String>,
     /// Trust these keys (*.rsa.pub) besides Alpine's own
-    #[arg(long, value_name = "DIR|FILE", env = "MICROBUILD_KEYS", value_delimiter = ',', help_heading = "Packages' sources")]
+    #[arg(
+        long,
+        value_name = "DIR|FILE",
+        env = "MICROBUILD_KEYS",
+        value_delimiter = ',',
+        help_heading = "Packages' sources"
+    )]
     pub keys: Vec<PathBuf>,
     /// Use a further repository: URL, folder, or `@TAG URL`
-    #[arg(long, value_name = "URL", env = "MICROBUILD_REPOSITORY", value_delimiter = ',', help_heading = "Packages' sources")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "MICROBUILD_REPOSITORY",
+        value_delimiter = ',',
+        help_heading = "Packages' sources"
+    )]
     pub repository: Vec<String>,
     /// Use what the cache has, and no network
-    #[arg(long, env = "MICROBUILD_OFFLINE", help_heading = "Network")]
+    #[arg(long, env = "MICROBUILD_OFFLINE", value_parser = switch, help_heading = "Network")]
     pub offline: bool,
     /// Write what --json prints to a file
     #[arg(long, value_name = "FILE", env = "MICROBUILD_METADATA_FILE")]
@@ -301,4 +348,24 @@ pub struct BuildOptions {
     /// What every command understands.
     #[command(flatten)]
     pub common: CommonOptions,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_words_do_not_contradict_each_other() {
+        with_environment(Cli::command()).debug_assert();
+        with_environment(RecipeCli::command()).debug_assert();
+    }
+
+    #[test]
+    fn switches_are_read() {
+        for (text, expected) in [("1", Some(true)), ("Yes", Some(true)), ("off", Some(false)), ("maybe", None)] {
+            assert_eq!(switch(text).ok(), expected, "{text}");
+        }
+    }
 }

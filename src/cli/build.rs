@@ -58,12 +58,16 @@ pub(super) fn build(recipe: Option<&str>, app: &Path, options: &BuildOptions) ->
     let names: Vec<String> = names.iter().map(|name| images::with_tag(name)).collect();
     let mut delivered = Delivered { reference: names[0].clone(), pushed: Vec::new() };
     // Kept locally while it is pushed: the one waits for the disk, the other for the network. When the push fails,
-    // `microbuild push` can try again.
+    // nothing has to be built again.
     let (pushed, kept) = std::thread::scope(|scope| {
         let kept = scope.spawn(|| local.put(&names, &built.artifact, &job.ui));
-        let pushed = if job.push { push_to(&references, &built.artifact, &http, &store, &job.ui) } else { Ok(Vec::new()) };
+        let pushed =
+            if job.push { push_to(&references, &built.artifact, &http, &store, &job.ui) } else { Ok(Vec::new()) };
         (pushed, kept.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
     });
+    if pushed.is_err() && kept.is_ok() {
+        job.ui.say(&format!("the image is kept: `microbuild push {0} {0}` tries again", delivered.reference));
+    }
     delivered.pushed = pushed?;
     kept?;
     for output in &job.outputs {
@@ -103,9 +107,7 @@ pub(super) fn plan(recipe: &str, app: &Path, options: &BuildOptions) -> Result<(
     let (job, locks) = solve(recipe, app, options)?;
     if job.json {
         let packages = |lock: &Lock| -> serde_json::Value {
-            let row = |p: &crate::lock::LockedPackage| {
-                serde_json::json!({"name": p.record.name, "version": p.record.version.to_string(), "size": p.record.size})
-            };
+            let row = |p: &crate::lock::LockedPackage| serde_json::json!({"name": p.record.name, "version": p.record.version.to_string(), "size": p.record.size});
             serde_json::json!({"arch": lock.arch, "release": lock.release, "packages": lock.packages.iter().map(row).collect::<Vec<_>>()})
         };
         return print(&(pretty(&locks.iter().map(packages).collect()) + "\n"));

@@ -10,16 +10,16 @@ use std::{
     time::Duration,
 };
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory as _, FromArgMatches};
 
 use crate::{
     build::BuildError,
     config::{ConfigError, ValueError},
     error::{Explain, Kind},
     http::{Http, HttpError, HttpOptions},
+    image::Artifact,
     images::{self, GcOptions, ImagesError, LocalImages},
     recipe::{self, Recipe, RecipeError, Shelves},
-    image::Artifact,
     registry::{self, CredentialStore, ParseReferenceError, Reference, Registry, RegistryError, Stored},
     sink::{self, ParseOutputError, SinkError, registry::PushReport},
     store::{Store, StoreError},
@@ -33,7 +33,7 @@ mod report;
 /// Without `--all`, `gc` keeps what was fetched or made in this time.
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-use args::{BuildOptions, Cli, Command, CommonOptions, NetworkOptions, RecipeCli};
+use args::{BuildOptions, Cli, Command, CommonOptions, NetworkOptions, RecipeCli, with_environment};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +122,7 @@ impl Explain for CliError {
 /// # Errors
 /// Whatever the command fails with. What clap has to say (help included) comes as [`CliError::Words`].
 pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<(), CliError> {
-    let cli = Cli::try_parse_from(words).map_err(|e| CliError::Words(Box::new(e)))?;
+    let cli: Cli = parse(Cli::command(), words)?;
     match cli.command {
         Command::Build { app, options } => build::build(None, &app, &options),
         Command::Recipe(words) => build_with_recipe(words),
@@ -161,10 +161,14 @@ fn build_with_recipe(words: Vec<OsString>) -> Result<(), CliError> {
     let command = RecipeCli::command().name(name.clone()).bin_name(name.clone()).about(format!(
         "Builds APP with the recipe `{recipe}`; the options stand in the environment and in microbuild.toml too"
     ));
-    let parsed = command.try_get_matches_from(std::iter::once(OsString::from(&name)).chain(words));
-    let parsed = parsed.and_then(|matches| <RecipeCli as clap::FromArgMatches>::from_arg_matches(&matches));
-    let RecipeCli { app, options } = parsed.map_err(|e| CliError::Words(Box::new(e)))?;
+    let RecipeCli { app, options } = parse(command, std::iter::once(OsString::from(&name)).chain(words))?;
     build::build(Some(&recipe), &app, &options)
+}
+
+/// Reads the words with the clap command of `T`.
+fn parse<T: FromArgMatches>(command: clap::Command, words: impl IntoIterator<Item = OsString>) -> Result<T, CliError> {
+    let matches = with_environment(command).try_get_matches_from(words);
+    matches.and_then(|matches| T::from_arg_matches(&matches)).map_err(|e| CliError::Words(Box::new(e)))
 }
 
 fn ui(common: &CommonOptions) -> Ui {
@@ -173,8 +177,13 @@ fn ui(common: &CommonOptions) -> Ui {
 }
 
 fn http(network: &NetworkOptions, offline: bool, ui: &Ui) -> Result<Http, CliError> {
-    let options =
-        HttpOptions { ca: network.ca.clone(), insecure: network.insecure, offline, ui: ui.clone(), ..HttpOptions::default() };
+    let options = HttpOptions {
+        ca: network.ca.clone(),
+        insecure: network.insecure,
+        offline,
+        ui: ui.clone(),
+        ..HttpOptions::default()
+    };
     Ok(Http::new(options)?)
 }
 
@@ -295,7 +304,10 @@ fn login(
     let ui = Ui::new(ui::Mode::Plain, false);
     let registry = registry::parse_registry(registry)?;
     let Some(username) = username else {
-        return Err(CliError::Usage { message: "expected a user's name, found none".into(), hint: "-u NAME".into() });
+        return Err(CliError::Usage {
+            message: "expected a user's name, found none".into(),
+            hint: "-u NAME gives it".into(),
+        });
     };
     if !password_stdin {
         return Err(CliError::Usage {

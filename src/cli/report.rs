@@ -79,7 +79,16 @@ pub(super) fn table(built: &Built, delivered: &Delivered) -> String {
         }
         let width = image.layers.iter().map(|layer| layer.title.len()).max().unwrap_or(0).max(5);
         for (layer, cached) in image.layers.iter().zip(&report.cached) {
-            let made = if *cached { "cached" } else { "made" };
+            let packages = &report.lock.packages;
+            let is_package =
+                || packages.iter().any(|p| layer.title == format!("{}-{}", p.record.name, p.record.version));
+            let made = if *cached {
+                "cached"
+            } else if is_package() {
+                "package"
+            } else {
+                "made"
+            };
             let sent = delivered.outcome(&layer.digest).map_or(String::new(), |outcome| format!(", {}", word(outcome)));
             let _ = writeln!(text, "  {:width$}  {:>9}  {made}{sent}", layer.title, ui::size(layer.size));
         }
@@ -118,7 +127,8 @@ pub(super) fn image_rows(rows: &[Row]) -> String {
     for row in rows {
         let digest = row.digest.to_string();
         let note = row.broken.as_ref().map_or_else(|| row.platforms.join(","), |why| format!("broken: {why}"));
-        let _ = writeln!(text, "{:name$}  {:tag$}  {:.19}  {:>9}  {note}", row.name, row.tag, digest, ui::size(row.size));
+        let _ =
+            writeln!(text, "{:name$}  {:tag$}  {:.19}  {:>9}  {note}", row.name, row.tag, digest, ui::size(row.size));
     }
     text
 }

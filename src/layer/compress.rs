@@ -15,6 +15,8 @@ pub use crate::config::Compression;
 const GZIP_BLOCK: usize = 1 << 20;
 /// Bytes of tar in a zstd frame: its window is larger, so are its blocks.
 const ZSTD_BLOCK: usize = 4 << 20;
+/// Bytes of tar that are held in memory at most, however many processors there are.
+const IN_FLIGHT: usize = 24 << 20;
 
 impl Compression {
     /// The media type of a layer compressed so.
@@ -102,8 +104,8 @@ impl<W: Write> Write for Compressor<W> {
         self.block.extend_from_slice(&buf[..n]);
         if self.block.len() == size {
             self.full.push(std::mem::take(&mut self.block));
-            // Two blocks a thread keep all of them busy, and bound the memory.
-            if self.full.len() >= 2 * rayon::current_num_threads() {
+            // Two blocks a thread keep all of them busy.
+            if self.full.len() >= (2 * rayon::current_num_threads()).min(IN_FLIGHT / size) {
                 self.compress_full()?;
             }
         }
