@@ -11,6 +11,7 @@ mod it {
     mod local_images;
     mod mirror;
     mod node;
+    mod parsers;
     mod project;
     mod registry;
     mod registry_auth;
