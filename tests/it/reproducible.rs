@@ -17,7 +17,7 @@ use crate::support::{
     is_root,
     mirror_server::MirrorServer,
     run, skip_forbidden, tools,
-    workbench::{Source, Workbench, app, copy, digest, noise, one_line, temporary, text},
+    workbench::{Source, Workbench, app, copy, digest, noise, one_line, temporary},
 };
 
 const HERE: [&str; 2] = ["--platform", "linux/amd64"];
