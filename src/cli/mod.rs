@@ -226,7 +226,7 @@ fn push(image: &str, to: &str, common: &CommonOptions, network: &NetworkOptions)
     let artifact = LocalImages::open(&images::default_dir()?)?.get(image)?;
     let http = http(network, false, &ui)?;
     let store = store(common.cache_dir.as_deref())?;
-    let pushed = push_to(&[reference.clone()], &artifact, &http, &store, &ui)?;
+    let pushed = push_to(std::slice::from_ref(&reference), &artifact, &http, &store, &ui)?;
     let digest = artifact.root().digest;
     if common.json {
         return print(&(pretty(&report::push_json(&reference, &artifact, &pushed)) + "\n"));

@@ -15,6 +15,7 @@ use crate::support::{
     alpine::NODE_VERSION,
     docker_registry::{DockerRegistry, PASSWORD, USER, Wishes},
     engine::Engine,
+    fake_registry::FakeRegistry,
     free_port, is_root, run, skip_forbidden, tools, wait_for,
     workbench::{Workbench, digest, example, get, json as json_of, one_line, text},
 };
@@ -251,6 +252,32 @@ fn what_a_registry_has_is_neither_made_nor_sent_again() {
     let blank = Workbench::with(bench.source.clone());
     let there = push(&blank);
     assert_eq!((&there["digest"], titles(&there, "pushed")), (&changed["digest"], vec![]));
+}
+
+/// Lines of requests that begin with `start`.
+fn count(lines: &[String], start: &str) -> usize {
+    lines.iter().filter(|line| line.starts_with(start)).count()
+}
+
+#[test]
+fn a_push_asks_for_no_more_than_it_must() {
+    let bench = Workbench::fake();
+    let registry = FakeRegistry::start();
+    let app = bench.copy_of_example("app");
+    let reference = format!("{}/app:1", registry.name());
+    let push = || bench.build(&app, ["--platform", "linux/amd64", "-t", &reference, "--push"]);
+    let first = push();
+    // Node's package, the system, the app, the configuration.
+    assert_eq!(count(&registry.take_lines(), "PUT /v2/app/blobs/"), 4);
+    assert_eq!(push(), first);
+    assert_eq!(registry.take_lines(), ["HEAD /v2/app/manifests/1 200"], "nothing has changed");
+
+    fs::write(app.join("more.js"), "// more\n").expect("write");
+    assert_ne!(push(), first);
+    let lines = registry.take_lines();
+    assert_eq!(count(&lines, "PUT /v2/app/blobs/"), 2, "the app and the configuration: {lines:#?}");
+    assert_eq!(count(&lines, "PUT /v2/app/manifests/1 "), 1);
+    assert!(lines.len() <= 11, "{lines:#?}");
 }
 
 #[test]
