@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use super::{
@@ -16,6 +17,7 @@ use crate::{
     build::{self, BuildError, Built},
     config::{FileConfig, Pair},
     fetch::Fetcher,
+    glob::Pattern,
     images::{self, LocalImages},
     lock::{Because, Lock},
     plan::host_platform,
@@ -52,11 +54,12 @@ pub(super) fn build(recipe: Option<&str>, app: &Path, options: &BuildOptions) ->
     let http = http(&job.network, job.offline, &job.ui)?;
     let local = LocalImages::open(&images::default_dir()?)?;
     let fetcher = Fetcher::new(http.clone(), store.clone(), job.ui.clone(), job.offline);
-    let built = build::build(&job.request, &job.recipe, &fetcher, &job.ui)?;
+    let mut built = build::build(&job.request, &job.recipe, &fetcher, &job.ui)?;
 
     let names = if job.tags.is_empty() { vec![local_name(&built, &job.request.app)] } else { job.tags.clone() };
     let names: Vec<String> = names.iter().map(|name| images::with_tag(name)).collect();
     let mut delivered = Delivered { reference: names[0].clone(), pushed: Vec::new() };
+    let started = Instant::now();
     // Kept locally while it is pushed: the one waits for the disk, the other for the network. When the push fails,
     // nothing has to be built again.
     let (pushed, kept) = std::thread::scope(|scope| {
@@ -73,6 +76,7 @@ pub(super) fn build(recipe: Option<&str>, app: &Path, options: &BuildOptions) ->
     for output in &job.outputs {
         sink::write(output, &built.artifact, &names, &job.ui)?;
     }
+    built.timings.push(("deliver", started.elapsed()));
     report(&job, &built, &delivered)
 }
 
@@ -184,18 +188,24 @@ impl Job {
             [] => file.output.iter().map(|output| output.parse()).collect::<Result<_, _>>()?,
             given => given.to_vec(),
         };
+        let metadata_file = options.metadata_file.clone().or_else(|| file.metadata_file.clone());
+        let cache_dir = options.common.cache_dir.clone().or_else(|| file.cache_dir.clone());
+        let mut request = request(app, &recipe, options, &file)?;
+        let written =
+            outputs.iter().filter_map(Output::path).chain(metadata_file.as_deref()).chain(cache_dir.as_deref());
+        request.exclude.extend(written.filter_map(|path| pattern_of(path, app)));
         let mut network = options.network.clone();
         network.insecure |= file.insecure.unwrap_or(false);
         network.ca.extend(file.ca.clone());
         Ok(Self {
-            request: request(app, &recipe, options, &file)?,
+            request,
             recipe,
             tags: or(&options.tag, &file.tag),
             push: options.push || file.push.unwrap_or(false),
             outputs,
             json: options.common.json || file.json.unwrap_or(false),
-            metadata_file: options.metadata_file.clone().or(file.metadata_file),
-            cache_dir: options.common.cache_dir.clone().or(file.cache_dir),
+            metadata_file,
+            cache_dir,
             offline: options.offline || file.offline.unwrap_or(false),
             network,
             ui,
@@ -218,6 +228,17 @@ impl Job {
         }
         self.tags.iter().map(|tag| Ok(tag.parse()?)).collect()
     }
+}
+
+/// What leaves out of the app what a build writes into its folder, so that the next build makes the same image.
+fn pattern_of(path: &Path, app: &Path) -> Option<Pattern> {
+    let app = std::fs::canonicalize(app).ok()?;
+    let path = std::path::absolute(path).ok()?;
+    let folder = std::fs::canonicalize(path.parent()?).ok()?;
+    let inside = folder.join(path.file_name()?).strip_prefix(&app).ok()?.to_str()?.to_owned();
+    let special = |c: char| matches!(c, '*' | '?' | '[' | '\\' | '!');
+    let escaped = inside.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c]));
+    format!("/{}", escaped.collect::<String>()).parse().ok()
 }
 
 /// The list of the flags, or that of the file.
@@ -279,5 +300,21 @@ fn epoch() -> Result<u64, CliError> {
 impl From<crate::lock::LockError> for CliError {
     fn from(error: crate::lock::LockError) -> Self {
         BuildError::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_build_writes_into_the_app_is_left_out_of_it() {
+        let app = tempfile::tempdir().expect("a temporary folder");
+        let pattern = pattern_of(&app.path().join("out*[1]"), app.path()).expect("inside");
+        assert!(pattern.matches("out*[1]"), "{pattern}");
+        assert!(!pattern.matches("out1"), "{pattern}");
+        assert!(!pattern.matches("folder/out*[1]"), "{pattern}");
+        assert_eq!(pattern_of(&app.path().join("../out"), app.path()), None);
+        assert_eq!(pattern_of(Path::new("/dev/null"), app.path()), None);
     }
 }
