@@ -1,8 +1,21 @@
 //! Images as immutable values: a configuration, layers, and the manifest that names them; or an index of several.
 
-use std::{fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    str::FromStr,
+};
 
-use crate::{digest::Digest, layer::Layer};
+use oci_spec::image::{
+    Arch, ConfigBuilder, DescriptorBuilder, HistoryBuilder, ImageConfiguration, ImageConfigurationBuilder,
+    ImageIndexBuilder, ImageManifestBuilder, MediaType, Os, PlatformBuilder, RootFsBuilder,
+};
+
+use crate::{
+    digest::Digest,
+    error::{Explain, Kind},
+    layer::Layer,
+};
 
 /// `application/vnd.oci.image.manifest.v1+json`.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -96,5 +109,241 @@ impl Artifact {
     /// The document that a tag points to: the index, or the only image's manifest.
     pub fn root(&self) -> &Document {
         self.index.as_ref().unwrap_or(&self.images[0].manifest)
+    }
+}
+
+/// What an image is to be started with, and what it says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Configuration {
+    /// `Entrypoint`; empty for none.
+    pub entrypoint: Vec<String>,
+    /// `Cmd`; empty for none.
+    pub cmd: Vec<String>,
+    /// `Env`, sorted by name.
+    pub env: BTreeMap<String, String>,
+    /// `WorkingDir`.
+    pub workdir: String,
+    /// `User`.
+    pub user: String,
+    /// `ExposedPorts`: `8080/tcp`.
+    pub ports: Vec<String>,
+    /// `Labels` of the configuration.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of the manifest (and of the index, when there is one).
+    pub annotations: BTreeMap<String, String>,
+    /// When the image was made, seconds since 1970.
+    pub created: u64,
+}
+
+/// The annotation of a layer's descriptor that holds its title.
+pub const LAYER_TITLE: &str = "dev.microbuild.title";
+
+/// A document that cannot be made: a layer is too large to be described, or the specification forbids a value.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot describe the image: {0}")]
+pub struct ImageError(#[from] oci_spec::OciSpecError);
+
+impl Explain for ImageError {
+    fn kind(&self) -> Kind {
+        Kind::Build
+    }
+}
+
+impl Image {
+    /// The image for `platform` that consists of `layers`.
+    ///
+    /// # Errors
+    /// When a document cannot be made.
+    pub fn build(platform: Platform, settings: &Configuration, layers: Vec<Layer>) -> Result<Self, ImageError> {
+        let config = Document::new(CONFIG, canonical(&configuration(&platform, settings, &layers)?)?);
+        let describe = |layer: &Layer| {
+            DescriptorBuilder::default()
+                .media_type(MediaType::from(layer.media_type.as_str()))
+                .digest(oci_digest(&layer.digest)?)
+                .size(layer.size)
+                .annotations(HashMap::from([(LAYER_TITLE.to_owned(), layer.title.clone())]))
+                .build()
+        };
+        let manifest = ImageManifestBuilder::default()
+            .schema_version(2_u32)
+            .media_type(MediaType::ImageManifest)
+            .config(
+                DescriptorBuilder::default()
+                    .media_type(MediaType::ImageConfig)
+                    .digest(oci_digest(&config.digest)?)
+                    .size(config.bytes.len() as u64)
+                    .build()?,
+            )
+            .layers(layers.iter().map(describe).collect::<Result<Vec<_>, _>>()?)
+            .annotations(settings.annotations.clone().into_iter().collect::<HashMap<_, _>>())
+            .build()?;
+        let manifest = Document::new(MANIFEST, canonical(&manifest)?);
+        Ok(Self { platform, manifest, config, layers })
+    }
+
+    /// Bytes of everything that a registry keeps of the image: layers, configuration, manifest.
+    pub fn size(&self) -> u64 {
+        let documents = self.config.bytes.len() + self.manifest.bytes.len();
+        self.layers.iter().map(|layer| layer.size).sum::<u64>() + documents as u64
+    }
+}
+
+impl Artifact {
+    /// The artifact of these images: the only one, or an index over several.
+    ///
+    /// # Errors
+    /// When the index cannot be made.
+    pub fn new(images: Vec<Image>, annotations: &BTreeMap<String, String>) -> Result<Self, ImageError> {
+        if images.len() == 1 {
+            return Ok(Self { index: None, images });
+        }
+        let describe = |image: &Image| {
+            let mut platform = PlatformBuilder::default()
+                .os(Os::from(image.platform.os.as_str()))
+                .architecture(Arch::from(image.platform.architecture.as_str()));
+            if let Some(variant) = &image.platform.variant {
+                platform = platform.variant(variant);
+            }
+            DescriptorBuilder::default()
+                .media_type(MediaType::ImageManifest)
+                .digest(oci_digest(&image.manifest.digest)?)
+                .size(image.manifest.bytes.len() as u64)
+                .platform(platform.build()?)
+                .build()
+        };
+        let index = ImageIndexBuilder::default()
+            .schema_version(2_u32)
+            .media_type(MediaType::ImageIndex)
+            .manifests(images.iter().map(describe).collect::<Result<Vec<_>, _>>()?)
+            .annotations(annotations.clone().into_iter().collect::<HashMap<_, _>>())
+            .build()?;
+        Ok(Self { index: Some(Document::new(INDEX, canonical(&index)?)), images })
+    }
+}
+
+fn configuration(
+    platform: &Platform,
+    settings: &Configuration,
+    layers: &[Layer],
+) -> Result<ImageConfiguration, ImageError> {
+    let created = timestamp(settings.created);
+    let mut config = ConfigBuilder::default()
+        .env(settings.env.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>())
+        .working_dir(settings.workdir.clone())
+        .user(settings.user.clone());
+    if !settings.entrypoint.is_empty() {
+        config = config.entrypoint(settings.entrypoint.clone());
+    }
+    if !settings.cmd.is_empty() {
+        config = config.cmd(settings.cmd.clone());
+    }
+    if !settings.ports.is_empty() {
+        config = config.exposed_ports(settings.ports.clone());
+    }
+    if !settings.labels.is_empty() {
+        config = config.labels(settings.labels.clone().into_iter().collect::<HashMap<_, _>>());
+    }
+    // One line for each layer: engines pair the two lists when they show where an image's bytes come from.
+    let history = layers.iter().map(|layer| {
+        HistoryBuilder::default().created(created.clone()).created_by("microbuild").comment(layer.title.clone()).build()
+    });
+    let mut image = ImageConfigurationBuilder::default()
+        .created(created.clone())
+        .os(Os::from(platform.os.as_str()))
+        .architecture(Arch::from(platform.architecture.as_str()))
+        .config(config.build()?)
+        .rootfs(
+            RootFsBuilder::default()
+                .typ("layers")
+                .diff_ids(layers.iter().map(|layer| layer.diff_id.to_string()).collect::<Vec<_>>())
+                .build()?,
+        )
+        .history(history.collect::<Result<Vec<_>, _>>()?)
+        .build()?;
+    image.set_variant(platform.variant.clone());
+    Ok(image)
+}
+
+/// JSON with sorted keys and no white space. Straight from `oci_spec` it would differ from run to run: labels and annotations
+/// are hash maps there.
+fn canonical(document: &impl serde::Serialize) -> Result<Vec<u8>, ImageError> {
+    let value = serde_json::to_value(document).map_err(oci_spec::OciSpecError::from)?;
+    Ok(serde_json::to_vec(&value).map_err(oci_spec::OciSpecError::from)?)
+}
+
+fn oci_digest(digest: &Digest) -> Result<oci_spec::image::Digest, oci_spec::OciSpecError> {
+    digest.to_string().parse()
+}
+
+/// Seconds since 1970 as RFC 3339 has them: `1970-01-01T00:00:00Z`.
+pub fn timestamp(seconds: u64) -> String {
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn layer(title: &str) -> Layer {
+        let (digest, diff_id) = (Digest::of(title), Digest::of([title, "!"].concat()));
+        let content = Arc::new(title.as_bytes().to_vec());
+        Layer { digest, diff_id, size: 3, media_type: crate::layer::GZIP.into(), title: title.into(), content }
+    }
+
+    fn settings() -> Configuration {
+        let pairs = |list: &[(&str, &str)]| list.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Configuration {
+            cmd: vec!["node".into(), "server.js".into()],
+            env: pairs(&[("PATH", "/bin"), ("NODE_ENV", "production")]),
+            workdir: "/app".into(),
+            user: "65532:65532".into(),
+            ports: vec!["8080/tcp".into()],
+            labels: pairs(&[("b", "2"), ("a", "1")]),
+            annotations: pairs(&[("z", "26"), ("y", "25")]),
+            created: 1_700_000_000,
+            ..Configuration::default()
+        }
+    }
+
+    #[test]
+    fn documents_are_canonical() {
+        let image = |platform: &str| {
+            Image::build(platform.parse().expect("a platform"), &settings(), vec![layer("system"), layer("app")])
+                .expect("an image")
+        };
+        let first = image("linux/arm/v7");
+        for _ in 0..8 {
+            assert_eq!(image("linux/arm/v7").manifest, first.manifest);
+        }
+        insta::assert_snapshot!(String::from_utf8_lossy(&first.config.bytes));
+        insta::assert_snapshot!(String::from_utf8_lossy(&first.manifest.bytes));
+        let artifact = Artifact::new(vec![first, image("linux/amd64")], &settings().annotations).expect("an index");
+        insta::assert_snapshot!(String::from_utf8_lossy(&artifact.root().bytes));
+    }
+
+    #[test]
+    fn one_image_needs_no_index() {
+        let image = Image::build("linux/amd64".parse().expect("a platform"), &settings(), vec![]).expect("an image");
+        let artifact = Artifact::new(vec![image.clone()], &BTreeMap::new()).expect("an artifact");
+        assert_eq!(artifact.root(), &image.manifest);
+    }
+
+    #[test]
+    fn platforms() {
+        for good in ["linux/amd64", "linux/arm/v7"] {
+            assert_eq!(good.parse::<Platform>().expect("a platform").to_string(), good);
+        }
+        for bad in ["", "linux", "linux/", "/amd64", "linux/arm/v7/x", "linux/a b"] {
+            assert!(bad.parse::<Platform>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!(timestamp(0), "1970-01-01T00:00:00Z");
+        assert_eq!(timestamp(u64::MAX), jiff::Timestamp::MAX.to_string());
     }
 }

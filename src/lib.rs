@@ -1,19 +1,49 @@
 //! microbuild turns an app folder into the smallest container image that runs it.
+//!
+//! One straight line leads from what the user wants to a pushed image; each arrow is a function that takes a value and
+//! returns the next ([`build::build`] draws it):
+//!
+//! ```text
+//! Request → Recipe + Project → Plan → Lock → Packages → Tree → Layers → Image → Sinks
+//! ```
+//!
+//! | value | module | made from |
+//! |---|---|---|
+//! | [`request::Request`] | [`cli`], [`config`] | flags, environment, `microbuild.toml` |
+//! | [`recipe::Recipe`] | [`recipe`] | `recipes/NAME.toml`, built in or the user's |
+//! | [`project::Project`] | [`project`] | the app's folder |
+//! | [`plan::Plan`] | [`plan`] | the three above |
+//! | [`lock::Lock`] | [`lock`], [`apk`] | signed indexes, solved |
+//! | [`apk::package::Package`] | [`fetch`], [`apk`] | a mirror; usable only once verified |
+//! | [`rootfs::Tree`] | [`rootfs`] | the packages, laid over each other as apk does |
+//! | [`layer::Layer`] | [`layer`] | a package as it is, the rest of the tree, the app |
+//! | [`image::Artifact`] | [`image`] | layers and what the image is started with |
+//!
+//! [`sink`] takes an artifact to an OCI layout, an archive, a Docker engine or a [`registry`]; [`images`] keeps it locally
+//! in a [`layout`]. Underneath lie [`store`] (content-addressed bytes and memos), [`http`], [`digest`], [`glob`] and
+//! [`near`]; [`solve`] is the search under [`apk::solve`]; beside everything [`error`] (exit codes, hints) and [`ui`] (what is shown meanwhile).
 
 pub mod apk;
+pub mod build;
+pub mod cli;
 pub mod config;
 pub mod digest;
 pub mod error;
+pub mod fetch;
 pub mod glob;
 pub mod http;
 pub mod image;
 pub mod images;
 pub mod layer;
 pub mod layout;
+pub mod lock;
 pub mod near;
+pub mod plan;
 pub mod project;
 pub mod recipe;
 pub mod registry;
+pub mod request;
+pub mod rootfs;
 pub mod sink;
 pub mod solve;
 pub mod store;

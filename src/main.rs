@@ -1,1 +1,12 @@
-fn main() {}
+//! The program `microbuild`; see the library's documentation.
+
+use std::process::ExitCode;
+
+use microbuild::cli;
+
+fn main() -> ExitCode {
+    match cli::run(std::env::args_os()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => ExitCode::from(cli::explain(&error)),
+    }
+}

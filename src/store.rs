@@ -455,7 +455,11 @@ impl Store {
         let folder = self.root.join("memo").join(bucket);
         fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
         let bytes = serde_json::to_vec(value).map_err(|e| StoreError::io("write", &path)(e.into()))?;
-        replace_file(&path, &bytes)
+        // Not synced: what a power cut leaves of a memo is no JSON, hence forgotten. A sync costs more than most memos save.
+        let mut file = shared_file(".new-", &folder).map_err(StoreError::io("create a file in", &folder))?;
+        file.write_all(&bytes).map_err(StoreError::io("write", &path))?;
+        file.persist(&path).map_err(|e| StoreError::io("rename a file to", &path)(e.error))?;
+        Ok(())
     }
 
     /// Removes the memos whose last use satisfies `unused`; how many, and the bytes that this freed.

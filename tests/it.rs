@@ -6,9 +6,18 @@
 #![allow(dead_code, unreachable_pub, reason = "one binary: the helpers' public parts are for tests yet to be written")]
 
 mod it {
+    mod cli;
+    mod http;
     mod local_images;
     mod mirror;
+    mod node;
+    mod parsers;
     mod project;
+    mod registry;
+    mod registry_auth;
+    mod registry_real;
+    mod reproducible;
+    mod robust;
     mod sink_tools;
     mod sinks;
 }

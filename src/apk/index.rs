@@ -82,6 +82,37 @@ impl Record {
     }
 }
 
+/// The record's lines as apk itself writes them into its database of installed packages: empty fields are left out.
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = |key: char, value: &str| {
+            if value.is_empty() { Ok(()) } else { writeln!(f, "{key}:{value}") }
+        };
+        let number = |value: u64| if value == 0 { String::new() } else { value.to_string() };
+        line('C', &self.checksum.to_string())?;
+        line('P', &self.name)?;
+        line('V', self.version.as_str())?;
+        line('A', &self.arch)?;
+        line('S', &self.size.to_string())?;
+        line('I', &self.installed_size.to_string())?;
+        line('T', &self.description)?;
+        line('U', &self.url)?;
+        line('L', &self.license)?;
+        line('o', &self.origin)?;
+        line('m', &self.maintainer)?;
+        line('t', &number(self.build_time))?;
+        line('c', &self.commit)?;
+        line('k', &number(u64::from(self.provider_priority)))?;
+        line('D', &words(&self.depends))?;
+        line('p', &words(&self.provides))?;
+        line('i', &words(&self.install_if))
+    }
+}
+
+fn words(list: &[impl ToString]) -> String {
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
 /// A checksum as `C:` writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Checksum {

@@ -7,5 +7,6 @@
 pub mod dependency;
 pub mod index;
 pub mod key;
+pub mod package;
 pub mod solve;
 pub mod version;

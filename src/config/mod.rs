@@ -325,6 +325,8 @@ mod tests {
     }
 
     proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
+
         #[test]
         fn never_panics(text in "\\PC{0,60}|([a-z-]{1,10} ?= ?['\"\\[]?[a-zé0-9:\\n]{0,10}['\"\\]]?\\n){0,4}") {
             let _ = file(&text);

@@ -570,6 +570,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn never_panics(text in any::<String>()) {
             let _ = (text.parse::<Compression>(), text.parse::<Size>(), text.parse::<Base>(), text.parse::<Deps>());

@@ -15,7 +15,7 @@ pub enum Retry {
     After(Duration),
 }
 
-/// Errors of attempts that [`Http::retrying`] may repeat.
+/// Errors of attempts that [`Http::retrying`](super::Http::retrying) may repeat.
 pub trait Transient: fmt::Display {
     /// Whether repeating the attempt may help.
     fn should_retry(&self) -> Retry;
@@ -233,6 +233,8 @@ fn fault(error: &(dyn Error + 'static)) -> Fault {
             match e.kind() {
                 io::ErrorKind::ConnectionRefused => return Fault::Refused,
                 io::ErrorKind::TimedOut => return Fault::TimedOut,
+                // tokio-rustls' words for a peer that closes instead of answering.
+                io::ErrorKind::UnexpectedEof if e.to_string().starts_with("tls handshake") => return Fault::Tls,
                 _ => {}
             }
         }

@@ -16,7 +16,7 @@ use crate::{
     config::Deps,
     error::{Explain, Kind},
     glob::{Pattern, PatternError},
-    recipe::{Hook, Origin, Recipe, Template},
+    recipe::{Hook, Origin, Recipe, Start, Template},
 };
 
 /// What a build's options say of the project.
@@ -291,13 +291,7 @@ impl Project {
     /// # Errors
     /// When something in the folder cannot go into an image, or nothing says what is to be run; see [`ProjectError`].
     pub fn read(app: &Path, recipe: &Recipe, options: &Options) -> Result<Self, ProjectError> {
-        let not_a_folder = |found| ProjectError::NotAFolder { path: app.to_owned(), found };
-        let root = match fs::canonicalize(app) {
-            Ok(root) if root.is_dir() => root,
-            Ok(_) => return Err(not_a_folder("a file")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not_a_folder("nothing")),
-            Err(source) => return Err(ProjectError::Io { path: app.to_owned(), source }),
-        };
+        let root = folder(app)?;
         let manifest = app.join("package.json");
         let package = match recipe.app.hook {
             Some(Hook::Node) => read_optional(&manifest)?
@@ -305,49 +299,24 @@ impl Project {
             None => node::Package::default(),
         };
         if options.deps == Deps::Auto && package.has_dependencies() {
-            return Err(ProjectError::NotInstalled { names: package.dependencies });
+            return Err(ProjectError::NotInstalled { names: [package.dependencies, package.further].concat() });
         }
-        let modules = recipe.app.hook.map(|Hook::Node| node::MODULES);
-        let copied = modules.filter(|_| options.deps == Deps::Copy);
-        let own = match &recipe.origin {
-            Origin::File(path) => fs::canonicalize(path)
-                .ok()
-                .and_then(|path| path.strip_prefix(&root).ok().and_then(Path::to_str).map(str::to_owned)),
-            Origin::BuiltIn => None,
-        };
-        let rules = ignore::Rules::for_app(
-            ignore_file(app)?,
-            &options.include,
-            &options.exclude,
-            modules.filter(|_| copied.is_none()),
-            own,
-        );
-        let dependencies = copied.map(|folder| (folder, ignore::Rules::for_dependencies(folder, &options.exclude)));
-        let walk::Found { files, dependencies, mut warnings } = walk::walk(app, &rules, dependencies.as_ref())?;
-        if let Some(folder) = copied {
-            let there = |name: &String| dependencies.get(&format!("{folder}/{name}")).is_some();
+        let walk::Found { files, dependencies, mut warnings } = list(app, &root, recipe, options)?;
+        if options.deps == Deps::Copy {
+            let there = |name: &String| dependencies.get(&format!("{}/{name}", node::MODULES)).is_some();
             let missing: Vec<String> = package.dependencies.iter().filter(|name| !there(name)).cloned().collect();
             if !missing.is_empty() {
-                return Err(ProjectError::Missing { folder: app.join(folder), names: missing });
+                return Err(ProjectError::Missing { folder: app.join(node::MODULES), names: missing });
             }
         }
-
-        let (entrypoint, cmd) = match (&options.entrypoint, &options.cmd) {
-            (Some(entrypoint), cmd) => (Err(entrypoint.clone()), Err(cmd.clone().unwrap_or_default())),
-            (None, Some(cmd)) => (Ok(&recipe.app.entrypoint), Err(cmd.clone())),
-            (None, None) => (Ok(&recipe.app.entrypoint), Ok(&recipe.app.cmd)),
-        };
-        let asked = [&entrypoint, &cmd].into_iter().flatten().any(|template| template.has_places());
+        let (entrypoint, cmd) = Words::of(recipe, options);
         let node::Entry { start, env, warnings: of_entry } = match recipe.app.hook {
-            Some(Hook::Node) if asked => node::App { root: app, files: &files, package: &package }.entry()?,
+            Some(Hook::Node) if entrypoint.has_places() || cmd.has_places() => {
+                node::App { root: app, files: &files, package: &package }.entry()?
+            }
             _ => node::Entry::default(),
         };
         warnings.extend(of_entry);
-        let fill = |command: Result<&Template, Vec<String>>| match command {
-            Ok(template) => template.fill(&start),
-            Err(given) => given,
-        };
-        let (entrypoint, cmd) = (fill(entrypoint), fill(cmd));
         let engines = package.engines(&manifest)?;
         let git::Commit { revision, source } = git::commit(&root);
         Ok(Self {
@@ -355,9 +324,9 @@ impl Project {
             files: files.into_files(),
             deps: if dependencies.is_empty() { Deps::None } else { options.deps },
             dependencies: dependencies.into_files(),
+            entrypoint: entrypoint.fill(&start),
+            cmd: cmd.fill(&start),
             entry: Some(start.entry).filter(|entry| !entry.is_empty()),
-            entrypoint,
-            cmd,
             env,
             title: package.name,
             version: package.version,
@@ -400,6 +369,59 @@ impl Project {
             Err(source) => Err(ProjectError::Io { path, source }),
         }
     }
+}
+
+/// A part of the image's command: the recipe's, to be filled in, or what options say instead.
+enum Words<'a> {
+    Recipe(&'a Template),
+    Given(Vec<String>),
+}
+
+impl<'a> Words<'a> {
+    /// The entrypoint and the cmd.
+    fn of(recipe: &'a Recipe, options: &Options) -> (Self, Self) {
+        match (options.entrypoint.clone(), options.cmd.clone()) {
+            (Some(entrypoint), cmd) => (Self::Given(entrypoint), Self::Given(cmd.unwrap_or_default())),
+            (None, Some(cmd)) => (Self::Recipe(&recipe.app.entrypoint), Self::Given(cmd)),
+            (None, None) => (Self::Recipe(&recipe.app.entrypoint), Self::Recipe(&recipe.app.cmd)),
+        }
+    }
+
+    fn has_places(&self) -> bool {
+        matches!(self, Self::Recipe(template) if template.has_places())
+    }
+
+    fn fill(self, start: &Start) -> Vec<String> {
+        match self {
+            Self::Recipe(template) => template.fill(start),
+            Self::Given(words) => words,
+        }
+    }
+}
+
+/// The folder `app` by its absolute path, without links.
+fn folder(app: &Path) -> Result<PathBuf, ProjectError> {
+    let not_a_folder = |found| Err(ProjectError::NotAFolder { path: app.to_owned(), found });
+    match fs::canonicalize(app) {
+        Ok(root) if root.is_dir() => Ok(root),
+        Ok(_) => not_a_folder("a file"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => not_a_folder("nothing"),
+        Err(source) => Err(ProjectError::Io { path: app.to_owned(), source }),
+    }
+}
+
+/// What of the folder `app`, whose absolute path is `root`, goes into the image.
+fn list(app: &Path, root: &Path, recipe: &Recipe, options: &Options) -> Result<walk::Found, ProjectError> {
+    let modules = recipe.app.hook.map(|Hook::Node| node::MODULES);
+    let (copied, without) = if options.deps == Deps::Copy { (modules, None) } else { (None, modules) };
+    let own = match &recipe.origin {
+        Origin::File(path) => fs::canonicalize(path).ok(),
+        Origin::BuiltIn => None,
+    };
+    let own = own.as_deref().and_then(|path| path.strip_prefix(root).ok()?.to_str()).map(str::to_owned);
+    let rules = ignore::Rules::for_app(ignore_file(app)?, &options.include, &options.exclude, without, own);
+    let apart = copied.map(|folder| (folder, ignore::Rules::for_dependencies(folder, &options.exclude)));
+    walk::walk(app, &rules, apart.as_ref())
 }
 
 /// The content of `path`, or `None` when there is no such file.

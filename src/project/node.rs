@@ -71,8 +71,8 @@ pub(super) struct Package {
     pub(super) engine: Option<String>,
     /// The names of the packages that it cannot do without.
     pub(super) dependencies: Vec<String>,
-    /// Whether it has packages to install besides those: optional ones, or those of workspaces.
-    pub(super) has_further: bool,
+    /// What there is to install besides those: optional packages, and what workspaces need.
+    pub(super) further: Vec<String>,
 }
 
 impl Package {
@@ -104,13 +104,13 @@ impl Package {
             engine: text(&json["engines"]["node"]),
             // npm lets an entry among the optional ones win over the same one here.
             dependencies: names("dependencies").filter(|name| !optional.contains(name)).collect(),
-            has_further: !optional.is_empty() || workspaces,
+            further: optional.into_iter().chain(workspaces.then(|| "those of its workspaces".to_owned())).collect(),
         })
     }
 
     /// Whether anything has to be installed for it to run.
     pub(super) fn has_dependencies(&self) -> bool {
-        !self.dependencies.is_empty() || self.has_further
+        !self.dependencies.is_empty() || !self.further.is_empty()
     }
 
     pub(super) fn engines(&self, file: &Path) -> Result<Option<Engines>, ProjectError> {
@@ -395,7 +395,7 @@ mod tests {
             builds: true,
             engine: Some(">=20".into()),
             dependencies: vec!["a".into(), "b".into()],
-            has_further: true,
+            further: vec!["fsevents".into()],
         };
         assert_eq!(package.unwrap(), expected);
         // What npm and Node take no notice of: other types, old forms, a byte order mark.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::{
     credentials::{CredentialStore, Credentials, Lookup},
-    error::{RegistryError, parse_errors},
+    error::{RegistryError, Tried, parse_errors},
 };
 use crate::http::{
     Body, HeaderValue, Http, Method, Request, Response, Url, display_url, header, is_loopback, parse_url,
@@ -198,16 +198,18 @@ impl Session {
         Ok(answer.filter(|header| Some(header) != sent))
     }
 
-    /// What to say of the credentials in a hint: `None` when there is nothing to say.
-    pub(super) fn about_credentials(&self) -> Option<String> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let lookup = state.lookup.as_ref()?;
-        let mut parts = Vec::from([match &lookup.credentials {
-            Some((_, origin)) => format!("the credentials are those of {origin}"),
-            None => format!("no credentials for {} were found", self.registry),
-        }]);
-        parts.extend(lookup.notes.iter().cloned());
-        Some(parts.join("; "))
+    /// Which credentials the registry was offered so far.
+    pub(super) fn tried(&self) -> Tried {
+        self.tried_in(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn tried_in(&self, state: &State) -> Tried {
+        match (&self.source, &state.lookup) {
+            (_, None) => Tried::Unasked,
+            (Source::Given(Some(_)), _) => Tried::Given,
+            (_, Some(Lookup { credentials: Some((_, place)), .. })) => Tried::Found(place.clone()),
+            (_, Some(Lookup { notes, .. })) => Tried::Missing(notes.clone()),
+        }
     }
 
     fn credentials<'a>(&self, state: &'a mut State) -> Result<Option<&'a Credentials>, RegistryError> {
@@ -240,7 +242,13 @@ impl Session {
             }
             (Some(Credentials::RegistryToken(token)), "bearer") => self.sensitive(&format!("Bearer {token}")).map(Some),
             (_, "bearer") => {
-                let token = self.fetch_token(challenge, origin, wanted, credentials.as_ref())?;
+                let token = self.fetch_token(challenge, origin, wanted, credentials.as_ref());
+                let token = token.map_err(|mut error| {
+                    if let RegistryError::Refused { credentials, .. } = &mut error {
+                        **credentials = self.tried_in(state);
+                    }
+                    error
+                })?;
                 let header = token.header.clone();
                 state.tokens.insert(key, token);
                 Ok(Some(header))
@@ -303,17 +311,18 @@ impl Session {
             expires_in: Option<u64>,
         }
         let (status, retry_after) = (response.status(), response.retry_after());
-        let server = response.url().host_str().unwrap_or_default().to_owned();
+        let port = response.url().port().map(|port| format!(":{port}")).unwrap_or_default();
+        let server = response.url().host_str().unwrap_or_default().to_owned() + &port;
         let success = response.is_success();
         let body = response.bytes(MAX_ANSWER)?;
         if !success {
             return Err(RegistryError::Refused {
-                what: format!("get a token for {}", self.registry),
-                registry: server,
+                what: format!("get a token from {server}"),
+                registry: self.registry.clone(),
                 status,
                 errors: parse_errors(&body),
                 retry_after,
-                credentials: None,
+                credentials: Box::default(),
             });
         }
         let answer: Answer = serde_json::from_slice(&body)
@@ -365,6 +374,7 @@ fn oauth2_request(realm: Url, service: &str, scope: &Scope, token: &str) -> Requ
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::HttpOptions;
 
     fn challenge(scheme: &str, parameters: &[(&str, &str)]) -> Challenge {
         let parameters = parameters.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -411,6 +421,25 @@ mod tests {
         let scope = Scope::push("me/app").with("repository:other:pull repository:me/app:delete");
         assert_eq!(scope.to_string(), "repository:me/app:delete,pull,push repository:other:pull");
         assert_eq!(Scope::none().with("bad").to_string(), "");
+    }
+
+    #[test]
+    fn a_password_is_not_sent_in_the_clear_on_behalf_of_a_registry_with_tls() {
+        let cases = [
+            ("https://r.io", "https://auth.io/token", false, true),
+            ("https://r.io", "http://auth.io/token", false, false),
+            ("https://r.io", "http://auth.io/token", true, true),
+            ("https://r.io", "http://127.0.0.1:5001/token", false, true),
+            ("http://localhost:5000", "http://auth.io/token", false, true),
+        ];
+        for (origin, realm, insecure, allowed) in cases {
+            let options = HttpOptions { insecure, ..HttpOptions::default() };
+            let http = Http::new(options).expect("a client");
+            let session = Session::new(&http, "r.io", Source::Given(None));
+            let url = |text: &str| parse_url(text).expect("a URL");
+            let checked = session.check_realm(&url(realm), &url(origin));
+            assert_eq!(checked.is_ok(), allowed, "{origin} {realm} {insecure}: {checked:?}");
+        }
     }
 
     #[test]

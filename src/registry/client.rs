@@ -95,7 +95,7 @@ impl Registry {
         reference: &str,
         scope: &Scope,
     ) -> Result<Option<Found>, RegistryError> {
-        let what = format!("look for the manifest {repository} {reference}");
+        let what = format!("look for the manifest {}", name_of(repository, reference));
         let path = format!("/v2/{repository}/manifests/{reference}");
         self.http.retrying(|_| {
             let response = self.send(scope, &path, &|url| accepting(Request::new(Method::HEAD, url)))?;
@@ -115,7 +115,7 @@ impl Registry {
     /// # Errors
     /// When the registry cannot be reached or refuses, or the bytes have another digest.
     pub fn manifest(&self, repository: &str, reference: &str) -> Result<Document, RegistryError> {
-        let what = format!("pull the manifest {repository} {reference}");
+        let what = format!("pull the manifest {}", name_of(repository, reference));
         let path = format!("/v2/{repository}/manifests/{reference}");
         self.http.retrying(|_| {
             let response =
@@ -130,7 +130,7 @@ impl Registry {
             let document = Document::new(kind, response.bytes(MAX_MANIFEST)?);
             match promised {
                 Some(expected) if expected != document.digest => Err(RegistryError::Digest {
-                    what: format!("the manifest {repository} {reference}"),
+                    what: format!("the manifest {}", name_of(repository, reference)),
                     registry: self.name.clone(),
                     expected,
                     found: document.digest.to_string(),
@@ -150,7 +150,7 @@ impl Registry {
     /// # Errors
     /// When the registry cannot be reached or refuses, or says that it has stored another digest.
     pub fn put_manifest(&self, repository: &str, reference: &str, document: &Document) -> Result<(), RegistryError> {
-        let what = format!("push the manifest {repository} {reference}");
+        let what = format!("push the manifest {}", name_of(repository, reference));
         let path = format!("/v2/{repository}/manifests/{reference}");
         let kind = HeaderValue::from_str(&document.media_type)
             .map_err(|_| self.protocol(&what, format!("`{}` is no media type", document.media_type)))?;
@@ -161,7 +161,7 @@ impl Registry {
                     .body(Body::Bytes(document.bytes.clone()))
             })?;
             let response = self.expect(response, &what, &[200, 201, 202])?;
-            self.check_digest(&response, &format!("the manifest {repository} {reference}"), &document.digest)
+            self.check_digest(&response, &format!("the manifest {}", name_of(repository, reference)), &document.digest)
         })
     }
 
@@ -170,7 +170,7 @@ impl Registry {
     /// # Errors
     /// When the registry cannot be reached or refuses.
     pub fn has_blob(&self, repository: &str, digest: &Digest, scope: &Scope) -> Result<bool, RegistryError> {
-        let what = format!("look for the blob {repository} {digest}");
+        let what = format!("look for the blob {repository}@{digest}");
         let path = format!("/v2/{repository}/blobs/{digest}");
         self.http.retrying(|_| {
             let response = self.send(scope, &path, &|url| Request::new(Method::HEAD, url))?;
@@ -198,7 +198,7 @@ impl Registry {
         if into.contains(digest, size) {
             return Ok(size);
         }
-        let what = format!("pull the blob {repository} {digest}");
+        let what = format!("pull the blob {repository}@{digest}");
         let path = format!("/v2/{repository}/blobs/{digest}");
         self.http.retrying(|_| {
             let response = self.send(&Scope::pull(repository), &path, &|url| Request::new(Method::GET, url))?;
@@ -207,7 +207,7 @@ impl Registry {
             response.copy_at_most(size, &mut writer)?;
             writer.finish_as(digest, &what).map_err(|error| match error {
                 StoreError::Digest { expected, found, .. } => RegistryError::Digest {
-                    what: format!("the blob {repository} {digest}"),
+                    what: format!("the blob {repository}@{digest}"),
                     registry: self.name.clone(),
                     expected,
                     found: found.to_string(),
@@ -274,7 +274,8 @@ impl Registry {
                 {
                     earlier = answer.err().map(Err);
                 }
-                // The first scheme's failure says more, unless it was only that the registry speaks the other one.
+                // The first scheme's failure says more, unless one of them shows that the registry speaks the second.
+                Err(error) if distrusted(&error) => return Err(error),
                 Err(error) => return earlier.filter(|e| !spoke_plainly(e)).unwrap_or(Err(error)),
             }
         }
@@ -323,7 +324,7 @@ impl Registry {
             status,
             errors,
             retry_after,
-            credentials: self.session.about_credentials(),
+            credentials: Box::new(self.session.tried()),
         })
     }
 
@@ -345,6 +346,12 @@ impl Registry {
     }
 }
 
+/// As references are written: a digest follows an `@`, a tag a colon.
+fn name_of(repository: &str, reference: &str) -> String {
+    let separator = if reference.contains(':') { '@' } else { ':' };
+    format!("{repository}{separator}{reference}")
+}
+
 fn authorized(request: Request, authorization: Option<&HeaderValue>) -> Request {
     match authorization {
         Some(value) => request.header(header::AUTHORIZATION, value.clone()),
@@ -364,6 +371,13 @@ fn another_scheme(scheme: &str, fault: &Fault) -> bool {
     }
 }
 
+/// Whether the peer speaks TLS, but has a certificate that is not good here.
+fn distrusted(error: &RegistryError) -> bool {
+    let RegistryError::Http(HttpError::Transport { fault, .. }) = error else { return false };
+    matches!(fault, Fault::UnknownIssuer | Fault::Certificate)
+}
+
+/// Whether the failure was that the peer does not speak TLS.
 fn spoke_plainly(answer: &Result<(Url, Response), RegistryError>) -> bool {
     matches!(answer, Err(RegistryError::Http(HttpError::Transport { fault: Fault::NotTls, .. })))
 }

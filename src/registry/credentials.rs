@@ -15,12 +15,10 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tempfile::NamedTempFile;
 
 use super::reference::DOCKER_HUB;
-use crate::{
-    error::{Explain, Kind},
-    store::StoreError,
-};
+use crate::error::{Explain, Kind};
 
 /// What `auths` and helpers call Docker Hub.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
@@ -71,7 +69,7 @@ pub struct Lookup {
 
 impl Lookup {
     pub(super) fn given(credentials: Option<Credentials>) -> Self {
-        Self { credentials: credentials.map(|c| (c, "this login".to_owned())), notes: Vec::new() }
+        Self { credentials: credentials.map(|c| (c, "the caller".to_owned())), notes: Vec::new() }
     }
 }
 
@@ -114,9 +112,6 @@ pub enum CredentialsError {
         /// How.
         why: String,
     },
-    /// A file cannot be written.
-    #[error(transparent)]
-    Write(#[from] StoreError),
     /// A file cannot be made or changed.
     #[error("cannot store credentials in {}: {source}", path.display())]
     Io {
@@ -131,7 +126,7 @@ impl Explain for CredentialsError {
     fn kind(&self) -> Kind {
         match self {
             Self::Config { .. } | Self::NoHome | Self::NoHelper { .. } => Kind::Usage,
-            Self::Helper { .. } | Self::Write(_) | Self::Io { .. } => Kind::Build,
+            Self::Helper { .. } | Self::Io { .. } => Kind::Build,
         }
     }
 
@@ -143,7 +138,6 @@ impl Explain for CredentialsError {
             }
             Self::NoHome | Self::Io { .. } => Some("DOCKER_CONFIG names a folder that you may write to".into()),
             Self::Helper { .. } => None,
-            Self::Write(error) => error.hint(),
         }
     }
 }
@@ -459,17 +453,19 @@ fn auths_of<'a>(document: &'a mut Value, path: &Path) -> Result<&'a mut Map<Stri
     found.and_then(Value::as_object_mut).ok_or_else(|| bad(path, "expected an object with an object `auths` in it"))
 }
 
-/// Replaces the file as a whole; `tempfile` makes it readable by its owner only. A link is followed: people keep
-/// `config.json` elsewhere.
+/// Replaces the file as a whole by one that only its owner may read, which is how `tempfile` makes them. A link is followed:
+/// people keep `config.json` elsewhere.
 fn write_document(path: &Path, document: &Value) -> Result<(), CredentialsError> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let failed = |source: io::Error| CredentialsError::Io { path: path.clone(), source };
-    if let Some(folder) = path.parent() {
-        create_private(folder).map_err(failed)?;
-    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    create_private(folder).map_err(failed)?;
     let mut text = serde_json::to_vec_pretty(document).map_err(|e| failed(e.into()))?;
     text.push(b'\n');
-    Ok(crate::store::replace_file(&path, &text)?)
+    let mut file = NamedTempFile::with_prefix_in(".credentials-", folder).map_err(failed)?;
+    file.write_all(&text).and_then(|()| file.as_file().sync_data()).map_err(failed)?;
+    file.persist(&path).map_err(|e| failed(e.error))?;
+    Ok(())
 }
 
 #[cfg(unix)]

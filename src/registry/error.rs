@@ -12,6 +12,20 @@ use crate::{
     store::StoreError,
 };
 
+/// Which credentials a registry was offered, for the hint of its refusal.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Tried {
+    /// It did not ask for any.
+    #[default]
+    Unasked,
+    /// Those that the user just gave.
+    Given,
+    /// Those that were found here: in a file, or in a helper.
+    Found(String),
+    /// None were found; what stood in the way, if anything.
+    Missing(Vec<String>),
+}
+
 /// One error of a registry's error document (OCI distribution specification, "Error Codes").
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ApiError {
@@ -60,8 +74,8 @@ pub enum RegistryError {
         errors: Vec<ApiError>,
         /// The wait that it asks for.
         retry_after: Option<Duration>,
-        /// What was found out about credentials, for the hint: whether there were any, and why not.
-        credentials: Option<String>,
+        /// What is known about the credentials that it was given.
+        credentials: Box<Tried>,
     },
     /// The registry names, or holds, another digest than the one it should.
     #[error("{what}: expected {expected}, but {registry} has {found}")]
@@ -133,7 +147,7 @@ impl Explain for RegistryError {
                 Some("the bytes were altered since they were hashed: on this machine's disk, or on their way".into())
             }
             Self::Refused { registry, status, retry_after, credentials, .. } => {
-                refusal_hint(registry, *status, *retry_after, credentials.as_deref())
+                refusal_hint(registry, *status, *retry_after, credentials)
             }
             Self::Unsafe { .. } => Some("--insecure allows it, on a network that you trust".into()),
             Self::Digest { .. } => {
@@ -148,11 +162,23 @@ fn is_digest_invalid(errors: &[ApiError]) -> bool {
     errors.iter().any(|e| e.code == "DIGEST_INVALID")
 }
 
-fn refusal_hint(registry: &str, status: u16, wait: Option<Duration>, credentials: Option<&str>) -> Option<String> {
-    Some(match (status, credentials) {
-        (401, Some(found)) => format!("{found}; `microbuild login {registry}` stores others"),
-        (403, Some(found)) => format!("{found}; check what they may do there, and the repository's name"),
-        (401 | 403, None) => format!("`microbuild login {registry}` stores credentials"),
+fn refusal_hint(registry: &str, status: u16, wait: Option<Duration>, tried: &Tried) -> Option<String> {
+    Some(match (status, tried) {
+        (401 | 403, Tried::Unasked) => format!("`microbuild login {registry}` stores credentials"),
+        (401, Tried::Given) => {
+            "check the user name and the password (many registries want an access token in its place)".into()
+        }
+        (401, Tried::Found(place)) => {
+            format!("the credentials are those of {place}; `microbuild login {registry}` stores new ones")
+        }
+        (401 | 403, Tried::Missing(notes)) => {
+            let notes: String = notes.iter().map(|note| format!("; {note}")).collect();
+            format!("no credentials for {registry} were found{notes}; `microbuild login {registry}` stores some")
+        }
+        (403, Tried::Given) => "check what these credentials may do there, and the repository's name".into(),
+        (403, Tried::Found(place)) => {
+            format!("check what the credentials of {place} may do there, and the repository's name")
+        }
         (404, _) => {
             "check the repository's name; some registries want it to be created first, or credentials to see it".into()
         }

@@ -14,7 +14,7 @@ mod upload;
 pub use auth::Scope;
 pub use client::{Found, Registry};
 pub use credentials::{CredentialStore, Credentials, CredentialsError, Lookup, Stored};
-pub use error::{ApiError, RegistryError};
+pub use error::{ApiError, RegistryError, Tried};
 pub use reference::{DOCKER_HUB, ParseReferenceError, Reference, api_host, is_local, parse_registry};
 pub use upload::{Blob, Uploaded};
 

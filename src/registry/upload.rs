@@ -82,7 +82,7 @@ impl Registry {
             registry: self,
             repository,
             scope: Scope::push(repository),
-            what: format!("push the blob {repository} {}", blob.digest),
+            what: format!("push the blob {repository}@{}", blob.digest),
             blob,
             bytes: Bytes::of(blob, progress),
             chunk: None,
@@ -151,23 +151,17 @@ impl Upload<'_> {
         Ok(Session { location: self.location(response)?, offset, smallest })
     }
 
-    /// Where the next request of an upload goes. `Location` may be relative; behind a proxy that ends TLS it often says http.
     fn location(&self, response: &Response) -> Result<Url, RegistryError> {
-        let protocol = |why: String| self.registry.protocol(&self.what, why);
-        let header = response.header(header::LOCATION).ok_or_else(|| protocol("its answer has no Location".into()))?;
-        let base = response.url();
-        let mut location = base.join(header).map_err(|e| protocol(format!("its Location is no URL ({e})")))?;
-        if base.scheme() == "https" && location.scheme() == "http" {
-            if location.host_str() == base.host_str() {
-                // Neither call can fail: both are URLs with hosts, and of schemes that the URL standard calls special.
-                let _ = location.set_scheme("https");
-                let _ = location.set_port(base.port());
-            } else if !self.registry.http().options().insecure {
-                let why = format!("asks for a layer to be sent in the clear, to {}", display_url(&location));
-                return Err(RegistryError::Unsafe { registry: self.registry.name().to_owned(), why });
+        let header = response.header(header::LOCATION);
+        let header = header.ok_or_else(|| self.registry.protocol(&self.what, "its answer has no Location"))?;
+        match next_location(response.url(), header, self.registry.http().options().insecure) {
+            Ok(location) => Ok(location),
+            Err(Unusable::NoUrl) => Err(self.registry.protocol(&self.what, "its Location is no URL")),
+            Err(Unusable::InTheClear(to)) => {
+                let why = format!("asks for a layer to be sent in the clear, to {to}");
+                Err(RegistryError::Unsafe { registry: self.registry.name().to_owned(), why })
             }
         }
-        Ok(location)
     }
 
     /// Asks how much of a broken upload the registry has; `None` when it is to be begun again.
@@ -231,7 +225,7 @@ impl Upload<'_> {
 
     fn finished(&self, response: Response) -> Result<(), RegistryError> {
         let response = self.registry.expect(response, &self.what, &[201, 204])?;
-        self.registry.check_digest(&response, &format!("the blob {}", self.repository), &self.blob.digest)
+        self.registry.check_digest(&response, &format!("a blob of {}", self.repository), &self.blob.digest)
     }
 
     /// The next bytes with a PATCH: all that are left, or a chunk.
@@ -260,6 +254,33 @@ impl Upload<'_> {
 
     fn unreadable(&self, source: io::Error) -> RegistryError {
         crate::http::HttpError::Local { what: "read", url: format!("blob {}", self.blob.digest), source }.into()
+    }
+}
+
+/// Why a `Location` cannot be followed.
+#[derive(Debug, PartialEq, Eq)]
+enum Unusable {
+    NoUrl,
+    InTheClear(String),
+}
+
+/// Where the next request of an upload goes, after `base` answered with `location`, which may be relative. A registry behind a
+/// proxy that ends TLS often says http of its own host; it means https.
+fn next_location(base: &Url, location: &str, insecure: bool) -> Result<Url, Unusable> {
+    let mut next = base.join(location).map_err(|_| Unusable::NoUrl)?;
+    if base.scheme() != "https" || next.scheme() == "https" {
+        return if matches!(next.scheme(), "http" | "https") { Ok(next) } else { Err(Unusable::NoUrl) };
+    }
+    if next.scheme() == "http" && next.host_str() == base.host_str() {
+        // Neither call can fail: both are URLs with hosts, and of schemes that the URL standard calls special.
+        let _ = next.set_scheme("https");
+        let _ = next.set_port(base.port());
+        return Ok(next);
+    }
+    match next.scheme() {
+        "http" if insecure => Ok(next),
+        "http" => Err(Unusable::InTheClear(display_url(&next))),
+        _ => Err(Unusable::NoUrl),
     }
 }
 
@@ -394,6 +415,29 @@ mod tests {
             ("x", None),
         ] {
             assert_eq!(parse_range(range), bytes, "{range}");
+        }
+    }
+
+    #[test]
+    fn locations_stay_encrypted() {
+        let next = |base: &str, location: &str| {
+            let base = Url::parse(base).expect("a URL");
+            next_location(&base, location, false).map(String::from)
+        };
+        let ok = |url: &str| Ok(url.to_owned());
+        for (base, location, expected) in [
+            ("https://r.io/v2/a/", "/v2/a/1?s=a%20b%2F", ok("https://r.io/v2/a/1?s=a%20b%2F")),
+            ("https://r.io/v2/a/", "1", ok("https://r.io/v2/a/1")),
+            ("https://r.io:8443/v2/a/", "http://r.io/v2/a/1", ok("https://r.io:8443/v2/a/1")),
+            ("https://r.io/v2/a/", "http://r.io:80/v2/a/1", ok("https://r.io/v2/a/1")),
+            ("https://r.io/v2/a/", "https://cdn.io/1", ok("https://cdn.io/1")),
+            ("https://r.io/v2/a/", "http://cdn.io/1?x", Err(Unusable::InTheClear("http://cdn.io/1".into()))),
+            ("http://localhost:5000/", "http://cdn.io/1", ok("http://cdn.io/1")),
+            ("https://r.io/", "file:///etc/passwd", Err(Unusable::NoUrl)),
+            ("http://r.io/", "file:///etc/passwd", Err(Unusable::NoUrl)),
+            ("https://r.io/", "https://", Err(Unusable::NoUrl)),
+        ] {
+            assert_eq!(next(base, location), expected, "{base} {location}");
         }
     }
 

@@ -57,6 +57,18 @@ pub enum Output {
     Docker,
 }
 
+impl Output {
+    /// The file or folder that it writes.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Oci { dir: path, .. }
+            | Self::OciArchive { file: path, .. }
+            | Self::DockerArchive { file: path, .. } => Some(path),
+            Self::Docker => None,
+        }
+    }
+}
+
 /// The kinds, as `-o` takes them.
 const KINDS: [&str; 4] = ["oci", "oci-archive", "docker-archive", "docker"];
 

@@ -219,6 +219,7 @@ fn errors_name_what_was_expected_and_what_was_found() {
     told(json("{\n  \"name\": \"a\",\n}"), &usual);
     told(json(r#"{"engines": {"node": "lts/*"}}"#), &usual);
     told(json(r#"{"dependencies": {"a": "1", "b": "1", "c": "1", "d": "1", "e": "1", "f": "1"}}"#), &usual);
+    told(json(r#"{"workspaces": ["packages/*"]}"#), &usual);
     told(json(r#"{"dependencies": {"express": "5"}}"#), &copy());
     told(json(r#"{"dependencies": {"a": "1", "b": "1"}}"#).file("node_modules/a/package.json", "{}"), &copy());
     errors.push({
@@ -483,6 +484,8 @@ fn an_unreadable_folder_is_named() {
         return skip_forbidden("root reads every folder");
     }
     let error = app.error(&Options::default());
+    // So that the temporary folder can be taken away.
+    let _app = app.mode("a", 0o755);
     assert!(error.starts_with("Build: cannot read APP/a: Permission denied"), "{error}");
 }
 

@@ -2,15 +2,18 @@
 
 pub mod alpine;
 pub mod apk_file;
+pub mod docker_registry;
 pub mod engine;
+pub mod fake_registry;
 pub mod fake_repo;
 pub mod mirror_server;
 pub mod random_image;
 pub mod skip;
+pub mod workbench;
 
 use std::{
     ffi::OsStr,
-    io,
+    io::{self, Write as _},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -164,6 +167,18 @@ impl Process {
     /// When it cannot be started.
     pub fn spawn(command: &mut Command) -> io::Result<Self> {
         Ok(Self { child: command.stdin(Stdio::null()).spawn()? })
+    }
+
+    /// Starts `command` in the background, with `input` as all of its standard input.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not take its input.
+    pub fn spawn_with(command: &mut Command, input: &[u8]) -> io::Result<Self> {
+        let mut process = Self { child: command.stdin(Stdio::piped()).spawn()? };
+        if let Some(mut stdin) = process.child.stdin.take() {
+            stdin.write_all(input)?;
+        }
+        Ok(process)
     }
 
     /// The process id.

@@ -60,6 +60,12 @@ impl TestImage {
         self
     }
 
+    /// Adds a layer that is there already.
+    pub fn with(mut self, layer: Layer) -> Self {
+        self.layers.push(layer);
+        self
+    }
+
     /// Sets what the image runs.
     pub fn entrypoint(mut self, command: &[&str]) -> Self {
         self.entrypoint = command.iter().map(|&word| word.to_owned()).collect();
@@ -115,6 +121,26 @@ pub fn index_of(images: Vec<Image>) -> Artifact {
     let manifests: Vec<Value> = manifests.collect();
     let index = document(INDEX, &json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests }));
     Artifact { index: Some(index), images }
+}
+
+/// A gzip layer with one file of `size` random bytes; the same title and seed give the same one.
+pub fn random_layer(title: &str, seed: u64, size: usize) -> Layer {
+    let mut bytes = vec![0; size];
+    StdRng::seed_from_u64(seed).fill_bytes(&mut bytes);
+    let mut image = TestImage::here().layer(title, &[(&format!("{title}-{seed}"), &bytes)]);
+    image.layers.remove(0)
+}
+
+/// The image for `platform` that consists of `layers`.
+pub fn image_of(platform: &str, layers: Vec<Layer>) -> Image {
+    layers.into_iter().fold(TestImage::new(platform), TestImage::with).image()
+}
+
+/// One image with a random layer for each of `sizes`, named `layer0`, `layer1`, ….
+pub fn random_image(seed: u64, sizes: &[usize]) -> Artifact {
+    let layer = |(index, size): (usize, &usize)| random_layer(&format!("layer{index}"), seed + index as u64, *size);
+    let layers = sizes.iter().enumerate().map(layer).collect();
+    Artifact { index: None, images: vec![image_of("linux/amd64", layers)] }
 }
 
 /// An image that prints [`HELLO`] and ends, on this machine.

@@ -1,0 +1,320 @@
+//! The commands that build, or say what would be built.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use super::{
+    CliError,
+    args::BuildOptions,
+    http, pretty, print, push_to,
+    report::{self, Delivered},
+    shelves, store,
+};
+use crate::{
+    build::{self, BuildError, Built},
+    config::{FileConfig, Pair},
+    fetch::Fetcher,
+    glob::Pattern,
+    images::{self, LocalImages},
+    lock::{Because, Lock},
+    plan::host_platform,
+    recipe::Recipe,
+    registry::Reference,
+    request::{DEFAULT_MIRROR, Request},
+    sink::{self, Output},
+    store::replace_file,
+    ui::{self, Ui},
+};
+
+/// A build as the words, the environment and the file ask for it: what is to be made, and what is to be done with it.
+struct Job {
+    request: Request,
+    recipe: Recipe,
+    tags: Vec<String>,
+    push: bool,
+    outputs: Vec<Output>,
+    json: bool,
+    metadata_file: Option<PathBuf>,
+    cache_dir: Option<PathBuf>,
+    offline: bool,
+    network: super::NetworkOptions,
+    ui: Ui,
+}
+
+/// `microbuild RECIPE [APP]`, `microbuild build [APP]`.
+pub(super) fn build(recipe: Option<&str>, app: &Path, options: &BuildOptions) -> Result<(), CliError> {
+    let job = Job::new(recipe, app, options)?;
+    // Before anything is made: a name that cannot be pushed should not cost a build.
+    let references = job.references()?;
+    let store = store(job.cache_dir.as_deref())?;
+    let _in_use = store.lock_shared()?;
+    let http = http(&job.network, job.offline, &job.ui)?;
+    let local = LocalImages::open(&images::default_dir()?)?;
+    let fetcher = Fetcher::new(http.clone(), store.clone(), job.ui.clone(), job.offline);
+    let mut built = build::build(&job.request, &job.recipe, &fetcher, &job.ui)?;
+
+    let names = if job.tags.is_empty() { vec![local_name(&built, &job.request.app)] } else { job.tags.clone() };
+    let names: Vec<String> = names.iter().map(|name| images::with_tag(name)).collect();
+    let mut delivered = Delivered { reference: names[0].clone(), pushed: Vec::new() };
+    let started = Instant::now();
+    // Kept locally while it is pushed: the one waits for the disk, the other for the network. When the push fails,
+    // nothing has to be built again.
+    let (pushed, kept) = std::thread::scope(|scope| {
+        let kept = scope.spawn(|| local.put(&names, &built.artifact, &job.ui));
+        let pushed =
+            if job.push { push_to(&references, &built.artifact, &http, &store, &job.ui) } else { Ok(Vec::new()) };
+        (pushed, kept.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
+    });
+    if pushed.is_err() && kept.is_ok() {
+        job.ui.say(&format!("the image is kept: `microbuild push {0} {0}` tries again", delivered.reference));
+    }
+    delivered.pushed = pushed?;
+    kept?;
+    for output in &job.outputs {
+        sink::write(output, &built.artifact, &names, &job.ui)?;
+    }
+    built.timings.push(("deliver", started.elapsed()));
+    report(&job, &built, &delivered)
+}
+
+fn report(job: &Job, built: &Built, delivered: &Delivered) -> Result<(), CliError> {
+    let json = || pretty(&report::json(built, &job.request, delivered)) + "\n";
+    if let Some(path) = &job.metadata_file {
+        replace_file(path, json().as_bytes())?;
+    }
+    job.ui.say(report::table(built, delivered).trim_end());
+    if !job.push {
+        job.ui.say(&format!("next: microbuild export {0} docker && docker run --rm {0}", delivered.reference));
+    }
+    if job.json {
+        return print(&json());
+    }
+    print(&format!("{}@{}\n", delivered.reference, built.artifact.root().digest))
+}
+
+/// The name of an image that was given none: its project's, or its folder's.
+fn local_name(built: &Built, app: &Path) -> String {
+    let folder = || Some(std::fs::canonicalize(app).ok()?.file_name()?.to_string_lossy().into_owned());
+    let title = built.project.title.clone().or_else(folder).unwrap_or_default();
+    // A scope's name (`@team/app`) and other characters that a reference cannot have become dashes.
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' || c == '_' { c.to_ascii_lowercase() } else { '-' };
+    let name: String = title.chars().map(plain).collect();
+    let name = name.trim_matches(['-', '.', '_']);
+    if name.is_empty() { "app".to_owned() } else { name.to_owned() }
+}
+
+/// `microbuild plan`.
+pub(super) fn plan(recipe: &str, app: &Path, options: &BuildOptions) -> Result<(), CliError> {
+    let (job, locks) = solve(recipe, app, options)?;
+    if job.json {
+        let packages = |lock: &Lock| -> serde_json::Value {
+            let row = |p: &crate::lock::LockedPackage| serde_json::json!({"name": p.record.name, "version": p.record.version.to_string(), "size": p.record.size});
+            serde_json::json!({"arch": lock.arch, "release": lock.release, "packages": lock.packages.iter().map(row).collect::<Vec<_>>()})
+        };
+        return print(&(pretty(&locks.iter().map(packages).collect()) + "\n"));
+    }
+    for lock in &locks {
+        let width = lock.packages.iter().map(|p| p.record.name.len() + p.record.version.as_str().len() + 1).max();
+        let width = width.unwrap_or(0);
+        let mut text = format!("{} of Alpine {}, {}\n", job.request.base, lock.release, lock.arch);
+        for package in &lock.packages {
+            let title = format!("{}-{}", package.record.name, package.record.version);
+            text += &format!("  {title:width$}  {:>9}\n", ui::size(package.record.size));
+        }
+        let total = lock.packages.iter().map(|p| p.record.size).sum();
+        text += &format!("  {:width$}  {:>9}\n", "total", ui::size(total));
+        print(&text)?;
+    }
+    Ok(())
+}
+
+/// `microbuild why`.
+pub(super) fn why(package: &str, recipe: &str, app: &Path, options: &BuildOptions) -> Result<(), CliError> {
+    let (job, locks) = solve(recipe, app, options)?;
+    for lock in &locks {
+        let Some(mut at) = lock.packages.iter().position(|p| p.record.name == package) else {
+            let names = lock.packages.iter().map(|p| p.record.name.as_str());
+            let near = crate::near::nearest(package, names).map(|near| format!("; did you mean {near}?"));
+            return Err(CliError::Usage {
+                message: format!("{package} is no part of the image{}", near.unwrap_or_default()),
+                hint: format!("`microbuild plan {} {}` lists what is", job.recipe.name, job.request.app.display()),
+            });
+        };
+        let title = |at: usize| format!("{}-{}", lock.packages[at].record.name, lock.packages[at].record.version);
+        let mut text = title(at);
+        loop {
+            let (next, why) = match &lock.packages[at].because {
+                Because::Wish(wish) => {
+                    text += &format!("\n  is asked for, as {wish}, by recipe {} or --package\n", job.recipe.name);
+                    break;
+                }
+                Because::Needed { by, through } => (*by, format!("is needed, as {through}, by {}", title(*by))),
+                Because::Along { with } => (*with, format!("comes along with {}", title(*with))),
+            };
+            text += &format!("\n  {why}");
+            at = next;
+        }
+        print(&text)?;
+    }
+    Ok(())
+}
+
+fn solve(recipe: &str, app: &Path, options: &BuildOptions) -> Result<(Job, Vec<Lock>), CliError> {
+    let job = Job::new(Some(recipe), app, options)?;
+    let store = store(job.cache_dir.as_deref())?;
+    let _in_use = store.lock_shared()?;
+    let fetcher = Fetcher::new(http(&job.network, job.offline, &job.ui)?, store, job.ui.clone(), job.offline);
+    let locks = build::locks(&job.request, &job.recipe, &fetcher, &job.ui)?;
+    Ok((job, locks))
+}
+
+impl Job {
+    fn new(recipe: Option<&str>, app: &Path, options: &BuildOptions) -> Result<Self, CliError> {
+        let file = FileConfig::read(app)?;
+        let ui = if options.common.progress.is_none() && !options.common.quiet {
+            Ui::new(file.progress.unwrap_or_default(), options.common.verbose)
+        } else {
+            options.ui()
+        };
+        let recipe = recipe.map(str::to_owned).or_else(|| file.recipe.clone()).ok_or_else(|| CliError::Usage {
+            message: format!("expected a recipe: {} names none", app.join(crate::config::FILE).display()),
+            hint: "`microbuild RECIPE APP` names it; `microbuild recipes` lists them".into(),
+        })?;
+        let recipe = shelves(app).find(&recipe)?;
+        let outputs = match &options.output[..] {
+            [] => file.output.iter().map(|output| output.parse()).collect::<Result<_, _>>()?,
+            given => given.to_vec(),
+        };
+        let metadata_file = options.metadata_file.clone().or_else(|| file.metadata_file.clone());
+        let cache_dir = options.common.cache_dir.clone().or_else(|| file.cache_dir.clone());
+        let mut request = request(app, &recipe, options, &file)?;
+        let written =
+            outputs.iter().filter_map(Output::path).chain(metadata_file.as_deref()).chain(cache_dir.as_deref());
+        request.exclude.extend(written.filter_map(|path| pattern_of(path, app)));
+        let mut network = options.network.clone();
+        network.insecure |= file.insecure.unwrap_or(false);
+        network.ca.extend(file.ca.clone());
+        Ok(Self {
+            request,
+            recipe,
+            tags: or(&options.tag, &file.tag),
+            push: options.push || file.push.unwrap_or(false),
+            outputs,
+            json: options.common.json || file.json.unwrap_or(false),
+            metadata_file,
+            cache_dir,
+            offline: options.offline || file.offline.unwrap_or(false),
+            network,
+            ui,
+        })
+    }
+
+    /// Where the image is to be pushed.
+    fn references(&self) -> Result<Vec<Reference>, CliError> {
+        if self.push && self.tags.is_empty() {
+            return Err(CliError::Usage {
+                message: "expected a name to push the image to, found none".into(),
+                hint: "-t registry.example/me/app:1 --push".into(),
+            });
+        }
+        if self.push && self.offline {
+            return Err(CliError::Usage {
+                message: "--push needs the network, --offline forbids it".into(),
+                hint: "build with --offline, then `microbuild push IMAGE REF`".into(),
+            });
+        }
+        self.tags.iter().map(|tag| Ok(tag.parse()?)).collect()
+    }
+}
+
+/// What leaves out of the app what a build writes into its folder, so that the next build makes the same image.
+fn pattern_of(path: &Path, app: &Path) -> Option<Pattern> {
+    let app = std::fs::canonicalize(app).ok()?;
+    let path = std::path::absolute(path).ok()?;
+    let folder = std::fs::canonicalize(path.parent()?).ok()?;
+    let inside = folder.join(path.file_name()?).strip_prefix(&app).ok()?.to_str()?.to_owned();
+    let special = |c: char| matches!(c, '*' | '?' | '[' | '\\' | '!');
+    let escaped = inside.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c]));
+    format!("/{}", escaped.collect::<String>()).parse().ok()
+}
+
+/// The list of the flags, or that of the file.
+fn or<T: Clone>(flags: &[T], file: &[T]) -> Vec<T> {
+    if flags.is_empty() { file.to_vec() } else { flags.to_vec() }
+}
+
+fn request(app: &Path, recipe: &Recipe, options: &BuildOptions, file: &FileConfig) -> Result<Request, CliError> {
+    let pairs = |file: &BTreeMap<String, String>, flags: &[Pair]| {
+        let mut pairs = file.clone();
+        pairs.extend(flags.iter().map(|pair| (pair.key.clone(), pair.value.clone())));
+        pairs
+    };
+    let platforms = match or(&options.platform, &file.platform) {
+        platforms if platforms.is_empty() => vec![host_platform()],
+        mut platforms => {
+            let mut seen = std::collections::BTreeSet::new();
+            platforms.retain(|platform| seen.insert(platform.clone()));
+            platforms
+        }
+    };
+    Ok(Request {
+        app: app.to_owned(),
+        recipe: recipe.name.clone(),
+        base: options.base.clone().or_else(|| file.base.clone()).unwrap_or_default(),
+        platforms,
+        mirror: options.mirror.clone().or_else(|| file.mirror.clone()).unwrap_or_else(|| DEFAULT_MIRROR.to_owned()),
+        keys: or(&options.keys, &file.keys),
+        repositories: or(&options.repository, &file.repository),
+        packages: or(&options.package, &file.package),
+        compression: options.compression.or(file.compression).unwrap_or_default(),
+        deps: options.deps.or(file.deps).unwrap_or_default(),
+        env: pairs(&file.env, &options.env),
+        entrypoint: options.entrypoint.clone().or_else(|| file.entrypoint.clone()),
+        cmd: options.cmd.clone().or_else(|| file.cmd.clone()),
+        workdir: options.workdir.clone().or_else(|| file.workdir.clone()),
+        user: options.user.clone().or_else(|| file.user.clone()),
+        ports: or(&options.port, &file.port),
+        labels: pairs(&file.label, &options.label),
+        annotations: pairs(&file.annotation, &options.annotation),
+        include: or(&options.include, &file.include),
+        exclude: or(&options.exclude, &file.exclude),
+        max_size: options.max_size.or(file.max_size),
+        epoch: epoch()?,
+    })
+}
+
+/// SOURCE_DATE_EPOCH (reproducible-builds.org), or 0.
+fn epoch() -> Result<u64, CliError> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Err(_) => Ok(0),
+        Ok(text) => text.trim().parse().map_err(|_| CliError::Usage {
+            message: format!("expected seconds since 1970 in SOURCE_DATE_EPOCH, found `{text}`"),
+            hint: "SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)".into(),
+        }),
+    }
+}
+
+impl From<crate::lock::LockError> for CliError {
+    fn from(error: crate::lock::LockError) -> Self {
+        BuildError::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_build_writes_into_the_app_is_left_out_of_it() {
+        let app = tempfile::tempdir().expect("a temporary folder");
+        let pattern = pattern_of(&app.path().join("out*[1]"), app.path()).expect("inside");
+        assert!(pattern.matches("out*[1]"), "{pattern}");
+        assert!(!pattern.matches("out1"), "{pattern}");
+        assert!(!pattern.matches("folder/out*[1]"), "{pattern}");
+        assert_eq!(pattern_of(&app.path().join("../out"), app.path()), None);
+        assert_eq!(pattern_of(Path::new("/dev/null"), app.path()), None);
+    }
+}

@@ -1,0 +1,366 @@
+//! The command line: from words to calls of the library, and from results to what is printed.
+//!
+//! stdout is data, stderr is talk: a build prints one line on stdout (or one JSON object), so that
+//! `$(microbuild node ./app -t … --push)` can be used. [`run`] does everything but exit.
+
+use std::{
+    ffi::OsString,
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::{CommandFactory as _, FromArgMatches};
+
+use crate::{
+    build::BuildError,
+    config::{ConfigError, ValueError},
+    error::{Explain, Kind},
+    http::{Http, HttpError, HttpOptions},
+    image::Artifact,
+    images::{self, GcOptions, ImagesError, LocalImages},
+    recipe::{self, Recipe, RecipeError, Shelves},
+    registry::{self, CredentialStore, ParseReferenceError, Reference, Registry, RegistryError, Stored},
+    sink::{self, ParseOutputError, SinkError, registry::PushReport},
+    store::{Store, StoreError},
+    ui::{self, Ui},
+};
+
+pub mod args;
+mod build;
+mod report;
+
+/// Without `--all`, `gc` keeps what was fetched or made in this time.
+const UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+use args::{BuildOptions, Cli, Command, CommonOptions, NetworkOptions, RecipeCli, with_environment};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each is what its source says")]
+pub enum CliError {
+    /// The words do not make a command; or they ask for help, which is no failure.
+    #[error("{0}")]
+    Words(Box<clap::Error>),
+    /// Words that contradict each other, or lack something.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Value(#[from] ValueError),
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Images(#[from] ImagesError),
+    #[error(transparent)]
+    Output(#[from] ParseOutputError),
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Reference(#[from] ParseReferenceError),
+    /// Standard input or output failed.
+    #[error("cannot {what}: {source}")]
+    Stdio {
+        /// What was to be done.
+        what: &'static str,
+        /// Why it cannot.
+        source: io::Error,
+    },
+}
+
+impl CliError {
+    fn inner(&self) -> Option<&dyn Explain> {
+        Some(match self {
+            Self::Config(e) => e,
+            Self::Recipe(e) => e,
+            Self::Build(e) => e,
+            Self::Http(e) => e,
+            Self::Store(e) => e,
+            Self::Images(e) => e,
+            Self::Output(e) => e,
+            Self::Sink(e) => e,
+            Self::Registry(e) => e,
+            Self::Reference(e) => e,
+            Self::Words(_) | Self::Usage { .. } | Self::Value(_) | Self::Stdio { .. } => return None,
+        })
+    }
+}
+
+impl Explain for CliError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Words(_) | Self::Usage { .. } | Self::Value(_) => Kind::Usage,
+            Self::Stdio { .. } => Kind::Build,
+            _ => self.inner().map_or(Kind::Build, Explain::kind),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Usage { hint, .. } => Some(hint.clone()),
+            _ => self.inner().and_then(Explain::hint),
+        }
+    }
+}
+
+/// Does what the words say; the first one is the program's name.
+///
+/// # Errors
+/// Whatever the command fails with. What clap has to say (help included) comes as [`CliError::Words`].
+pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<(), CliError> {
+    let cli: Cli = parse(Cli::command(), words)?;
+    match cli.command {
+        Command::Build { app, options } => build::build(None, &app, &options),
+        Command::Recipe(words) => build_with_recipe(words),
+        Command::Plan { recipe, app, options } => build::plan(&recipe, &app, &options),
+        Command::Why { package, recipe, app, options } => build::why(&package, &recipe, &app, &options),
+        Command::Push { image, reference, common, network } => push(&image, &reference, &common, &network),
+        Command::Images { common } => list_images(&common),
+        Command::Inspect { image, common: _ } => {
+            print(&(pretty(&LocalImages::open(&images::default_dir()?)?.inspect(&image)?) + "\n"))
+        }
+        Command::Export { image, output, common } => {
+            let artifact = LocalImages::open(&images::default_dir()?)?.get(&image)?;
+            sink::write(&output, &artifact, &[images::with_tag(&image)], &ui(&common))?;
+            print(&format!("{}@{}\n", images::with_tag(&image), artifact.root().digest))
+        }
+        Command::Rm { images, common } => remove(&images, &common),
+        Command::Gc { all, common } => gc(all, &common),
+        Command::Recipes { name, app } => recipes(name.as_deref(), &app),
+        Command::Login { registry, username, password_stdin, network } => {
+            login(&registry, username, password_stdin, &network)
+        }
+        Command::Logout { registry } => {
+            let had = registry::logout(&CredentialStore::from_env(|name| std::env::var_os(name)), &registry)?;
+            eprintln!("{} {registry}", if had { "logged out of" } else { "there were no credentials for" });
+            Ok(())
+        }
+        Command::Completions { shell } => completions(shell),
+    }
+}
+
+/// `microbuild RECIPE [APP]`: the recipe stands where another command's name would.
+fn build_with_recipe(words: Vec<OsString>) -> Result<(), CliError> {
+    let mut words = words.into_iter();
+    let recipe = words.next().unwrap_or_default().to_string_lossy().into_owned();
+    let name = format!("microbuild {recipe}");
+    let command = RecipeCli::command().name(name.clone()).bin_name(name.clone()).about(format!(
+        "Builds APP with the recipe `{recipe}`; the options stand in the environment and in microbuild.toml too"
+    ));
+    let RecipeCli { app, options } = parse(command, std::iter::once(OsString::from(&name)).chain(words))?;
+    build::build(Some(&recipe), &app, &options)
+}
+
+/// Reads the words with the clap command of `T`.
+fn parse<T: FromArgMatches>(command: clap::Command, words: impl IntoIterator<Item = OsString>) -> Result<T, CliError> {
+    let matches = with_environment(command).try_get_matches_from(words);
+    matches.and_then(|matches| T::from_arg_matches(&matches)).map_err(|e| CliError::Words(Box::new(e)))
+}
+
+fn ui(common: &CommonOptions) -> Ui {
+    let mode = if common.quiet { ui::Mode::None } else { common.progress.map_or(ui::Mode::Auto, Into::into) };
+    Ui::new(mode, common.verbose)
+}
+
+fn http(network: &NetworkOptions, offline: bool, ui: &Ui) -> Result<Http, CliError> {
+    let options = HttpOptions {
+        ca: network.ca.clone(),
+        insecure: network.insecure,
+        offline,
+        ui: ui.clone(),
+        ..HttpOptions::default()
+    };
+    Ok(Http::new(options)?)
+}
+
+/// The store of this user, or where `given` says.
+fn store(given: Option<&Path>) -> Result<Store, CliError> {
+    let dir = match given {
+        Some(dir) => dir.to_owned(),
+        None => user_folder("XDG_CACHE_HOME", ".cache")?.join("microbuild"),
+    };
+    Ok(Store::open(&dir)?)
+}
+
+/// A folder of the user's, after the XDG Base Directory specification: `variable` when it is an absolute path, else `default`
+/// below the home folder.
+fn user_folder(variable: &str, default: &str) -> Result<PathBuf, CliError> {
+    let given = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    given.or_else(|| std::env::home_dir().map(|home| home.join(default))).ok_or_else(|| CliError::Usage {
+        message: format!("expected HOME or {variable} in the environment, found neither"),
+        hint: "--cache-dir names the folder for the cache".into(),
+    })
+}
+
+fn print(text: &str) -> Result<(), CliError> {
+    let mut stdout = io::stdout().lock();
+    let printed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    match printed {
+        // Whoever reads has seen enough: `microbuild images | head -1`.
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.map_err(|source| CliError::Stdio { what: "write to standard output", source }),
+    }
+}
+
+fn pretty(value: &serde_json::Value) -> String {
+    format!("{value:#}")
+}
+
+fn push(image: &str, to: &str, common: &CommonOptions, network: &NetworkOptions) -> Result<(), CliError> {
+    let ui = ui(common);
+    let reference: Reference = to.parse()?;
+    let artifact = LocalImages::open(&images::default_dir()?)?.get(image)?;
+    let http = http(network, false, &ui)?;
+    let store = store(common.cache_dir.as_deref())?;
+    let pushed = push_to(std::slice::from_ref(&reference), &artifact, &http, &store, &ui)?;
+    let digest = artifact.root().digest;
+    if common.json {
+        return print(&(pretty(&report::push_json(&reference, &artifact, &pushed)) + "\n"));
+    }
+    print(&format!("{reference}@{digest}\n"))
+}
+
+fn push_to(
+    references: &[Reference],
+    artifact: &Artifact,
+    http: &Http,
+    store: &Store,
+    ui: &Ui,
+) -> Result<Vec<PushReport>, RegistryError> {
+    let credentials = CredentialStore::from_env(|name| std::env::var_os(name));
+    let connect = |name: &str| Registry::new(http, &credentials, name);
+    sink::registry::push(&connect, Some(store), references, artifact, ui)
+}
+
+fn list_images(common: &CommonOptions) -> Result<(), CliError> {
+    let rows = LocalImages::open(&images::default_dir()?)?.list()?;
+    if common.json {
+        return print(&(pretty(&report::image_rows_json(&rows)) + "\n"));
+    }
+    print(&report::image_rows(&rows))
+}
+
+fn remove(names: &[String], common: &CommonOptions) -> Result<(), CliError> {
+    let local = LocalImages::open(&images::default_dir()?)?;
+    let ui = ui(common);
+    for name in names {
+        let (digest, freed) = local.remove(name)?;
+        ui.say(&format!("removed {name}, {} freed", ui::size(freed)));
+        print(&format!("{digest}\n"))?;
+    }
+    Ok(())
+}
+
+fn gc(all: bool, common: &CommonOptions) -> Result<(), CliError> {
+    let local = LocalImages::open(&images::default_dir()?)?;
+    let freed = local.gc(&store(common.cache_dir.as_deref())?, GcOptions { unused_for: UNUSED, all })?;
+    if common.json {
+        return print(&(pretty(&serde_json::json!({"removed": freed.removed, "freed": freed.freed})) + "\n"));
+    }
+    ui(common).say(&format!("{} files removed, {} freed", freed.removed, ui::size(freed.freed)));
+    Ok(())
+}
+
+fn shelves(app: &Path) -> Shelves {
+    Shelves::new(app, recipe::config_home().as_deref())
+}
+
+fn recipes(name: Option<&str>, app: &Path) -> Result<(), CliError> {
+    let shelves = shelves(app);
+    match name {
+        Some(name) => print(&shelves.find(name)?.text),
+        None => {
+            let all = shelves.all()?;
+            let width = all.iter().map(|recipe| recipe.name.len()).max().unwrap_or(0);
+            let line = |r: &Recipe| match &r.origin {
+                recipe::Origin::BuiltIn => format!("{:width$}  {}\n", r.name, r.description),
+                recipe::Origin::File(path) => format!("{:width$}  {}  ({})\n", r.name, r.description, path.display()),
+            };
+            print(&all.iter().map(line).collect::<String>())
+        }
+    }
+}
+
+fn login(
+    registry: &str,
+    username: Option<String>,
+    password_stdin: bool,
+    network: &NetworkOptions,
+) -> Result<(), CliError> {
+    let ui = Ui::new(ui::Mode::Plain, false);
+    let registry = registry::parse_registry(registry)?;
+    let Some(username) = username else {
+        return Err(CliError::Usage {
+            message: "expected a user's name, found none".into(),
+            hint: "-u NAME gives it".into(),
+        });
+    };
+    if !password_stdin {
+        return Err(CliError::Usage {
+            message: "expected --password-stdin: a password on a command line can be seen by others".into(),
+            hint: format!("printf %s \"$PASSWORD\" | microbuild login {registry} -u {username} --password-stdin"),
+        });
+    }
+    let mut password = String::new();
+    let read = io::stdin().lock().take(1 << 20).read_to_string(&mut password);
+    read.map_err(|source| CliError::Stdio { what: "read the password from standard input", source })?;
+    let password = password.trim_end_matches(['\n', '\r']);
+    if password.is_empty() {
+        let hint = "the password is read to the end of standard input".into();
+        return Err(CliError::Usage { message: "expected a password on standard input, found none".into(), hint });
+    }
+    let credentials = CredentialStore::from_env(|name| std::env::var_os(name));
+    let stored = registry::login(&http(network, false, &ui)?, &credentials, &registry, &username, password)?;
+    ui.say(&match stored {
+        Stored::Helper(helper) => format!("logged in to {registry}; kept by {helper}"),
+        Stored::File(path) => format!("logged in to {registry}; kept in {}, unencrypted", path.display()),
+    });
+    Ok(())
+}
+
+/// The completions know the built-in recipes as commands, although clap does not.
+fn completions(shell: clap_complete::Shell) -> Result<(), CliError> {
+    let mut command = Cli::command();
+    for recipe in Shelves::default().all()? {
+        let name = recipe.name.clone();
+        command = command.subcommand(RecipeCli::command().name(name).about(recipe.description));
+    }
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, "microbuild", &mut script);
+    print(&String::from_utf8_lossy(&script))
+}
+
+/// Says on stderr what a command failed with, and gives the process's exit code.
+pub fn explain(error: &CliError) -> u8 {
+    if let CliError::Words(words) = error {
+        let code = if words.use_stderr() { Kind::Usage as u8 } else { 0 };
+        // Nothing is left to be done where the terminal is gone.
+        let _ = words.print();
+        return code;
+    }
+    eprintln!("error: {error}");
+    if let Some(hint) = error.hint() {
+        eprintln!("hint: {hint}");
+    }
+    error.kind() as u8
+}
+
+impl BuildOptions {
+    fn ui(&self) -> Ui {
+        ui(&self.common)
+    }
+}

@@ -1,0 +1,145 @@
+//! What a command prints of its results: tables for people on stderr, JSON for programs on stdout.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::{
+    build::Built,
+    digest::Digest,
+    image::{Artifact, Image},
+    images::Row,
+    registry::Reference,
+    request::Request,
+    sink::registry::{Outcome, PushReport},
+    ui,
+};
+
+/// What the sinks did with a build.
+#[derive(Debug, Default)]
+pub(super) struct Delivered {
+    /// The name that the build's line on stdout has.
+    pub(super) reference: String,
+    /// How the image got to each repository that it was pushed to.
+    pub(super) pushed: Vec<PushReport>,
+}
+
+impl Delivered {
+    /// What became of a layer that was pushed; of several repositories, the first that lacked it counts.
+    fn outcome(&self, digest: &Digest) -> Option<&Outcome> {
+        let mut outcomes = self.pushed.iter().flat_map(|report| &report.layers).filter(|layer| layer.digest == *digest);
+        let first = outcomes.next().map(|layer| &layer.outcome);
+        outcomes.map(|layer| &layer.outcome).find(|outcome| **outcome == Outcome::Pushed).or(first)
+    }
+}
+
+/// What `--json` prints of a build.
+pub(super) fn json(built: &Built, request: &Request, delivered: &Delivered) -> Value {
+    let pushed = |digest: &Digest| delivered.outcome(digest) == Some(&Outcome::Pushed);
+    let layers: Vec<Value> = (built.artifact.images.iter().zip(&built.platforms))
+        .flat_map(|(image, report)| {
+            image.layers.iter().enumerate().map(move |(at, layer)| {
+                json!({
+                    "title": layer.title, "digest": layer.digest, "diff_id": layer.diff_id, "size": layer.size,
+                    "media_type": layer.media_type, "platform": image.platform.to_string(),
+                    "cached": report.cached[at], "pushed": pushed(&layer.digest),
+                })
+            })
+        })
+        .collect();
+    let packages: Vec<Value> = (built.platforms.iter())
+        .flat_map(|report| report.lock.packages.iter().map(move |package| (report, &package.record)))
+        .map(|(report, record)| {
+            json!({
+                "name": record.name, "version": record.version.to_string(), "size": record.size,
+                "platform": report.platform.to_string(),
+            })
+        })
+        .collect();
+    let milliseconds = |time: &std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    json!({
+        "reference": delivered.reference,
+        "digest": built.artifact.root().digest,
+        "size": built.artifact.images.iter().map(Image::size).sum::<u64>(),
+        "recipe": request.recipe,
+        "base": request.base.to_string(),
+        "platforms": built.platforms.iter().map(|report| report.platform.to_string()).collect::<Vec<_>>(),
+        "layers": layers,
+        "packages": packages,
+        "timings": built.timings.iter().map(|(step, time)| (*step, milliseconds(time))).collect::<std::collections::BTreeMap<_, _>>(),
+    })
+}
+
+/// The table at the end of a build.
+pub(super) fn table(built: &Built, delivered: &Delivered) -> String {
+    let mut text = String::new();
+    for (image, report) in built.artifact.images.iter().zip(&built.platforms) {
+        if built.artifact.images.len() > 1 {
+            let _ = writeln!(text, "{}", image.platform);
+        }
+        let width = image.layers.iter().map(|layer| layer.title.len()).max().unwrap_or(0).max(5);
+        for (layer, cached) in image.layers.iter().zip(&report.cached) {
+            let packages = &report.lock.packages;
+            let is_package =
+                || packages.iter().any(|p| layer.title == format!("{}-{}", p.record.name, p.record.version));
+            let made = if *cached {
+                "cached"
+            } else if is_package() {
+                "package"
+            } else {
+                "made"
+            };
+            let sent = delivered.outcome(&layer.digest).map_or(String::new(), |outcome| format!(", {}", word(outcome)));
+            let _ = writeln!(text, "  {:width$}  {:>9}  {made}{sent}", layer.title, ui::size(layer.size));
+        }
+        let _ = writeln!(text, "  {:width$}  {:>9}", "total", ui::size(image.size()));
+    }
+    text
+}
+
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pushed => "pushed",
+        Outcome::Existed => "already there",
+        Outcome::Mounted(_) => "mounted",
+    }
+}
+
+/// What `microbuild push --json` prints.
+pub(super) fn push_json(reference: &Reference, artifact: &Artifact, pushed: &[PushReport]) -> Value {
+    let layers = pushed.iter().flat_map(|report| &report.layers).map(|layer| {
+        json!({
+            "title": layer.title, "digest": layer.digest, "size": layer.size,
+            "pushed": layer.outcome == Outcome::Pushed,
+        })
+    });
+    json!({
+        "reference": reference.to_string(), "digest": artifact.root().digest, "layers": layers.collect::<Vec<_>>(),
+    })
+}
+
+/// The table of `microbuild images`.
+pub(super) fn image_rows(rows: &[Row]) -> String {
+    let width = |column: fn(&Row) -> usize, title: &str| rows.iter().map(column).max().unwrap_or(0).max(title.len());
+    let name = width(|row| row.name.chars().count(), "NAME");
+    let tag = width(|row| row.tag.chars().count(), "TAG");
+    let mut text = format!("{:name$}  {:tag$}  {:19}  {:>9}  PLATFORMS\n", "NAME", "TAG", "DIGEST", "SIZE");
+    for row in rows {
+        let digest = row.digest.to_string();
+        let note = row.broken.as_ref().map_or_else(|| row.platforms.join(","), |why| format!("broken: {why}"));
+        let _ =
+            writeln!(text, "{:name$}  {:tag$}  {:.19}  {:>9}  {note}", row.name, row.tag, digest, ui::size(row.size));
+    }
+    text
+}
+
+/// The list of `microbuild images --json`.
+pub(super) fn image_rows_json(rows: &[Row]) -> Value {
+    let row = |row: &Row| {
+        json!({
+            "name": row.name, "tag": row.tag, "digest": row.digest, "size": row.size, "platforms": row.platforms,
+            "created": row.created, "broken": row.broken,
+        })
+    };
+    rows.iter().map(row).collect()
+}

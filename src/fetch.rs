@@ -1,0 +1,376 @@
+//! Indexes and packages from mirrors: over HTTP or from a folder, cached in the store, in parallel, with retries.
+
+use std::{
+    fmt,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    apk::{
+        index::Record,
+        package::{self, Package, PackageError},
+    },
+    digest::Digest,
+    error::{Explain, Kind},
+    http::{Http, HttpError, Method, Request, Retry, Transient, header, parse_url},
+    lock::LockedPackage,
+    store::{Store, StoreError},
+    ui::{Task, Ui},
+};
+
+/// No index is larger, in bytes: edge/community is 3 MB.
+const INDEX_LIMIT: u64 = 64 << 20;
+/// Downloads under way at once: enough to hide a mirror's latency, few enough to be a polite client.
+const PARALLEL: usize = 8;
+/// The bucket of memos about indexes, and that about packages. Their versions are those of what is written there.
+const INDEXES: &str = "indexes-v1";
+const PACKAGES: &str = "packages-v1";
+
+/// Where a mirror or repository is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Location {
+    /// `http://` or `https://`, without a slash at the end.
+    Url(String),
+    /// A folder of this machine.
+    Folder(PathBuf),
+}
+
+impl Location {
+    /// The location that `text` names: a URL with `http`, `https` or `file`, or else a path.
+    pub fn new(text: &str) -> Self {
+        if text.starts_with("http://") || text.starts_with("https://") {
+            return Self::Url(text.trim_end_matches('/').to_owned());
+        }
+        Self::Folder(PathBuf::from(text.strip_prefix("file://").unwrap_or(text)))
+    }
+
+    /// What lies at `path` below it.
+    #[must_use]
+    pub fn join(&self, path: &str) -> Self {
+        match self {
+            Self::Url(url) => Self::Url(format!("{url}/{path}")),
+            Self::Folder(folder) => Self::Folder(folder.join(path)),
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // A URL may carry a password.
+            Self::Url(url) => match parse_url(url) {
+                Ok(url) => f.write_str(&crate::http::display_url(&url)),
+                Err(_) => f.write_str(url),
+            },
+            Self::Folder(folder) => folder.display().fmt(f),
+        }
+    }
+}
+
+/// Why something could not be fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// A mirror over HTTP did not give it.
+    #[error("cannot fetch {what}: {source}")]
+    Http {
+        /// An index, or a package.
+        what: String,
+        /// Why.
+        source: HttpError,
+    },
+    /// A folder does not have it.
+    #[error("cannot read {}: {source}", path.display())]
+    Folder {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// `--offline`, and the store does not have it.
+    #[error("{0} is not in the store, and --offline forbids fetching it")]
+    Offline(String),
+    /// A package is not what the index says.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Transient for FetchError {
+    fn should_retry(&self) -> Retry {
+        match self {
+            Self::Http { source, .. } => source.should_retry(),
+            Self::Package(PackageError::Read { .. }) => Retry::Soon,
+            _ => Retry::Never,
+        }
+    }
+}
+
+impl Explain for FetchError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Http { source, .. } => source.kind(),
+            Self::Folder { .. } | Self::Offline(_) => Kind::Network,
+            Self::Package(e) => e.kind(),
+            Self::Store(e) => e.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Http { source: HttpError::Status { status: 404, .. }, .. } => {
+                Some("check --base's release, the --platform and the --mirror: the mirror has no such file".into())
+            }
+            Self::Http { source, .. } => {
+                let hint = source.hint().map_or_else(String::new, |hint| format!("{hint}; "));
+                Some(format!("{hint}--mirror URL|DIR names another mirror of Alpine (or MICROBUILD_MIRROR)"))
+            }
+            Self::Folder { .. } => {
+                Some("--mirror DIR is a folder with v3.23/main/x86_64/APKINDEX.tar.gz below it".into())
+            }
+            Self::Offline(_) => Some("build once without --offline".into()),
+            Self::Package(e) => e.hint(),
+            Self::Store(e) => e.hint(),
+        }
+    }
+}
+
+/// Fetches through one HTTP client into one store.
+#[derive(Clone)]
+pub struct Fetcher {
+    http: Http,
+    store: Store,
+    ui: Ui,
+    offline: bool,
+}
+
+/// An index as it came, not yet verified.
+pub struct UnverifiedIndex {
+    /// Where it is, for messages.
+    pub name: String,
+    /// The digest of its bytes.
+    pub digest: Digest,
+    bytes: Option<Vec<u8>>,
+    memo: Option<IndexMemo>,
+    url: String,
+}
+
+/// What is remembered of an index that was once fetched and verified.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct IndexMemo {
+    digest: Digest,
+    size: u64,
+    etag: Option<String>,
+    last_modified: Option<String>,
+}
+
+impl Fetcher {
+    /// A fetcher; with `offline` it takes what the store has, without asking whether it is still current.
+    pub fn new(http: Http, store: Store, ui: Ui, offline: bool) -> Self {
+        Self { http, store, ui, offline }
+    }
+
+    /// The store that it fetches into.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The index at `location`, the address of an `APKINDEX.tar.gz`; from the store when the mirror says that it has not
+    /// changed.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub fn index(&self, location: &Location) -> Result<UnverifiedIndex, FetchError> {
+        let name = location.to_string();
+        match location {
+            Location::Folder(path) => {
+                let bytes = fs::read(path).map_err(|source| FetchError::Folder { path: path.clone(), source })?;
+                let digest = Digest::of(&bytes);
+                Ok(UnverifiedIndex { name, digest, bytes: Some(bytes), memo: None, url: String::new() })
+            }
+            Location::Url(url) => {
+                let known: Option<IndexMemo> = self.store.recall(INDEXES, &Digest::of(url));
+                let known = known.filter(|memo| self.store.blobs().contains(&memo.digest, memo.size));
+                match known {
+                    Some(memo) if self.offline => Ok(UnverifiedIndex {
+                        name,
+                        digest: memo.digest,
+                        bytes: None,
+                        memo: Some(memo),
+                        url: url.clone(),
+                    }),
+                    None if self.offline => Err(FetchError::Offline(name)),
+                    known => self.http.retrying(|_| self.request_index(&name, url, known.as_ref())),
+                }
+            }
+        }
+    }
+
+    fn request_index(&self, name: &str, url: &str, known: Option<&IndexMemo>) -> Result<UnverifiedIndex, FetchError> {
+        let failed = |source| FetchError::Http { what: "the index of packages".into(), source };
+        let mut request = Request::new(Method::GET, parse_url(url).map_err(failed)?);
+        let validators = known.map(|memo| (memo.etag.as_deref(), memo.last_modified.as_deref()));
+        if let Some((etag, modified)) = validators {
+            for (header, value) in [(header::IF_NONE_MATCH, etag), (header::IF_MODIFIED_SINCE, modified)] {
+                if let Some(value) = value.and_then(|value| value.parse().ok()) {
+                    request = request.header(header, value);
+                }
+            }
+        }
+        let response = self.http.send(request).map_err(failed)?;
+        if let (304, Some(memo)) = (response.status(), known) {
+            let (name, url) = (name.to_owned(), url.to_owned());
+            return Ok(UnverifiedIndex { name, digest: memo.digest, bytes: None, memo: Some(memo.clone()), url });
+        }
+        let response = response.success().map_err(failed)?;
+        let header = |name| response.header(name).map(str::to_owned);
+        let (etag, last_modified) = (header(header::ETAG), header(header::LAST_MODIFIED));
+        let bytes = response.bytes(INDEX_LIMIT).map_err(failed)?;
+        let digest = Digest::of(&bytes);
+        let memo = Some(IndexMemo { digest, size: bytes.len() as u64, etag, last_modified });
+        Ok(UnverifiedIndex { name: name.to_owned(), digest, bytes: Some(bytes), memo, url: url.to_owned() })
+    }
+
+    /// The bytes of an index.
+    ///
+    /// # Errors
+    /// When the store cannot give them.
+    pub fn index_bytes(&self, index: &UnverifiedIndex) -> Result<Vec<u8>, FetchError> {
+        if let Some(bytes) = &index.bytes {
+            return Ok(bytes.clone());
+        }
+        let path = self.store.blobs().path(&index.digest);
+        fs::read(&path).map_err(|source| StoreError::Io { what: "read", path, source }.into())
+    }
+
+    /// Remembers an index that came over HTTP, once it has been verified.
+    ///
+    /// # Errors
+    /// When the store cannot take it.
+    pub fn keep_index(&self, index: &UnverifiedIndex) -> Result<(), FetchError> {
+        if let (Some(bytes), Some(memo)) = (&index.bytes, &index.memo) {
+            self.store.blobs().put(bytes)?;
+            self.store.remember(INDEXES, &Digest::of(&index.url), memo)?;
+        }
+        Ok(())
+    }
+
+    /// Fetches and verifies packages, several at once; those that the store has are not fetched again. In the order of
+    /// `packages`.
+    ///
+    /// # Errors
+    /// The first package's that cannot be had or does not verify, in that order.
+    pub fn packages(&self, packages: &[LockedPackage]) -> Result<Vec<Package>, FetchError> {
+        let mut known: Vec<Option<Package>> = packages.iter().map(|package| self.recall(&package.record)).collect();
+        let mut missing: Vec<usize> = (0..packages.len()).filter(|&at| known[at].is_none()).collect();
+        let total = missing.iter().map(|&at| packages[at].record.size).sum();
+        // The largest first: it decides when the last one ends.
+        missing.sort_by_key(|&at| (std::cmp::Reverse(packages[at].record.size), at));
+        let task =
+            (!missing.is_empty()).then(|| self.ui.task(&format!("fetching {} packages", missing.len()), Some(total)));
+        let next = AtomicUsize::new(0);
+        let fetched = Mutex::new(Vec::new());
+        thread::scope(|scope| {
+            for _ in 0..PARALLEL.min(missing.len()) {
+                scope.spawn(|| {
+                    while let Some(&at) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let result = self.package(&packages[at], task.as_ref());
+                        if result.is_err() {
+                            next.store(missing.len(), Ordering::Relaxed);
+                        }
+                        fetched.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
+                    }
+                });
+            }
+        });
+        let mut fetched = fetched.into_inner().unwrap_or_else(PoisonError::into_inner);
+        fetched.sort_by_key(|(at, _)| *at);
+        for (at, result) in fetched {
+            known[at] = Some(result?);
+        }
+        Ok(known.into_iter().flatten().collect())
+    }
+
+    fn key(record: &Record) -> Digest {
+        Digest::of(format!("{}-{} {} {}", record.name, record.version, record.checksum, record.size))
+    }
+
+    fn recall(&self, record: &Record) -> Option<Package> {
+        let package: Package = self.store.recall(PACKAGES, &Self::key(record))?;
+        self.store.blobs().contains(&package.data.digest, package.data.size).then_some(package)
+    }
+
+    /// Fetches and verifies one package, whatever the store remembers.
+    fn package(&self, locked: &LockedPackage, task: Option<&Task>) -> Result<Package, FetchError> {
+        let record = &locked.record;
+        let package = match locked.location() {
+            Location::Folder(path) => {
+                let file = File::open(&path).map_err(|source| FetchError::Folder { path, source })?;
+                package::verify(Counted { inner: file, task }, record, self.store.blobs())?
+            }
+            Location::Url(_) if self.offline => return Err(FetchError::Offline(record.file_name())),
+            Location::Url(url) => self.http.retrying(|_| {
+                let what = || format!("{}-{}", record.name, record.version);
+                let response = self.http.get(&url).map_err(|source| FetchError::Http { what: what(), source })?;
+                Ok::<_, FetchError>(package::verify(Counted { inner: response, task }, record, self.store.blobs())?)
+            })?,
+        };
+        self.store.remember(PACKAGES, &Self::key(record), &package)?;
+        Ok(package)
+    }
+
+    /// Puts the data stream of a package that was verified before back into the store.
+    ///
+    /// # Errors
+    /// As [`packages`](Self::packages).
+    pub fn restore(&self, locked: &LockedPackage) -> Result<(), FetchError> {
+        self.package(locked, None).map(drop)
+    }
+}
+
+/// A reader that moves a progress bar.
+struct Counted<'a, R> {
+    inner: R,
+    task: Option<&'a Task>,
+}
+
+impl<R: io::Read> io::Read for Counted<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        if let Some(task) = self.task {
+            task.inc(n as u64);
+        }
+        Ok(n)
+    }
+}
+
+/// The path of a mirror's folder for messages and for `/etc/apk/repositories`; see [`Location`].
+impl From<&Path> for Location {
+    fn from(path: &Path) -> Self {
+        Self::Folder(path.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations() {
+        let url = Location::new("https://user:pass@mirror.example/alpine/");
+        assert_eq!(url.join("v3.23/main"), Location::new("https://user:pass@mirror.example/alpine/v3.23/main"));
+        assert!(!url.to_string().contains("pass"), "{url}");
+        assert_eq!(Location::new("file:///srv/alpine"), Location::Folder("/srv/alpine".into()));
+        assert_eq!(Location::new("alpine").join("x"), Location::Folder("alpine/x".into()));
+    }
+}

@@ -1,0 +1,74 @@
+//! From an app's folder to a layer.
+
+use std::{collections::BTreeMap, io, sync::Arc};
+
+use super::{
+    LayerArchive, LayerError, LayerRecord,
+    archive::{Archive, Meta},
+    compress::Compression,
+    write,
+};
+use crate::{
+    digest::{Digest, Hashing},
+    project::{AppFile, FileKind, Project},
+    store::BlobDir,
+};
+
+/// Files of a project as a layer to be: everything that its bytes depend on.
+#[derive(Clone)]
+pub struct AppLayer {
+    /// What a person calls it.
+    pub title: &'static str,
+    /// The project that the files are read from.
+    pub project: Arc<Project>,
+    /// Which of its files these are.
+    pub files: fn(&Project) -> &[AppFile],
+    /// The folder in the image, below the root; empty for the root.
+    pub workdir: String,
+    /// The folders above and including `workdir` as the system layers have them.
+    pub parents: Vec<(String, Meta)>,
+    /// Time of every member.
+    pub epoch: u64,
+}
+
+impl AppLayer {
+    /// The digest of the layer's tar. Reads the files and writes nothing.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or changed since the project was.
+    pub fn diff_id(&self) -> Result<Digest, LayerError> {
+        let mut archive = Archive::new(Hashing::new(io::sink()), self.epoch);
+        let filled = self.fill(&mut archive).and_then(|()| archive.finish());
+        let (diff_id, _, _) = filled.map_err(|source| LayerError::Io { title: self.title.into(), source })?.finish();
+        Ok(diff_id)
+    }
+
+    /// Writes the layer into `blobs`.
+    ///
+    /// # Errors
+    /// As [`diff_id`](Self::diff_id), and when it cannot be written.
+    pub fn write(&self, blobs: &BlobDir, compression: Compression) -> Result<LayerRecord, LayerError> {
+        write(self.title, blobs, compression, self.epoch, |archive: &mut LayerArchive| self.fill(archive))
+    }
+
+    fn fill<W: io::Write>(&self, archive: &mut Archive<W>) -> io::Result<()> {
+        for (path, meta) in &self.parents {
+            archive.directory(path, *meta)?;
+        }
+        for file in (self.files)(&self.project) {
+            let path =
+                if self.workdir.is_empty() { file.path.clone() } else { format!("{}/{}", self.workdir, file.path) };
+            let meta = Meta::root(file.kind.mode());
+            match &file.kind {
+                FileKind::Folder => archive.directory(&path, meta)?,
+                FileKind::Link { target } => archive.symlink(&path, target, meta)?,
+                FileKind::File { size, .. } => {
+                    let mut content = self.project.open(file).map_err(io::Error::other)?;
+                    let written = archive.file(&path, meta, &BTreeMap::new(), *size, &mut content);
+                    written.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", file.path)))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

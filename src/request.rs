@@ -1,0 +1,61 @@
+//! What the user wants built: flags, environment and `microbuild.toml` already merged into one value.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use crate::{
+    config::{Base, Command, Compression, Deps, Port, Size, User, Workdir},
+    glob::Pattern,
+    image::Platform,
+};
+
+/// Alpine's own mirror, for whoever names none.
+pub const DEFAULT_MIRROR: &str = "https://dl-cdn.alpinelinux.org/alpine";
+
+/// A build as it was asked for. `None` and empty lists leave the choice to the recipe.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The app's folder.
+    pub app: PathBuf,
+    /// The recipe: a name, or the path of a file.
+    pub recipe: String,
+    /// Where the root filesystem starts.
+    pub base: Base,
+    /// What the image is to run on; at least one.
+    pub platforms: Vec<Platform>,
+    /// Where Alpine's repositories are: a URL or a folder.
+    pub mirror: String,
+    /// Files and folders of keys that are trusted besides Alpine's.
+    pub keys: Vec<PathBuf>,
+    /// Further repositories, as a line of `/etc/apk/repositories` names them: `URL` or `@TAG URL`.
+    pub repositories: Vec<String>,
+    /// Further packages.
+    pub packages: Vec<String>,
+    /// How layers that are made here are compressed.
+    pub compression: Compression,
+    /// What becomes of the project's dependencies.
+    pub deps: Deps,
+    /// Variables, over the recipe's.
+    pub env: BTreeMap<String, String>,
+    /// `Entrypoint`, instead of the recipe's.
+    pub entrypoint: Option<Command>,
+    /// `Cmd`, instead of the recipe's.
+    pub cmd: Option<Command>,
+    /// The folder of the app in the image, instead of the recipe's.
+    pub workdir: Option<Workdir>,
+    /// The user, instead of the recipe's.
+    pub user: Option<User>,
+    /// Ports, besides the recipe's.
+    pub ports: Vec<Port>,
+    /// Labels of the configuration.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of the manifest, over those that are filled in.
+    pub annotations: BTreeMap<String, String>,
+    /// Files that are taken although an ignore file leaves them out.
+    pub include: Vec<Pattern>,
+    /// Files that are left out.
+    pub exclude: Vec<Pattern>,
+    /// The most that the image may weigh.
+    pub max_size: Option<Size>,
+    /// Seconds since 1970 for whatever holds a time (SOURCE_DATE_EPOCH).
+    pub epoch: u64,
+}

@@ -1,0 +1,196 @@
+//! Same inputs, same bytes: on any machine, user, umask, time zone, locale, folder, thread count; and from release to release.
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use microbuild::{
+    digest::Digest,
+    layer::compress::{Compression, Compressor},
+};
+
+use crate::support::{
+    is_root,
+    mirror_server::MirrorServer,
+    run, skip_forbidden, tools,
+    workbench::{Source, Workbench, app, copy, digest, noise, one_line, temporary},
+};
+
+const HERE: [&str; 2] = ["--platform", "linux/amd64"];
+
+/// An app with all that a folder can hold, and more than one block of the compressors in it.
+fn an_app(dir: &Path) -> PathBuf {
+    let app = app(
+        dir,
+        &[
+            ("package.json", r#"{"name": "an-app", "version": "1.2.3", "main": "main.js"}"#),
+            ("main.js", "console.log('hello')\n"),
+            ("lib/Ünïcödé.js", "'use strict'\n"),
+            ("lib/z.js", ""),
+            ("bin/tool", "#!/bin/sh\n"),
+            (".dockerignore", "*.md\n"),
+            ("notes.md", "left out"),
+        ],
+    );
+    fs::write(app.join("data"), noise(7, 3 << 20)).expect("a file");
+    fs::write(app.join("text"), "All work and no play makes Jack a dull boy.\n".repeat(50_000)).expect("a file");
+    fs::set_permissions(app.join("bin/tool"), fs::Permissions::from_mode(0o755)).expect("permissions");
+    std::os::unix::fs::symlink("../main.js", app.join("lib/main.js")).expect("a link");
+    app
+}
+
+/// The digest of a build by `command`.
+#[track_caller]
+fn built(command: &mut Command) -> String {
+    digest(&one_line(&run(command))).to_owned()
+}
+
+#[test]
+fn surroundings_do_not_matter() {
+    let bench = Workbench::fake();
+    let app = an_app(&bench.path("app"));
+    for base in ["alpine", "scratch"] {
+        let options = ["--base", base, HERE[0], HERE[1]];
+        let expected = built(&mut bench.node(&app, options));
+        // A fresh cache each: nothing is remembered.
+        let other = || Workbench::with(bench.source.clone());
+
+        for threads in ["1", "4"] {
+            let bench = other();
+            assert_eq!(
+                built(bench.node(&app, options).env("RAYON_NUM_THREADS", threads)),
+                expected,
+                "{threads} threads"
+            );
+        }
+        let bench = other();
+        let mut command = bench.node(&app, options);
+        command.env("TZ", "Asia/Kathmandu").env("LANG", "tr_TR.UTF-8").env("LC_ALL", "tr_TR.UTF-8").env("USER", "x");
+        assert_eq!(built(&mut command), expected, "time zone and locale");
+
+        // Copied by a user whose files nobody else may read, and changed at another time.
+        let copied = bench.path("another folder");
+        let script = r#"umask 077; mkdir "$2" && cp -r "$1/." "$2" && find "$2" -exec touch -h -d 2001-02-03 {} +"#;
+        run(Command::new("sh").args(["-c", script, "sh"]).arg(&app).arg(&copied)).succeeds();
+        let mut command = bench.home.command("sh", ["-c", r#"umask 077; exec "$@""#, "sh"]);
+        command.arg(env!("CARGO_BIN_EXE_microbuild")).arg("node").arg(".").args(options).current_dir(&copied);
+        let name = ["-t", "an-app"];
+        let fresh = bench.path("fresh");
+        bench.sources(&mut command).args(name).arg("--cache-dir").arg(&fresh);
+        assert_eq!(built(&mut command), expected, "folder, times and umask");
+        let mode = fs::metadata(copied.join("main.js")).expect("copied").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "the copy differs as it should");
+    }
+}
+
+#[test]
+fn another_user_makes_the_same() {
+    if !is_root() {
+        return skip_forbidden("needs root: to become another user");
+    }
+    let Some([setpriv]) = tools(["setpriv"]) else { return };
+    let bench = Workbench::fake();
+    let app = an_app(&bench.path("app"));
+    let expected = built(&mut bench.node(&app, HERE));
+
+    let dir = temporary();
+    let at = |name: &str| dir.path().join(name);
+    copy(&app, &at("app"));
+    copy(Path::new(&bench.source.mirror), &at("mirror"));
+    copy(Path::new(env!("CARGO_BIN_EXE_microbuild")), &at("microbuild"));
+    run(Command::new("chown").args(["-R", "65534:65534"]).arg(dir.path())).succeeds();
+    let mut command = Command::new(setpriv);
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(at("microbuild"));
+    command.arg("node").arg(at("app")).args(HERE).env_clear().env("HOME", dir.path()).current_dir(dir.path());
+    command.arg("--mirror").arg(at("mirror")).arg("--keys").arg(at("mirror/keys"));
+    assert_eq!(built(&mut command), expected);
+}
+
+#[test]
+fn where_packages_come_from_does_not_matter() {
+    let bench = Workbench::fake();
+    let app = an_app(&bench.path("app"));
+    let server = MirrorServer::start(Path::new(&bench.source.mirror));
+    let over_http = Workbench::with(Source { mirror: server.url(), keys: bench.source.keys.clone() });
+    for base in ["alpine", "scratch"] {
+        let options = ["--base", base, HERE[0], HERE[1]];
+        let expected = built(&mut bench.node(&app, options));
+        assert_eq!(built(&mut over_http.node(&app, options)), expected, "{base}");
+    }
+    assert!(server.count("APKINDEX.tar.gz") > 0 && server.count(".apk") > 0);
+}
+
+/// What fixed inputs become. A line may change when what is written of images changes on purpose: other files in a tree, other
+/// annotations, another version of a codec (whose pin in Cargo.toml and name in the memo's key then change too). Then the
+/// buckets of remembered layers in `src/build.rs` get a new version, and CHANGELOG.md says that digests differ. A line that
+/// changes for any other reason is a bug.
+const GOLDEN: &[(&str, &str)] = &[
+    ("bytes, gzip:1", "sha256:d2781c3323f002dc4fffe6260759ab45635454ee68c9d63170461d9f8923b82b"),
+    ("bytes, gzip:6", "sha256:ef92abf678bd45754cc37ced75dc5825a77cdfbbe928abe93ba2deafacbe0a35"),
+    ("bytes, gzip:9", "sha256:d86e26127dccfe6c62b91dc66dfb2c8af7d43538b3a9c05c86f7dbb48124954a"),
+    ("bytes, gzip:12", "sha256:d50c82a22fca6e8a19064b028c5dd5b4ce4c8f977a48146f8ccb98177a908a9d"),
+    ("bytes, zstd:1", "sha256:6b951599395ae0719ff4492c20407a63cd8036b30cdd8419e03a1ebe09c34ad4"),
+    ("bytes, zstd:3", "sha256:17ad4cf9f50fe28c36cf3c38d0b26dd479700b84507a764ec63d90b20b4570c6"),
+    ("bytes, zstd:19", "sha256:594628d2e393f9e944e360d4bd3cc748e21ac7fcd7b6fbcb6cfa450f1d1a546b"),
+    ("alpine, nodejs-24.11.1-r0, unpacked", "sha256:3640ef2496a10230f030acb3d423f45a350f102c042c4c6f7a9c125dcd32ea90"),
+    ("alpine, system", "sha256:b4aa6d2d4b8875178ff023ee745be4ea5587cac194cb4a1e9fa0b6fe65d62bcb"),
+    ("alpine, system, unpacked", "sha256:fc7a4c350423f54ba94b1c7495dfe795a872e26efadba34cdf17eae1803d1b2f"),
+    ("alpine, app", "sha256:d0ace766baa02ec6a3c01ca5aa9ce1e151231b8f562b82e07e136977113b13b5"),
+    ("alpine, app, unpacked", "sha256:75379856135196667433de59d164085dcf77351d0e903f69e0787606777ce14a"),
+    ("alpine, image", "sha256:f0454da2b09ab961797b8522ea071b725b1a593addcdb74298dd8f936912e832"),
+    ("scratch, nodejs-24.11.1-r0, unpacked", "sha256:3640ef2496a10230f030acb3d423f45a350f102c042c4c6f7a9c125dcd32ea90"),
+    ("scratch, system", "sha256:ab5af6bb21d2c311a16d632f5c1943c0f555e3ac2bb213ff5c289bca849f66fe"),
+    ("scratch, system, unpacked", "sha256:e2f6f681b3859bb0fb11220fb36058b700245c9fc01d6bcf101d8284f1a693f4"),
+    ("scratch, app", "sha256:d0ace766baa02ec6a3c01ca5aa9ce1e151231b8f562b82e07e136977113b13b5"),
+    ("scratch, app, unpacked", "sha256:75379856135196667433de59d164085dcf77351d0e903f69e0787606777ce14a"),
+    ("scratch, image", "sha256:4c016487bf83a61e25ff43dbded51b10ca5e653234fd54e80bab865525eced8d"),
+    ("zstd:3, nodejs-24.11.1-r0, unpacked", "sha256:3640ef2496a10230f030acb3d423f45a350f102c042c4c6f7a9c125dcd32ea90"),
+    ("zstd:3, system", "sha256:e7866d553172fdcb415712690eaf44115bd05048d2ca3dffed39f645052ddc35"),
+    ("zstd:3, system, unpacked", "sha256:fc7a4c350423f54ba94b1c7495dfe795a872e26efadba34cdf17eae1803d1b2f"),
+    ("zstd:3, app", "sha256:6ff9b93cf5365129fd289c42c9e03ffdf63c8fc3b761303ed72501674d1db734"),
+    ("zstd:3, app, unpacked", "sha256:75379856135196667433de59d164085dcf77351d0e903f69e0787606777ce14a"),
+    ("zstd:3, image", "sha256:af43be38c1074c199aa5372120db8519e96425b4fe0b3bed781630e031dcad45"),
+];
+
+/// `len` bytes that leave a codec many choices.
+fn text_of_words(seed: u64, len: usize) -> Vec<u8> {
+    let words =
+        "all work and no play makes jack a dull boy function return const let require module exports".split(' ');
+    let words: Vec<_> = words.collect();
+    let picks = noise(seed, len).into_iter().map(|pick| words[usize::from(pick) % words.len()]);
+    picks.flat_map(|word| word.bytes().chain([b' '])).take(len).collect()
+}
+
+#[test]
+fn golden_digests() {
+    let bench = Workbench::fake();
+    let app = an_app(&bench.path("app"));
+    let mut found = Vec::new();
+    let mut input = noise(3, 1 << 20);
+    input.extend(text_of_words(4, 5 << 20));
+    for codec in ["gzip:1", "gzip:6", "gzip:9", "gzip:12", "zstd:1", "zstd:3", "zstd:19"] {
+        let compression: Compression = codec.parse().expect("a codec");
+        let mut compressor = Compressor::new(compression, Vec::new());
+        compressor.write_all(&input).expect("memory");
+        found.push((format!("bytes, {codec}"), Digest::of(compressor.finish().expect("memory")).to_string()));
+    }
+    for options in [["--base", "alpine"], ["--base", "scratch"], ["--compression", "zstd:3"]] {
+        let built = bench.build_json(&app, HERE.into_iter().chain(options));
+        let label = options[1];
+        for layer in built["layers"].as_array().expect("layers") {
+            let field = |key: &str| layer[key].as_str().expect("text").to_owned();
+            if !field("title").starts_with("nodejs-") {
+                found.push((format!("{label}, {}", field("title")), field("digest")));
+            }
+            found.push((format!("{label}, {}, unpacked", field("title")), field("diff_id")));
+        }
+        found.push((format!("{label}, image"), built["digest"].as_str().expect("text").to_owned()));
+    }
+    let expected: Vec<_> = GOLDEN.iter().map(|(name, digest)| ((*name).to_owned(), (*digest).to_owned())).collect();
+    let table: String = found.iter().map(|(name, digest)| format!("    (\"{name}\", \"{digest}\"),\n")).collect();
+    assert!(found == expected, "found other digests; the table would be:\n{table}");
+}
