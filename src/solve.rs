@@ -153,17 +153,29 @@ impl Problem {
     }
 
     /// Candidates that meet every requirement and keep every ban, in the order in which they were added; nothing is
-    /// chosen that no requirement asks for, except for those of `wishes` that are possible besides.
+    /// chosen that no requirement asks for, except for those of `wishes` that are possible besides, the first ones first.
     ///
     /// # Errors
     /// The reasons that exclude each other, when there is no solution.
     pub fn solve(&self, wishes: &[Candidate]) -> Result<Vec<Candidate>, Conflict> {
+        let mut chosen = self.attempt(&[])?;
+        for &wish in wishes {
+            if !chosen.contains(&wish)
+                && let Ok(more) = self.attempt(&[chosen.as_slice(), &[wish]].concat())
+            {
+                chosen = more;
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// A solution in which all of `fixed` are chosen.
+    fn attempt(&self, fixed: &[Candidate]) -> Result<Vec<Candidate>, Conflict> {
         let mut solver = Solver::new(Provider(self));
-        let wishes: Vec<_> = wishes.iter().map(|wish| SolvableId::from_index(wish.index())).collect();
+        let fixed = fixed.iter().map(|candidate| AnyOf::Single(VersionSetId::from_index(candidate.index())).into());
         let problem = resolvo::Problem::new()
-            .requirements(self.root.requires.iter().map(|requirement| any_of(*requirement).into()).collect())
-            .constraints(self.constrains(&self.root))
-            .soft_requirements(wishes);
+            .requirements(self.root.requires.iter().map(|r| any_of(*r).into()).chain(fixed).collect())
+            .constraints(self.constrains(&self.root));
         match solver.solve(problem) {
             Ok(chosen) => {
                 let mut chosen: Vec<_> = chosen.iter().map(|id| Candidate::new(id.to_index())).collect();
@@ -178,7 +190,7 @@ impl Problem {
                 });
                 Err(Conflict { reasons: reasons.collect() })
             }
-            Err(UnsolvableOrCancelled::Cancelled(_)) => Err(Conflict { reasons: BTreeSet::new() }),
+            Err(UnsolvableOrCancelled::Cancelled(_)) => unreachable!("nothing cancels the search"),
         }
     }
 
@@ -395,6 +407,12 @@ mod tests {
         require(&mut problem, None, &a);
         forbid(&mut problem, Some(b[0]), &a);
         assert_eq!(problem.solve(&[b[0], c[0]]), Ok(vec![a[0], c[0]]));
+    }
+
+    #[test]
+    fn a_wish_keeps_to_its_slot() {
+        let (problem, [a]) = problem([2]);
+        assert_eq!(problem.solve(&[a[1], a[0]]), Ok(vec![a[1]]));
     }
 
     #[test]

@@ -121,8 +121,8 @@ pub fn solve<'a>(
         policy.selected
     } else {
         let ranking = search::Ranking::new(&universe, &world, &policy.selected);
-        search::search(&universe, &world, &ranking)
-            .map_err(|(map, conflict)| explain::explain(&universe, &world, &map, &conflict))?
+        let map = search::Map::new(&universe, &world, &ranking);
+        search::search(&universe, &map).map_err(|conflict| explain::explain(&universe, &world, &map, &conflict))?
     };
     Ok(arrange(&universe, &world, &selected, &policy.chosen))
 }
@@ -134,10 +134,8 @@ fn arrange<'a>(
     selected: &[bool],
     chosen: &[Option<PackageId>],
 ) -> Solution<'a> {
+    // The package that stands for a name. A conflict's name may have one too, of another version: the order minds it.
     let target = |edge: &Edge<'_>| -> Option<PackageId> {
-        if edge.dependency.conflict {
-            return None;
-        }
         let providers = &universe.names[edge.name].providers;
         let fits = |p: PackageId| selected[p] && providers.iter().any(|q| q.package == p && universe.agrees(*edge, *q));
         chosen[edge.name].filter(|&p| fits(p)).or_else(|| providers.iter().map(|p| p.package).find(|&p| fits(p)))
@@ -167,7 +165,7 @@ fn install_order(
     let depends = |package: PackageId| -> Vec<PackageId> {
         universe.packages[package].depends.iter().rev().filter_map(target).collect()
     };
-    for root in world.iter().filter_map(target) {
+    for root in world.iter().filter(|edge| !edge.dependency.conflict).filter_map(target) {
         if !std::mem::replace(&mut reached[root], true) {
             stack.push((root, depends(root), false));
         }
@@ -208,7 +206,8 @@ fn reasons(
     let mut known = vec![false; universe.packages.len()];
     let mut queue = VecDeque::new();
     for edge in world {
-        if let Some(package) = target(edge)
+        if !edge.dependency.conflict
+            && let Some(package) = target(edge)
             && !std::mem::replace(&mut known[package], true)
         {
             because[package] = Some(Because::Wish(edge.dependency.clone()));
@@ -218,7 +217,9 @@ fn reasons(
     while let Some(package) = queue.pop_front() {
         let mut found = Vec::new();
         for edge in &universe.packages[package].depends {
-            if let Some(next) = target(edge) {
+            if !edge.dependency.conflict
+                && let Some(next) = target(edge)
+            {
                 found.push((next, Because::Needed { by: place[package], dependency: edge.dependency.clone() }));
             }
         }

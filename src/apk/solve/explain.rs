@@ -1,6 +1,6 @@
 //! Why there is no solution, in words.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::{
@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     error::{Explain, Kind},
+    near::nearest,
     solve::{Candidate, Conflict, Reason, Requirement},
 };
 
@@ -183,14 +184,13 @@ impl<'t, 'a> Teller<'t, 'a> {
         let providers: Vec<PackageId> = name.providers.iter().map(|p| p.package).collect();
         if providers.is_empty() {
             let near = self.near(name.text);
-            let hint = match near.first() {
+            self.hints.push(match near {
                 Some(near) => format!("did you mean {near}?"),
                 None => "check the spelling, or add the repository that has it".to_owned(),
-            };
-            self.hints.push(hint);
-            return match near.is_empty() {
-                true => "which no package provides".to_owned(),
-                false => format!("which no package provides; similar: {}", near.join(", ")),
+            });
+            return match near {
+                Some(near) => format!("which no package provides; similar: {near}"),
+                None => "which no package provides".to_owned(),
             };
         }
         let broken = |&p: &PackageId| {
@@ -223,19 +223,14 @@ impl<'t, 'a> Teller<'t, 'a> {
         format!("but {} lies in a tagged repository", some(names))
     }
 
-    /// Names of packages that look like `wanted`, the most similar first.
-    fn near(&self, wanted: &str) -> Vec<String> {
-        let mut near: BTreeMap<(usize, &str), ()> = BTreeMap::new();
-        let stem = |name: &'t str| name.rsplit_once(".so.").map(|(stem, _)| stem);
-        for name in self.universe.names.iter().filter(|name| !name.providers.is_empty()) {
-            let same_library =
-                wanted.rsplit_once(".so.").map(|(stem, _)| stem).is_some_and(|s| stem(name.text) == Some(s));
-            let distance = if same_library { Some(0) } else { distance(wanted, name.text, (wanted.len() / 3).min(3)) };
-            if let Some(distance) = distance {
-                near.insert((distance, name.text), ());
-            }
-        }
-        near.into_keys().take(3).map(|(_, name)| name.to_owned()).collect()
+    /// A name that looks like `wanted` and that some package has: another version of the same library, or what may have
+    /// been meant.
+    fn near(&self, wanted: &str) -> Option<&'t str> {
+        let library = |name: &'t str| name.rsplit_once(".so.").map(|(library, _)| library);
+        let names = || self.universe.names.iter().filter(|name| !name.providers.is_empty()).map(|name| name.text);
+        let other_version =
+            wanted.rsplit_once(".so.").and_then(|(stem, _)| names().find(|name| library(name) == Some(stem)));
+        other_version.or_else(|| nearest(wanted, names()))
     }
 }
 
@@ -265,22 +260,4 @@ fn merge(nodes: Vec<Node>) -> Vec<Node> {
         }
     }
     merged.into_iter().map(|(labels, below, _)| Node { text: some(labels), below }).collect()
-}
-
-/// The number of letters to insert, remove or change to make `a` out of `b` (Levenshtein), if at most `most`.
-fn distance(a: &str, b: &str, most: usize) -> Option<usize> {
-    if a.len().abs_diff(b.len()) > most {
-        return None;
-    }
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut corner = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let change = corner + usize::from(x != y);
-            corner = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    Some(row[b.len()]).filter(|&distance| distance <= most)
 }

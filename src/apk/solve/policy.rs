@@ -201,7 +201,7 @@ impl<'u, 'a> Policy<'u, 'a> {
     /// Acts on what all candidates of a name have in common, as it is certain already: the names that they depend on are
     /// wanted, and whatever cannot stand beside a name that they all provide is ruled out.
     fn common(&mut self, name: NameId) {
-        if self.chosen[name].is_some() {
+        if self.chosen[name].is_some() || !self.names[name].required {
             return;
         }
         let left = self.providers(name).iter().map(|p| p.package).filter(|&p| !self.excluded[p]);
@@ -247,7 +247,10 @@ impl<'u, 'a> Policy<'u, 'a> {
             return;
         }
         let providers = self.providers(name).iter();
-        let candidates = providers.filter(|p| !self.excluded[p.package] && self.selectable(name, **p));
+        // What nobody depends on is here for its `install_if`.
+        let due = |package| self.names[name].required || self.universe.triggered(package, &self.selected);
+        let candidates =
+            providers.filter(|p| !self.excluded[p.package] && self.selectable(name, **p) && due(p.package));
         let best = candidates.reduce(|best, next| if self.prefer(name, next, best).is_gt() { next } else { best });
         match best {
             Some(best) => self.select(best.package, name),
@@ -263,8 +266,7 @@ impl<'u, 'a> Policy<'u, 'a> {
         let wanted = provider.version.is_some()
             || self.selected[provider.package]
             || package.record.provider_priority > 0
-            || own.required
-            || !own.dependents.is_empty();
+            || own.required;
         let allowed = self.names[name].allowed | own.allowed;
         wanted && (self.selected[provider.package] || package.tags & (allowed | Tags::UNTAGGED) != Tags::NONE)
     }
@@ -309,6 +311,7 @@ impl<'u, 'a> Policy<'u, 'a> {
                 self.trigger(triggered);
             }
         }
+        self.settle(&[]);
     }
 
     /// Wishes for a package if all of its `install_if` are met.

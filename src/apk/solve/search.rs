@@ -18,6 +18,32 @@ pub(super) struct Map<'a> {
     /// By ban.
     pub(super) bans: Vec<Rule<'a>>,
     pub(super) problem: Problem,
+    candidates: BTreeMap<PackageId, Candidate>,
+}
+
+impl<'a> Map<'a> {
+    /// The problem of meeting the wishes in `world`.
+    pub(super) fn new(universe: &Universe<'a>, world: &[Edge<'a>], ranking: &Ranking<'_, 'a>) -> Self {
+        let map = Self {
+            packages: Vec::new(),
+            requirements: Vec::new(),
+            bans: Vec::new(),
+            problem: Problem::new(),
+            candidates: BTreeMap::new(),
+        };
+        let mut builder = Builder { universe, ranking, map, requirements: BTreeMap::new() };
+        builder.add_candidates();
+        for &edge in world {
+            builder.demand(None, edge);
+        }
+        for (package, candidate) in builder.map.candidates.clone() {
+            for &edge in &universe.packages[package].depends {
+                builder.demand(Some((package, candidate)), edge);
+            }
+        }
+        builder.exclude();
+        builder.map
+    }
 }
 
 /// What a ban comes from.
@@ -72,7 +98,8 @@ impl<'u, 'a> Ranking<'u, 'a> {
         let package = &self.universe.packages[provider.package];
         let may_come_along = || package.names().any(|(name, version)| version.is_some() && self.asked[name]);
         let wanted = provider.version.is_some() || package.record.provider_priority > 0 || may_come_along();
-        let allowed = self.allowed[name] | self.allowed[package.name] | Tags::UNTAGGED;
+        let tags = package.names().map(|(name, _)| self.allowed[name]);
+        let allowed = tags.fold(self.allowed[name] | Tags::UNTAGGED, |all, tags| all | tags);
         package.broken.is_none() && wanted && package.tags & allowed != Tags::NONE
     }
 
@@ -103,25 +130,19 @@ impl<'u, 'a> Ranking<'u, 'a> {
     }
 }
 
-/// Finds packages that meet every wish, by package; or the conflict, with the key to its words.
-pub(super) fn search<'a>(
-    universe: &Universe<'a>,
-    world: &[Edge<'a>],
-    ranking: &Ranking<'_, 'a>,
-) -> Result<Vec<bool>, (Map<'a>, Conflict)> {
-    let (map, candidates) = Builder::build(universe, world, ranking);
+/// Finds packages that meet every wish, by package.
+///
+/// # Errors
+/// When there are none: the conflict, in the words of `map`.
+pub(super) fn search(universe: &Universe<'_>, map: &Map<'_>) -> Result<Vec<bool>, Conflict> {
     let mut wishes: Vec<Candidate> = Vec::new();
     // What `install_if` brings along may bring along more.
     loop {
-        let chosen = match map.problem.solve(&wishes) {
-            Ok(chosen) => chosen,
-            Err(conflict) => return Err((map, conflict)),
-        };
         let mut selected = vec![false; universe.packages.len()];
-        for candidate in chosen {
+        for candidate in map.problem.solve(&wishes)? {
             selected[map.packages[candidate.index()]] = true;
         }
-        let along = candidates.iter().filter(|&(&package, _)| universe.triggered(package, &selected));
+        let along = map.candidates.iter().filter(|&(&package, _)| universe.triggered(package, &selected));
         let new: Vec<Candidate> = along.map(|(_, &candidate)| candidate).filter(|c| !wishes.contains(c)).collect();
         if new.is_empty() {
             return Ok(selected);
@@ -130,45 +151,24 @@ pub(super) fn search<'a>(
     }
 }
 
-struct Builder<'u, 'a> {
-    universe: &'u Universe<'a>,
-    ranking: &'u Ranking<'u, 'a>,
+struct Builder<'b, 'u, 'a> {
+    universe: &'b Universe<'a>,
+    ranking: &'b Ranking<'u, 'a>,
     map: Map<'a>,
-    candidates: BTreeMap<PackageId, Candidate>,
-    /// The requirement or ban that an equal dependency made before.
+    /// The requirement that an equal dependency made before.
     requirements: BTreeMap<String, Requirement>,
 }
 
-impl<'u, 'a> Builder<'u, 'a> {
-    fn build(
-        universe: &'u Universe<'a>,
-        world: &[Edge<'a>],
-        ranking: &'u Ranking<'u, 'a>,
-    ) -> (Map<'a>, BTreeMap<PackageId, Candidate>) {
-        let map = Map { packages: Vec::new(), requirements: Vec::new(), bans: Vec::new(), problem: Problem::new() };
-        let mut builder = Self { universe, ranking, map, candidates: BTreeMap::new(), requirements: BTreeMap::new() };
-        builder.add_candidates();
-        for &edge in world {
-            builder.demand(None, edge);
-        }
-        for (package, candidate) in builder.candidates.clone() {
-            for &edge in &universe.packages[package].depends {
-                builder.demand(Some((package, candidate)), edge);
-            }
-        }
-        builder.exclude();
-        (builder.map, builder.candidates)
-    }
-
+impl<'a> Builder<'_, '_, 'a> {
     /// Every package in reach that can be installed at all.
     fn add_candidates(&mut self) {
         let mut slots = BTreeMap::new();
         let reach = self.ranking.reach.iter();
         for provider in reach.flat_map(|&name| &self.universe.names[name].providers) {
             let package = &self.universe.packages[provider.package];
-            if package.broken.is_none() && !self.candidates.contains_key(&provider.package) {
+            if package.broken.is_none() && !self.map.candidates.contains_key(&provider.package) {
                 let slot = *slots.entry(package.name).or_insert_with(|| self.map.problem.slot());
-                self.candidates.insert(provider.package, self.map.problem.candidate(slot));
+                self.map.candidates.insert(provider.package, self.map.problem.candidate(slot));
                 self.map.packages.push(provider.package);
             }
         }
@@ -185,7 +185,7 @@ impl<'u, 'a> Builder<'u, 'a> {
                 Some(requirement) => *requirement,
                 None => {
                     let candidates = self.ranking.candidates(edge).into_iter();
-                    let candidates = candidates.filter_map(|p| self.candidates.get(&p).copied()).collect();
+                    let candidates = candidates.filter_map(|p| self.map.candidates.get(&p).copied()).collect();
                     self.map.requirements.push(edge);
                     let requirement = self.map.problem.requirement(candidates);
                     self.requirements.insert(key, requirement);
@@ -201,7 +201,7 @@ impl<'u, 'a> Builder<'u, 'a> {
         let providers = self.universe.names[edge.name].providers.iter();
         let banned = providers
             .filter(|p| by.is_none_or(|by| name(by) != name(p.package)) && !self.universe.agrees(edge, **p))
-            .filter_map(|p| self.candidates.get(&p.package).copied());
+            .filter_map(|p| self.map.candidates.get(&p.package).copied());
         let banned = banned.collect();
         self.map.bans.push(Rule::Conflict(edge.dependency));
         self.map.problem.ban(banned)
@@ -214,9 +214,9 @@ impl<'u, 'a> Builder<'u, 'a> {
             let own = |p: &Provider<'_>| self.universe.packages[p.package].name;
             let mut bans: BTreeMap<NameId, Ban> = BTreeMap::new();
             for owner in providers.iter().filter(|p| p.version.is_some()) {
-                let Some(&candidate) = self.candidates.get(&owner.package) else { continue };
+                let Some(&candidate) = self.map.candidates.get(&owner.package) else { continue };
                 let others = providers.iter().filter(|p| own(p) != own(owner));
-                let others: Vec<_> = others.filter_map(|p| self.candidates.get(&p.package).copied()).collect();
+                let others: Vec<_> = others.filter_map(|p| self.map.candidates.get(&p.package).copied()).collect();
                 if others.is_empty() {
                     continue;
                 }

@@ -212,8 +212,11 @@ impl<'a> Universe<'a> {
             let package = &self.packages[provider.package];
             neighbours.extend(package.depends.iter().map(|edge| edge.name));
             neighbours.extend(package.provides.iter().map(|&(provided, _)| provided));
+            neighbours.extend(package.install_if.iter().map(|edge| edge.name));
+            for (name, _) in package.names() {
+                neighbours.extend(self.names[name].triggers.iter().map(|&triggered| self.packages[triggered].name));
+            }
         }
-        neighbours.extend(self.names[name].triggers.iter().map(|&triggered| self.packages[triggered].name));
         neighbours
     }
 
