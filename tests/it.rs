@@ -6,6 +6,7 @@
 #![allow(dead_code, unreachable_pub, reason = "one binary: the helpers' public parts are for tests yet to be written")]
 
 mod it {
+    mod bad_packages;
     mod cli;
     mod http;
     mod local_images;
@@ -18,7 +19,9 @@ mod it {
     mod registry_real;
     mod reproducible;
     mod robust;
+    mod rootfs;
     mod sink_tools;
     mod sinks;
+    mod system_layers;
 }
 mod support;
