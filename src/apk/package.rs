@@ -225,6 +225,7 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
+    #[allow(clippy::needless_pass_by_value, reason = "callers have numbers, texts and digests, owned and borrowed")]
     fn mismatch(&self, what: &'static str, expected: impl ToString, found: impl ToString) -> PackageError {
         PackageError::Mismatch {
             package: self.package.to_owned(),
@@ -257,7 +258,7 @@ impl Checker<'_> {
         if found != self.record.checksum {
             return Err(self.mismatch(
                 "checksum of the control part (`C:` in the index)",
-                &self.record.checksum,
+                self.record.checksum,
                 found,
             ));
         }

@@ -130,7 +130,7 @@ fn sha1(installed: &Installed, entry: &Entry) -> [u8; 20] {
         EntryKind::Hardlink(target) => {
             let target =
                 installed.package.entries.iter().find(|other| other.path == *target && other.path != entry.path);
-            target.map_or([0; 20], |target| sha1_of_file(target))
+            target.map_or([0; 20], sha1_of_file)
         }
         EntryKind::Symlink(target) => sha1_of(target.as_bytes()),
         EntryKind::Directory => [0; 20],

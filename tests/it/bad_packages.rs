@@ -101,7 +101,7 @@ fn cases() -> Vec<Case> {
         }),
         Case {
             after: |folder| {
-                fs::write(folder.join("a-1-r0.apk"), Package::new("b", "2-r0").build().bytes).expect("a file")
+                fs::write(folder.join("a-1-r0.apk"), Package::new("b", "2-r0").build().bytes).expect("a file");
             },
             ..case(
                 "index gives another package's checksum",

@@ -15,7 +15,6 @@ use crate::{
 /// A package in the making: `Draft::new("a").file("usr/bin/a", "…")`.
 pub(crate) struct Draft {
     name: String,
-    origin: String,
     info: String,
     scripts: Vec<(&'static str, String)>,
     data: tar::Builder<Vec<u8>>,
@@ -30,7 +29,6 @@ impl Draft {
     pub(crate) fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            origin: name.to_owned(),
             info: String::new(),
             scripts: Vec::new(),
             data: tar::Builder::new(Vec::new()),
@@ -39,11 +37,6 @@ impl Draft {
             mode: None,
             installed_size: 1 << 20,
         }
-    }
-
-    pub(crate) fn origin(mut self, origin: &str) -> Self {
-        origin.clone_into(&mut self.origin);
-        self
     }
 
     /// A line of `.PKGINFO`.
@@ -133,10 +126,10 @@ impl Draft {
         let control = gzip(&control.into_inner().expect("memory"));
         let sha1 = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, &control);
         let checksum = Checksum::Sha1(sha1.as_ref().try_into().expect("20 bytes"));
-        let (name, origin, size) = (&self.name, &self.origin, control.len() + data.len());
+        let (name, size) = (&self.name, control.len() + data.len());
         let installed = self.installed_size;
         let record =
-            format!("C:{checksum}\nP:{name}\nV:1-r0\nA:x86_64\nS:{size}\nI:{installed}\nT:-\nU:-\nL:-\no:{origin}\n\n");
+            format!("C:{checksum}\nP:{name}\nV:1-r0\nA:x86_64\nS:{size}\nI:{installed}\nT:-\nU:-\nL:-\no:{name}\n\n");
         let record = index::parse(&record).expect("a record").records.pop().expect("one");
         ([control, data].concat(), record)
     }
