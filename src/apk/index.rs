@@ -485,3 +485,110 @@ fn unsafe_name(name: &str, version: &Version) -> Option<String> {
     let fine = word(name) && word(version.as_str()) && !name.starts_with("..");
     (!fine).then(|| format!("`{name}-{version}` is not a name and version that apk allows"))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GIT: &str = "C:Q1ZX+on7zBgcokTctj4tLSmx7q5O4=\nP:git-zsh-completion\nV:5.8.1-r4\nA:x86_64\nS:97492\nI:405504\n\
+                       T:Zsh completions for git\nU:https://www.zsh.org/\nL:custom\no:zsh\nm:A Person <a@example.org>\n\
+                       t:1647977252\nc:0c813d4276d2e36ead29ca22b6c01045d86db58b\nk:10\nD:zsh !bash<5\np:cmd:x=1 y\n\
+                       i:zsh=5.8.1-r4 git\nr:old\nZ:what a later apk may add\n";
+
+    fn problem(text: &str) -> Problem {
+        parse(text).expect_err("an index that cannot be read").problem
+    }
+
+    #[test]
+    fn reads_every_field() {
+        let index = parse(GIT).expect("an index");
+        let [record] = &index.records[..] else { panic!("one record") };
+        let list = |dependencies: &[Dependency]| dependencies.iter().map(Dependency::to_string).collect::<Vec<_>>();
+        assert_eq!(record.file_name(), "git-zsh-completion-5.8.1-r4.apk");
+        assert_eq!(record.checksum.to_string(), "Q1ZX+on7zBgcokTctj4tLSmx7q5O4=");
+        assert_eq!((record.size, record.installed_size, record.build_time), (97492, 405_504, 1_647_977_252));
+        assert_eq!(
+            (record.arch.as_str(), record.origin.as_str(), record.license.as_str()),
+            ("x86_64", "zsh", "custom")
+        );
+        assert_eq!(record.description, "Zsh completions for git");
+        assert_eq!(record.url, "https://www.zsh.org/");
+        assert_eq!(record.maintainer, "A Person <a@example.org>");
+        assert_eq!(record.commit, "0c813d4276d2e36ead29ca22b6c01045d86db58b");
+        assert_eq!(record.provider_priority, 10);
+        assert_eq!(list(&record.depends), ["zsh", "!bash<5"]);
+        assert_eq!(list(&record.install_if), ["zsh=5.8.1-r4", "git"]);
+        assert_eq!(record.provides.iter().map(ToString::to_string).collect::<Vec<_>>(), ["cmd:x=1", "y"]);
+        assert_eq!(record.broken, None);
+    }
+
+    #[test]
+    fn separates_records_by_empty_lines() {
+        let text = format!("\n\n{GIT}\n\n{}", GIT.replace("P:git", "P:svn"));
+        let names: Vec<_> = parse(&text).expect("an index").records.into_iter().map(|record| record.name).collect();
+        assert_eq!(names, ["git-zsh-completion", "svn-zsh-completion"]);
+        assert_eq!(parse("").expect("an empty index").records, []);
+    }
+
+    #[test]
+    fn a_record_that_apk_would_not_install_does_not_spoil_the_others() {
+        let cases = [
+            ("D:zsh !bash<5", "D:a=1_foo", "its dependency `a=1_foo`"),
+            ("D:zsh !bash<5", "D:a@edge", "its dependency `a@edge`"),
+            ("i:zsh=5.8.1-r4 git", "i:=1", "its dependency `=1`"),
+            ("P:git-zsh-completion", "P:../../etc/passwd", "`../../etc/passwd-5.8.1-r4`"),
+            ("P:git-zsh-completion", "P:..a", "`..a-5.8.1-r4`"),
+            ("P:git-zsh-completion", "P:", "`-5.8.1-r4`"),
+            ("P:git-zsh-completion", "P:-a", "`-a-5.8.1-r4`"),
+            ("V:5.8.1-r4", "V:1/2", "`git-zsh-completion-1/2`"),
+        ];
+        for (field, broken, reason) in cases {
+            let index = parse(&GIT.replace(field, broken)).expect(broken);
+            let found = index.records[0].broken.clone().expect(broken);
+            assert!(found.starts_with(reason), "{broken}: {found}");
+        }
+        let odd = parse(&GIT.replace("V:5.8.1-r4", "V:6.8.0p2-r4").replace("cmd:x=1", "pc:x=v2.4")).expect("an index");
+        assert_eq!(odd.records[0].broken, None, "real indexes have versions outside the grammar");
+    }
+
+    #[test]
+    fn says_in_which_line_the_text_is_wrong() {
+        let cases = [
+            (GIT.replace("S:97492", "S:many"), "line 5: expected a number, found `S:many`"),
+            (GIT.replace("k:10", "k:-1"), "line 14: expected a small number, found `k:-1`"),
+            (GIT.replace("U:https", "Uhttps"), "line 8: expected LETTER:value, found `Uhttps://www.zsh.org/`"),
+            (
+                GIT.replace("C:Q1", "C:Q3"),
+                "line 1: expected a checksum (Q1… or Q2…), found `C:Q3ZX+on7zBgcokTctj4tLSmx7q5O4=`",
+            ),
+            ("P:a\nV:1\n\n".to_owned(), "the record that ends in line 3: expected the field C, found none"),
+            ("V:1\n".to_owned(), "the record that ends in line 1: expected the field P, found none"),
+            ("P:1\n".to_owned(), "the record that ends in line 1: expected the field V, found none"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(problem(&text).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn checksums_print_as_they_were_read() {
+        let sha1 = "Q1ZX+on7zBgcokTctj4tLSmx7q5O4=";
+        let sha256 = "Q2AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+        for text in [sha1, sha256] {
+            assert_eq!(text.parse::<Checksum>().expect("a checksum").to_string(), text);
+        }
+        let wrong_lengths = [sha1.replace("Q1", "Q2"), sha256.replace("Q2", "Q1"), format!("Q1{}", "A".repeat(4000))];
+        for text in wrong_lengths.iter().map(String::as_str).chain(["", "Q", "Q1", "Q1ZX", "Q9ZX==", "é1ZX", "Qé"]) {
+            assert!(text.parse::<Checksum>().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "([A-Za-z]:?[ -~é]{0,20}\n|\n){0,8}") {
+            let _ = parse(&text);
+        }
+    }
+}

@@ -239,3 +239,195 @@ fn reasons(
     }
     because
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apk::index;
+
+    /// A repository for x86_64 of packages like `name version D:dependency p:provided`, in which a word without a field's
+    /// letter belongs to the field before it.
+    pub(super) fn repository(packages: &[&str]) -> Repository {
+        let mut text = String::new();
+        for (number, package) in packages.iter().enumerate() {
+            let mut sha1 = [0; 20];
+            sha1[0] = u8::try_from(number).expect("few packages");
+            let mut words = package.split_whitespace();
+            let (name, version) = (words.next().expect("a name"), words.next().expect("a version"));
+            text += &format!("C:{}\nP:{name}\nV:{version}", index::Checksum::Sha1(sha1));
+            for word in words {
+                let field = word.as_bytes().get(1) == Some(&b':');
+                text += &format!("{}{word}", if field { "\n" } else { " " });
+            }
+            text += "\n\n";
+        }
+        Repository { index: index::parse(&text).expect("an index"), tag: None, arch: "x86_64".to_owned() }
+    }
+
+    fn tagged(tag: &str, packages: &[&str]) -> Repository {
+        Repository { tag: Some(tag.to_owned()), ..repository(packages) }
+    }
+
+    fn world(text: &str) -> Vec<Dependency> {
+        text.split_whitespace().map(|wish| wish.parse().expect("a wish")).collect()
+    }
+
+    fn names(solution: &Solution<'_>) -> String {
+        let packages = solution.packages.iter();
+        packages.map(|p| format!("{}-{}", p.record.name, p.record.version)).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What is installed for the wishes; `-` when they cannot be met.
+    fn install(repositories: &[Repository], wishes: &str) -> String {
+        let world = world(wishes);
+        solve(repositories, &world, &[]).as_ref().map_or_else(|_| "-".to_owned(), names)
+    }
+
+    /// Each case was tried with apk 3.0.8, which answers the same.
+    #[test]
+    fn answers_as_apk_does() {
+        let cases: &[(&[&str], &str, &str)] = &[
+            // Versions and dependencies.
+            (&["a 1 D:b", "b 2", "b 3"], "a", "b-3 a-1"),
+            (&["b 1", "b 2"], "b<2", "b-1"),
+            (&["a 1 D:!b<2", "b 1", "b 2"], "a b", "b-2 a-1"),
+            (&["a 1 D:!b>=2", "b 1", "b 2"], "a b", "b-1 a-1"),
+            (&["a 1 D:!b", "b 1"], "a b", "-"),
+            (&["a 1 D:!a"], "a", "a-1"),
+            (&["b 1"], "!nosuch b", "b-1"),
+            (&["a foo", "a 1"], "a", "a-1"),
+            (&["a 1 D:b c", "b 1", "b 2", "c 1 D:d", "d 1 D:e", "e 1 D:b<2"], "a", "b-1 e-1 d-1 c-1 a-1"),
+            (&["a 1 D:b", "b 1 D:c", "c 1 D:a"], "b", "a-1 c-1 b-1"),
+            // Virtual packages.
+            (&["a 1 D:x", "p 1 p:x"], "a", "-"),
+            (&["a 1 D:x", "p 1 p:x"], "a p", "p-1 a-1"),
+            (&["a 1 D:x", "p 1 p:x", "q 1 p:x k:1"], "a", "q-1 a-1"),
+            (&["a 1 D:x", "p 1 p:x k:5", "q 1 p:x k:1"], "a", "p-1 a-1"),
+            (&["a 1 D:x", "p 1 p:x k:5", "q 1 p:x k:1"], "a q", "q-1 a-1"),
+            (&["a 1 D:x c", "p 1 p:x k:5", "q 1 p:x", "c 1 D:d", "d 1 D:q"], "a", "q-1 d-1 c-1 a-1"),
+            (&["a 1 D:x", "q 1 p:x k:4", "x 1"], "a", "x-1 a-1"),
+            (&["p 2 p:x k:2", "p 1 p:x k:3", "a 1 D:x"], "a", "p-2 a-1"),
+            (&["a 1 D:x>1", "p 1 p:x"], "a p", "-"),
+            (&["a 1 D:x<1", "p 1 p:x k:1"], "a", "p-1 a-1"),
+            // Names with versions have one owner.
+            (&["a 1 D:x", "p 1 p:x=1 k:5", "q 1 p:x=2"], "a", "q-1 a-1"),
+            (&["a 1 D:x", "p 1 p:x=1", "q 1 p:x=1 k:3"], "a", "q-1 a-1"),
+            (&["a 1 D:x", "q 1 p:x=1", "p 1 p:x=1"], "a", "q-1 a-1"),
+            (&["a 1 p:x=1", "b 1 p:x"], "a b", "-"),
+            (&["a 1 p:x", "b 1 p:x"], "a b", "a-1 b-1"),
+            (&["a 1 p:b=1", "b 1"], "a b", "a-1"),
+            (&["a 1 p:a=5"], "a", "-"),
+            (&["a 1 p:x=1 x=2"], "a", "-"),
+            (&["a 1 D:y x", "p 1 p:x=1 y=3", "q 1 p:x=2", "r 1 p:y=2"], "a", "p-1 a-1"),
+            // install_if.
+            (&["a 1", "b 1 i:a c", "c 1 D:a"], "c", "a-1 b-1 c-1"),
+            (&["a 1", "b 1 i:a=1 c", "b 2 i:a=2 c", "c 1 D:a"], "c", "a-1 b-1 c-1"),
+            (&["a 1", "b 1 i:a c", "c 1 D:a !b"], "c", "a-1 c-1"),
+            (&["d 1 D:f e", "e 1", "f 1", "g 1 i:d e"], "d", "f-1 e-1 g-1 d-1"),
+            (&["d 1", "e 1 p:y=2", "b 1 i:d p:y=1"], "d e", "d-1 e-1"),
+            // Other architectures and broken packages.
+            (&["a 1 A:noarch"], "a", "a-1"),
+            (&["a 1 A:s390x"], "a", "-"),
+            (&["a 2 D:b=1_foo", "b 1"], "b", "b-1"),
+        ];
+        for (packages, wishes, expected) in cases {
+            assert_eq!(install(&[repository(packages)], wishes), *expected, "{packages:?} {wishes}");
+        }
+    }
+
+    /// apk itself fails here.
+    #[test]
+    fn goes_back_where_apk_gives_up() {
+        let cases: &[(&[&str], &str, &str)] = &[
+            (&["a 1 D:b", "b 2 D:missing", "b 1"], "a", "b-1 a-1"),
+            (&["a 1 D:b", "b 2 D:c", "c 1 D:d", "d 1 D:missing", "b 1"], "a", "b-1 a-1"),
+            (&["a 1 D:b", "b 2 D:d", "b 1 D:c", "c 1", "c 2", "d 1 D:c>1"], "a c<2", "c-1 b-1 a-1"),
+            (&["a 1", "b 1 i:a c D:d>1", "c 1 D:a d", "d 1"], "c", "a-1 d-1 c-1"),
+        ];
+        for (packages, wishes, expected) in cases {
+            assert_eq!(install(&[repository(packages)], wishes), *expected, "{packages:?} {wishes}");
+        }
+    }
+
+    #[test]
+    fn tagged_repositories_serve_who_is_pinned_to_them() {
+        let repositories = [repository(&["a 1 D:b", "b 1"]), tagged("edge", &["a 2 D:b>=2", "b 2", "c 1 D:b"])];
+        for (wishes, expected) in [
+            ("a", "b-1 a-1"),
+            ("a@edge", "b-2 a-2"),
+            ("a@edge<2", "b-1 a-1"),
+            ("c", "-"),
+            ("c@edge", "b-1 c-1"),
+            ("a@nosuch", "b-1 a-1"),
+        ] {
+            assert_eq!(install(&repositories, wishes), expected, "{wishes}");
+        }
+    }
+
+    #[test]
+    fn the_first_repository_wins_a_draw() {
+        let repositories = [repository(&["a 1", "b 1"]), repository(&["b 1", "a 1", "c 1"])];
+        let world = world("a b c");
+        let solution = solve(&repositories, &world, &[]).expect("a solution");
+        let places: Vec<_> = solution.packages.iter().map(|package| package.repository).collect();
+        assert_eq!(places, [0, 0, 1]);
+    }
+
+    #[test]
+    fn all_wishes_for_a_name_must_be_met() {
+        let packages = repository(&["a 1", "a 2", "a 3"]);
+        assert_eq!(install(std::slice::from_ref(&packages), "a a>1 a<3"), "a-2");
+        assert_eq!(install(&[packages], "a>2 a<2"), "-");
+    }
+
+    #[test]
+    fn ignored_names_are_taken_as_met() {
+        let repositories = [repository(&["nodejs 1 D:/bin/sh so:c", "musl 1 p:so:c=1"])];
+        let world = world("nodejs");
+        let ignored = ["/bin/sh".to_owned()];
+        assert_eq!(names(&solve(&repositories, &world, &ignored).expect("a solution")), "musl-1 nodejs-1");
+        assert_eq!(install(&repositories, "nodejs"), "-");
+    }
+
+    #[test]
+    fn tells_why_a_package_is_there() {
+        let repositories = [repository(&[
+            "app 1 D:cmd:sh so:z",
+            "sh 1 D:so:c p:cmd:sh=1",
+            "z 1 D:so:c p:so:z=1",
+            "c 1 p:so:c=1",
+            "doc 1 i:app z",
+        ])];
+        let world = world("app");
+        let solution = solve(&repositories, &world, &[]).expect("a solution");
+        let chain = |name| -> Option<Vec<String>> {
+            let chain = solution.why(name)?;
+            let reason = |because: &Because| match because {
+                Because::Wish(wish) => format!("wish {wish}"),
+                Because::Needed { by, dependency } => {
+                    format!("{} needs {dependency}", solution.packages[*by].record.name)
+                }
+                Because::Along { with } => format!("along with {}", solution.packages[*with].record.name),
+            };
+            Some(chain.iter().map(|package| format!("{}: {}", package.record.name, reason(&package.because))).collect())
+        };
+        assert_eq!(chain("so:c").expect("c"), ["app: wish app", "sh: app needs cmd:sh", "c: sh needs so:c"]);
+        assert_eq!(chain("doc").expect("doc"), ["app: wish app", "z: app needs so:z", "doc: along with z"]);
+        assert_eq!(chain("nosuch"), None);
+    }
+
+    #[test]
+    fn long_chains_do_not_exhaust_the_stack() {
+        let packages: Vec<String> = (0..20_000).map(|i| format!("p{i} 1 D:p{}", i + 1)).collect();
+        let mut text = String::new();
+        for package in &packages {
+            let (name, depends) = package.split_once(" 1 ").expect("a name");
+            text += &format!("C:Q1AAAAAAAAAAAAAAAAAAAAAAAAAAA=\nP:{name}\nV:1\n{depends}\n\n");
+        }
+        text += "C:Q1AAAAAAAAAAAAAAAAAAAAAAAAAAA=\nP:p20000\nV:1\n\n";
+        let index = index::parse(&text).expect("an index");
+        let repositories = [Repository { index, tag: None, arch: "x86_64".to_owned() }];
+        let world = world("p0");
+        assert_eq!(solve(&repositories, &world, &[]).expect("a solution").packages.len(), 20_001);
+    }
+}

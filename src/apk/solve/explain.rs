@@ -103,7 +103,7 @@ impl<'t, 'a> Teller<'t, 'a> {
             format!("{verb} {}", edge.dependency)
         };
         if candidates.is_empty() {
-            let why = self.nothing(edge);
+            let why = self.nothing(edge, verb.is_empty());
             return Node::leaf(format!("{wish}, {why}"));
         }
         let below = candidates.iter().map(|&candidate| self.candidate(candidate, edge.name)).collect();
@@ -152,13 +152,15 @@ impl<'t, 'a> Teller<'t, 'a> {
                         if banned == candidate { by.unwrap_or(banned) } else { banned },
                     ));
                 }
+                // The reasons name only some of the pairs that exclude each other.
                 Reason::OneSlot { one, other } if one == candidate || other == candidate => {
-                    let rival = if one == candidate { other } else { one };
-                    below.push(Node::leaf(format!("excludes {}", label(self.package(rival)))));
+                    let name = &self.package(candidate).record.name;
+                    below.push(Node::leaf(format!("only one version of {name} can be installed")));
                 }
                 _ => {}
             }
         }
+        below.dedup_by(|a, b| a.text == b.text);
         below
     }
 
@@ -178,13 +180,15 @@ impl<'t, 'a> Teller<'t, 'a> {
         Node::leaf(text)
     }
 
-    /// Why no package meets the dependency at all.
-    fn nothing(&mut self, edge: Edge<'_>) -> String {
+    /// Why no package meets the dependency at all, which may be a wish.
+    fn nothing(&mut self, edge: Edge<'_>, is_wish: bool) -> String {
+        const MIXED: &str = "the repositories do not fit together: use those of one release";
         let name = &self.universe.names[edge.name];
         let providers: Vec<PackageId> = name.providers.iter().map(|p| p.package).collect();
         if providers.is_empty() {
             let near = self.near(name.text);
             self.hints.push(match near {
+                _ if !is_wish => MIXED.to_owned(),
                 Some(near) => format!("did you mean {near}?"),
                 None => "check the spelling, or add the repository that has it".to_owned(),
             });
@@ -206,10 +210,12 @@ impl<'t, 'a> Teller<'t, 'a> {
                 Some(version) => version.to_string(),
                 None => format!("without a version by {}", label(&self.universe.packages[p.package])),
             });
-            self.hints.push(format!("ask for a version of {} that there is", name.text));
+            let hint = || format!("ask for a version of {} that there is", name.text);
+            self.hints.push(if is_wish { hint() } else { MIXED.to_owned() });
             return format!("but found only {}", some(found.collect()));
         }
         if let Some(why) = accepted.iter().map(|p| p.package).find_map(|p| broken(&p)) {
+            self.hints.push("leave it out, or use another repository".to_owned());
             return format!("but {why}");
         }
         let packages: Vec<_> = accepted.iter().map(|p| &self.universe.packages[p.package]).collect();
@@ -219,8 +225,9 @@ impl<'t, 'a> Teller<'t, 'a> {
             self.hints.push(format!("add one of them to the packages (-p {})", names[0]));
             return format!("which several packages may stand for, so one has to be named: {}", some(names));
         }
-        self.hints.push(format!("pin it to its repository: {}@TAG", name.text));
-        format!("but {} lies in a tagged repository", some(names))
+        let tag = packages.iter().find_map(|package| self.universe.tag_of(package)).unwrap_or("TAG");
+        self.hints.push(format!("pin it to its repository: {}@{tag}", name.text));
+        format!("but {} lies in a repository with the tag @{tag}", some(names))
     }
 
     /// A name that looks like `wanted` and that some package has: another version of the same library, or what may have
@@ -260,4 +267,167 @@ fn merge(nodes: Vec<Node>) -> Vec<Node> {
         }
     }
     merged.into_iter().map(|(labels, below, _)| Node { text: some(labels), below }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use crate::{
+        apk::solve::{solve, tests::repository},
+        error::{Explain as _, Kind},
+    };
+
+    /// The message for wishes that cannot be met, and the hint.
+    fn refusal(records: &[&str], world: &str) -> String {
+        let repositories = [repository(records)];
+        let world: Vec<_> = world.split_whitespace().map(|wish| wish.parse().expect("a wish")).collect();
+        let error = solve(&repositories, &world, &[]).expect_err("wishes that cannot be met");
+        assert_eq!(error.kind(), Kind::Build);
+        format!("{error}\nhint: {}", error.hint().expect("a hint"))
+    }
+
+    #[test]
+    fn a_package_that_is_not_there() {
+        assert_snapshot!(refusal(&["nodejs 22.1-r0"], "nodesj"), @r"
+        no choice of packages meets all wishes:
+          nodesj is wanted, which no package provides; similar: nodejs
+        hint: did you mean nodejs?
+        ");
+        assert_snapshot!(refusal(&["nodejs 22.1-r0"], "php"), @r"
+        no choice of packages meets all wishes:
+          php is wanted, which no package provides
+        hint: check the spelling, or add the repository that has it
+        ");
+    }
+
+    #[test]
+    fn a_library_in_another_version() {
+        let records = ["node 1 D:so:libuv.so.2", "libuv 1.4-r0 p:so:libuv.so.1=1.0.0"];
+        assert_snapshot!(refusal(&records, "node"), @r"
+        no choice of packages meets all wishes:
+          node is wanted
+          └─ node-1
+             └─ needs so:libuv.so.2, which no package provides; similar: so:libuv.so.1
+        hint: the repositories do not fit together: use those of one release
+        ");
+    }
+
+    #[test]
+    fn a_version_that_is_not_there() {
+        assert_snapshot!(refusal(&["python3 3.11-r0", "python3 3.12-r1"], "python3>4"), @r"
+        no choice of packages meets all wishes:
+          python3>4 is wanted, but found only 3.11-r0, 3.12-r1
+        hint: ask for a version of python3 that there is
+        ");
+    }
+
+    #[test]
+    fn a_virtual_package_that_needs_a_choice() {
+        let records = ["nodejs 22-r0 D:/bin/sh", "busybox 1-r0 p:/bin/sh", "dash 1-r0 p:/bin/sh"];
+        assert_snapshot!(refusal(&records, "nodejs"), @r"
+        no choice of packages meets all wishes:
+          nodejs is wanted
+          └─ nodejs-22-r0
+             └─ needs /bin/sh, which several packages may stand for, so one has to be named: busybox, dash
+        hint: add one of them to the packages (-p busybox)
+        ");
+    }
+
+    #[test]
+    fn two_wishes_that_need_different_versions() {
+        let records =
+            ["app 1 D:lib", "lib 1 D:core<2", "tool 3 D:core>=2", "tool 2 D:core>=2", "core 1", "core 2", "core 3"];
+        assert_snapshot!(refusal(&records, "app tool"), @r"
+        no choice of packages meets all wishes:
+          app is wanted
+          └─ app-1
+             └─ needs lib
+                └─ lib-1
+                   └─ needs core<2
+                      └─ core-1
+                         └─ only one version of core can be installed
+          tool is wanted
+          └─ tool-3, tool-2
+             └─ needs core>=2
+                └─ core-3, core-2
+                   └─ only one version of core can be installed
+        hint: drop one of the wishes, or ask for other versions
+        ");
+    }
+
+    #[test]
+    fn two_packages_that_own_one_name() {
+        let records = ["openssl 3-r0 p:cmd:openssl=3-r0", "libressl 4-r0 p:cmd:openssl=4-r0", "app 1 D:libressl"];
+        assert_snapshot!(refusal(&records, "app openssl"), @r"
+        no choice of packages meets all wishes:
+          app is wanted
+          └─ app-1
+             └─ needs libressl
+                └─ libressl-4-r0
+                   └─ cannot stand beside openssl-3-r0: both provide cmd:openssl
+          openssl is wanted
+          └─ openssl-3-r0
+             └─ cannot stand beside libressl-4-r0: both provide cmd:openssl
+        hint: drop one of the wishes, or ask for other versions
+        ");
+    }
+
+    #[test]
+    fn conflicts() {
+        assert_snapshot!(refusal(&["a 1 D:!b", "b 1"], "a b"), @r"
+        no choice of packages meets all wishes:
+          a is wanted
+          └─ a-1
+             └─ cannot stand beside b-1 (!b)
+          b is wanted
+          └─ b-1
+             └─ cannot stand beside a-1 (!b)
+        hint: drop one of the wishes, or ask for other versions
+        ");
+        assert_snapshot!(refusal(&["a 1 D:b", "b 1"], "a !b"), @r"
+        no choice of packages meets all wishes:
+          a is wanted
+          └─ a-1
+             └─ needs b
+                └─ b-1
+                   └─ excluded by the wish !b
+          !b is wanted, which excludes b-1
+        hint: drop one of the wishes, or ask for other versions
+        ");
+    }
+
+    #[test]
+    fn a_package_that_cannot_be_installed_at_all() {
+        assert_snapshot!(refusal(&["a 1 p:a=2", "b 1 D:a"], "b"), @r"
+        no choice of packages meets all wishes:
+          b is wanted
+          └─ b-1
+             └─ needs a, but a-1 cannot be installed: it provides a twice
+        hint: leave it out, or use another repository
+        ");
+        assert_snapshot!(refusal(&["a 1 D:c=1_foo"], "a"), @r"
+        no choice of packages meets all wishes:
+          a is wanted, but a-1 cannot be installed: its dependency `c=1_foo` is not one that apk understands
+        hint: leave it out, or use another repository
+        ");
+        assert_snapshot!(refusal(&["a 1 A:s390x"], "a"), @r"
+        no choice of packages meets all wishes:
+          a is wanted, but a-1 cannot be installed: it is for s390x, not for x86_64
+        hint: leave it out, or use another repository
+        ");
+    }
+
+    #[test]
+    fn a_package_of_a_tagged_repository() {
+        let mut tagged = repository(&["a 1"]);
+        tagged.tag = Some("edge".to_owned());
+        let world = ["a".parse().expect("a wish")];
+        let error = solve(std::slice::from_ref(&tagged), &world, &[]).expect_err("a is not for everybody");
+        assert_snapshot!(format!("{error}\nhint: {}", error.hint().expect("a hint")), @r"
+        no choice of packages meets all wishes:
+          a is wanted, but a lies in a repository with the tag @edge
+        hint: pin it to its repository: a@edge
+        ");
+    }
 }

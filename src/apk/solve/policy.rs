@@ -65,8 +65,9 @@ struct State {
 struct Policy<'u, 'a> {
     universe: &'u Universe<'a>,
     names: Vec<State>,
-    /// The names that are wanted and not decided yet.
+    /// The names that are wanted and not decided yet, and those of them that are stale.
     waiting: BTreeSet<(Turn, NameId)>,
+    stale: BTreeSet<(Turn, NameId)>,
     /// The names that became required since the last conclusion.
     fresh: Vec<NameId>,
     selected: Vec<bool>,
@@ -82,6 +83,7 @@ impl<'u, 'a> Policy<'u, 'a> {
             universe,
             names: survey(universe, world),
             waiting: BTreeSet::new(),
+            stale: BTreeSet::new(),
             fresh: Vec::new(),
             selected: vec![false; universe.packages.len()],
             excluded: universe.packages.iter().map(|package| package.broken.is_some()).collect(),
@@ -129,8 +131,22 @@ impl<'u, 'a> Policy<'u, 'a> {
 
     fn wait(&mut self, name: NameId) {
         if self.chosen[name].is_none() {
-            let last = Turn { is_virtual: true, indirect: true, place: usize::MAX };
-            self.waiting.insert((self.names[name].turn.unwrap_or(last), name));
+            self.waiting.insert(self.turn(name));
+            if self.names[name].stale {
+                self.stale.insert(self.turn(name));
+            }
+        }
+    }
+
+    fn turn(&self, name: NameId) -> (Turn, NameId) {
+        let last = Turn { is_virtual: true, indirect: true, place: usize::MAX };
+        (self.names[name].turn.unwrap_or(last), name)
+    }
+
+    fn mark_stale(&mut self, name: NameId) {
+        self.names[name].stale = true;
+        if self.waiting.contains(&self.turn(name)) {
+            self.stale.insert(self.turn(name));
         }
     }
 
@@ -147,8 +163,7 @@ impl<'u, 'a> Policy<'u, 'a> {
     /// Takes note that whoever depends on `name` has to be looked at again.
     fn touch(&mut self, name: NameId) {
         for i in 0..self.names[name].dependents.len() {
-            let dependent = self.names[name].dependents[i];
-            self.names[dependent].stale = true;
+            self.mark_stale(self.names[name].dependents[i]);
         }
     }
 
@@ -160,12 +175,15 @@ impl<'u, 'a> Policy<'u, 'a> {
                 let dependent = self.names[edge.name].dependents[i];
                 // A name that is required already is looked at again when a candidate drops out, not before.
                 if !self.names[dependent].required {
-                    self.names[dependent].stale = true;
+                    self.mark_stale(dependent);
                 }
             }
         }
-        while let Some(name) = self.stale_name() {
+        while let Some((_, name)) = self.stale.pop_first() {
             self.names[name].stale = false;
+            if self.chosen[name].is_some() {
+                continue;
+            }
             for provider in self.providers(name) {
                 let hopeless = |edge: &Edge<'_>| self.hopeless(*edge);
                 if !self.excluded[provider.package] && self.package(provider.package).depends.iter().any(hopeless) {
@@ -175,11 +193,6 @@ impl<'u, 'a> Policy<'u, 'a> {
             self.common(name);
             self.spread();
         }
-    }
-
-    fn stale_name(&self) -> Option<NameId> {
-        let names = self.waiting.iter().map(|&(_, name)| name);
-        names.into_iter().find(|&name| self.names[name].stale && self.chosen[name].is_none())
     }
 
     fn spread(&mut self) {
@@ -233,13 +246,10 @@ impl<'u, 'a> Policy<'u, 'a> {
             let mut left = self.providers(name).iter().filter(|p| !self.excluded[p.package]);
             left.next().is_some_and(|only| self.selectable(name, *only)) && left.next().is_none()
         });
-        match forced {
-            Some(forced) => {
-                self.waiting.remove(&forced);
-                Some(forced.1)
-            }
-            None => self.waiting.pop_first().map(|(_, name)| name),
-        }
+        let next = forced.or_else(|| self.waiting.first().copied())?;
+        self.waiting.remove(&next);
+        self.stale.remove(&next);
+        Some(next.1)
     }
 
     fn decide(&mut self, name: NameId) {

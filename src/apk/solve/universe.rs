@@ -178,6 +178,11 @@ impl<'a> Universe<'a> {
         Edge { name: self.intern(&dependency.name), dependency }
     }
 
+    /// A tag of a repository that offers the package.
+    pub(super) fn tag_of(&self, package: &Package<'_>) -> Option<&'a str> {
+        self.tags.iter().copied().find(|tag| package.tags & self.tag(tag) != Tags::NONE)
+    }
+
     /// The names that the world may need, those first on which others depend (a depth-first walk's post-order).
     pub(super) fn reach(&self, world: &[Edge<'_>]) -> Vec<NameId> {
         let mut seen = vec![false; self.names.len()];
