@@ -8,7 +8,8 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .filter_map(|candidate| {
             let allowed = length.max(candidate.chars().count()).div_ceil(3);
             // A prefix was cut short on purpose more often than it was mistyped.
-            let far = if !word.is_empty() && candidate.starts_with(word) { 0 } else { strsim::levenshtein(word, candidate) };
+            let far =
+                if !word.is_empty() && candidate.starts_with(word) { 0 } else { strsim::levenshtein(word, candidate) };
             (far <= allowed).then_some(((far, candidate.len()), candidate))
         })
         .min_by_key(|(far, _)| *far)

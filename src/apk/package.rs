@@ -256,15 +256,10 @@ impl Checker<'_> {
             Checksum::Sha256(_) => Checksum::Sha256(control.sha256),
         };
         if found != self.record.checksum {
-            return Err(self.mismatch(
-                "checksum of the control part (`C:` in the index)",
-                self.record.checksum,
-                found,
-            ));
+            return Err(self.mismatch("checksum of the control part (`C:` in the index)", self.record.checksum, found));
         }
         let (info, data_digest, scripts) = self.control(&control.bytes)?;
-        let size = self.store_data(input, data_digest, blobs)?;
-        let (diff_id, complete, entries) = self.list(&blobs.path(&data_digest))?;
+        let (Listing { diff_id, complete, entries }, size) = self.data(input, data_digest, blobs)?;
         Ok(Package {
             name: self.record.name.clone(),
             version: self.record.version.to_string(),
@@ -333,11 +328,17 @@ impl Checker<'_> {
         Ok((info, digest, scripts))
     }
 
-    /// Copies what is left of `input` into `blobs`, provided that it is the data stream that the control part promised.
-    fn store_data(&self, input: &mut Tap<impl BufRead>, digest: Digest, blobs: &BlobDir) -> Result<u64, PackageError> {
+    /// Copies what is left of `input` into `blobs`, provided that it is the data stream that the control part promised, and
+    /// holds nothing that is refused. What is in it, and its size.
+    fn data(
+        &self,
+        input: &mut Tap<impl BufRead>,
+        digest: Digest,
+        blobs: &BlobDir,
+    ) -> Result<(Listing, u64), PackageError> {
         let expected = self.record.size.saturating_sub(input.consumed);
         if blobs.contains(&digest, expected) {
-            return Ok(expected);
+            return Ok((self.list(&blobs.path(&digest))?, expected));
         }
         let mut writer = blobs.writer()?;
         io::copy(input, &mut writer).map_err(|source| match input.failure.take() {
@@ -350,14 +351,17 @@ impl Checker<'_> {
         if input.consumed < self.record.size {
             return Err(self.mismatch("size in bytes (`S:` in the index)", self.record.size, input.consumed));
         }
-        writer.finish_as(&digest, self.package).map_err(|e| match e {
-            StoreError::Digest { found, .. } => self.mismatch("SHA-256 of the data part (`datahash`)", digest, found),
-            e => e.into(),
+        // Listed while the disk takes the bytes: each is about half of what a large package costs.
+        writer.finish_after(&digest, self.package, |file| self.list(file)).map_err(|e| match e {
+            PackageError::Store(StoreError::Digest { found, .. }) => {
+                self.mismatch("SHA-256 of the data part (`datahash`)", digest, found)
+            }
+            e => e,
         })
     }
 
     /// Lists the members of the data tar, refuses what no package may hold, and hashes the tar.
-    fn list(&self, data: &Path) -> Result<(Digest, bool, Vec<Entry>), PackageError> {
+    fn list(&self, data: &Path) -> Result<Listing, PackageError> {
         let opened = open_tar(data).map_err(|source| StoreError::Io { what: "read", path: data.to_owned(), source });
         // The index's figure counts disk blocks in old packages and bytes in new ones.
         let budget = self.record.installed_size.saturating_mul(2).saturating_add(1 << 20);
@@ -370,7 +374,7 @@ impl Checker<'_> {
         let (entries, complete) = listed?;
         self.check_trailer(&mut tar)?;
         let (diff_id, _, _) = tar.finish();
-        Ok((diff_id, complete, entries))
+        Ok(Listing { diff_id, complete, entries })
     }
 
     fn bomb(&self, path: &str) -> PackageError {
@@ -528,6 +532,13 @@ fn open_tar(path: &Path) -> io::Result<MultiGzDecoder<BufReader<File>>> {
 /// apk takes a name that begins with a dot for metadata of the package, never for a file to install.
 fn is_metadata(path: &str) -> bool {
     path.starts_with('.')
+}
+
+/// What a data tar holds: its digest, its members, and whether these are all that it has.
+struct Listing {
+    diff_id: Digest,
+    complete: bool,
+    entries: Vec<Entry>,
 }
 
 struct Member {

@@ -14,7 +14,7 @@ use microbuild::{
     error::{Explain as _, Kind},
     fetch::{FetchError, Fetcher, Location},
     http::{Http, HttpOptions},
-    lock::LockedPackage,
+    lock::{Because, LockedPackage},
     store::Store,
     ui::Ui,
 };
@@ -235,7 +235,13 @@ impl Network {
         let fetcher = Fetcher::new(Http::new(options).expect("a client"), store.clone(), Ui::silent(), false);
         let record = index::parse(&record).expect("a record").records.pop().expect("one");
         let folder = Location::new(&server.url()).join(FOLDER);
-        Self { server, store, fetcher, locked: LockedPackage { record, folder, because: None }, _dir: dir }
+        Self {
+            server,
+            store,
+            fetcher,
+            locked: LockedPackage { record, folder, because: Because::Wish("a".into()) },
+            _dir: dir,
+        }
     }
 
     fn package(&self) -> Result<(), FetchError> {
