@@ -120,9 +120,15 @@ pub fn solve<'a>(
     let selected = if policy.complete {
         policy.selected
     } else {
-        let ranking = search::Ranking::new(&universe, &world, &policy.selected);
-        let map = search::Map::new(&universe, &world, &ranking);
-        search::search(&universe, &map).map_err(|conflict| explain::explain(&universe, &world, &map, &conflict))?
+        let mut ranking = search::Ranking::new(&universe, &world, &policy.selected);
+        loop {
+            let map = search::Map::new(&universe, &world, &ranking);
+            let selected = search::search(&universe, &map)
+                .map_err(|conflict| explain::explain(&universe, &world, &map, &conflict))?;
+            if !ranking.deny_unasked(&world, &selected) {
+                break selected;
+            }
+        }
     };
     Ok(arrange(&universe, &world, &selected, &policy.chosen))
 }
@@ -347,6 +353,24 @@ mod tests {
         for (packages, wishes, expected) in cases {
             assert_eq!(install(&[repository(packages)], wishes), *expected, "{packages:?} {wishes}");
         }
+    }
+
+    /// As in Alpine 3.16: busybox provides more than `/bin/sh`, but nobody asks for that.
+    #[test]
+    fn nothing_is_chosen_for_an_unversioned_name_alone() {
+        let packages = [
+            "node 1 D:/bin/sh so:c",
+            "busybox 1 D:so:c p:/bin/sh cmd:busybox=1",
+            "ssl_client 1 D:busybox i:busybox",
+            "c 1 p:so:c=1",
+            "other 2 D:cmd:busybox missing",
+            "other 1 D:so:c",
+        ];
+        let repository = [repository(&packages)];
+        assert_eq!(install(&repository, "node"), "-");
+        assert_eq!(install(&repository, "node other"), "-");
+        assert_eq!(install(&repository, "node busybox"), "c-1 busybox-1 ssl_client-1 node-1");
+        assert_eq!(install(&repository, "node cmd:busybox"), "c-1 busybox-1 ssl_client-1 node-1");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod alpine;
 pub mod apk_file;
+pub mod apk_world;
 pub mod docker_registry;
 pub mod engine;
 pub mod fake_registry;

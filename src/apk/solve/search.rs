@@ -1,7 +1,7 @@
 //! Puts apk's world into the words of [`crate::solve`], for the cases in which the greedy choice fails.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::universe::{Edge, NameId, PackageId, Provider, Tags, Universe};
 use crate::{
@@ -67,6 +67,8 @@ pub(super) struct Ranking<'u, 'a> {
     asked: Vec<bool>,
     /// The names in reach.
     reach: Vec<NameId>,
+    /// Packages that must not stand for a name, as nothing else asks for them.
+    denied: BTreeSet<(PackageId, NameId)>,
 }
 
 impl<'u, 'a> Ranking<'u, 'a> {
@@ -90,17 +92,61 @@ impl<'u, 'a> Ranking<'u, 'a> {
                 asked[edge.name] = true;
             }
         }
-        Self { universe, selected, pinned, allowed, asked, reach }
+        Self { universe, selected, pinned, allowed, asked, reach, denied: BTreeSet::new() }
     }
 
     /// Whether the package may be chosen for the name; see `policy` for what stands in the way.
     pub(super) fn selectable(&self, name: NameId, provider: Provider<'_>) -> bool {
         let package = &self.universe.packages[provider.package];
         let may_come_along = || package.names().any(|(name, version)| version.is_some() && self.asked[name]);
-        let wanted = provider.version.is_some() || package.record.provider_priority > 0 || may_come_along();
+        let wanted = self.strong(provider) || may_come_along() && !self.denied.contains(&(provider.package, name));
         let tags = package.names().map(|(name, _)| self.allowed[name]);
         let allowed = tags.fold(self.allowed[name] | Tags::UNTAGGED, |all, tags| all | tags);
         package.broken.is_none() && wanted && package.tags & allowed != Tags::NONE
+    }
+
+    /// Whether a wish for the name is reason enough to install the package.
+    fn strong(&self, provider: Provider<'_>) -> bool {
+        provider.version.is_some() || self.universe.packages[provider.package].record.provider_priority > 0
+    }
+
+    /// Looks for packages that are there only for a name that they provide without a version, and bars them from it;
+    /// whether there were any.
+    pub(super) fn deny_unasked(&mut self, world: &[Edge<'a>], selected: &[bool]) -> bool {
+        let universe = self.universe;
+        let mut asked = vec![false; universe.packages.len()];
+        let mut edges: Vec<Edge<'a>> = world.to_vec();
+        let mut checked = 0;
+        loop {
+            // Whoever is asked for by a strong name may ask for others.
+            while let Some(edge) = edges.get(checked).copied() {
+                checked += 1;
+                for provider in self.meeting(edge, selected).filter(|p| self.strong(*p)).collect::<Vec<_>>() {
+                    if !std::mem::replace(&mut asked[provider.package], true) {
+                        edges.extend(&universe.packages[provider.package].depends);
+                    }
+                }
+            }
+            let along =
+                (0..universe.packages.len()).find(|&p| selected[p] && !asked[p] && universe.triggered(p, &asked));
+            let Some(along) = along else { break };
+            asked[along] = true;
+            edges.extend(&universe.packages[along].depends);
+        }
+        let before = self.denied.len();
+        for edge in edges {
+            let meeting: Vec<_> = self.meeting(edge, selected).map(|provider| provider.package).collect();
+            if !meeting.iter().any(|&package| asked[package]) {
+                self.denied.extend(meeting.into_iter().map(|package| (package, edge.name)));
+            }
+        }
+        self.denied.len() > before
+    }
+
+    /// The selected packages that meet a dependency.
+    fn meeting<'s>(&'s self, edge: Edge<'a>, selected: &'s [bool]) -> impl Iterator<Item = Provider<'a>> + 's {
+        let providers = if edge.dependency.conflict { &[][..] } else { &self.universe.names[edge.name].providers };
+        providers.iter().filter(move |p| selected[p.package] && self.universe.agrees(edge, **p)).copied()
     }
 
     /// The packages that meet the dependency, the best first.
