@@ -242,6 +242,8 @@ fn check_size(image: &Image, request: &Request) -> Result<(), BuildError> {
 
 /// A layer, and whether it was remembered.
 type MaybeCached = (Layer, bool);
+/// Folders by their paths, with mode and owner.
+type Folders = Vec<(String, Meta)>;
 
 /// The root filesystem of one image: everything that its layers depend on.
 #[derive(Clone)]
@@ -267,8 +269,8 @@ impl System {
         Self { lock: lock.clone(), settings, compression, fetcher: fetcher.clone() }
     }
 
-    /// The layers, and the folders above the app.
-    fn layers(&self) -> Result<(Vec<MaybeCached>, Vec<(String, Meta)>), BuildError> {
+    /// The layers, and the folders above the app with mode and owner.
+    fn layers(&self) -> Result<(Vec<MaybeCached>, Folders), BuildError> {
         let store = self.fetcher.store();
         let key = Digest::of(format!("{}\n{:?}\n{}", self.lock.digest(), self.settings, self.compression.id()));
         let recalled: Option<RememberedSystem> = store.recall(SYSTEMS, &key);

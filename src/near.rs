@@ -8,27 +8,12 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .filter_map(|candidate| {
             let allowed = length.max(candidate.chars().count()).div_ceil(3);
             // A prefix was cut short on purpose more often than it was mistyped.
-            let far = if !word.is_empty() && candidate.starts_with(word) { 0 } else { distance(word, candidate) };
+            let far =
+                if !word.is_empty() && candidate.starts_with(word) { 0 } else { strsim::levenshtein(word, candidate) };
             (far <= allowed).then_some(((far, candidate.len()), candidate))
         })
         .min_by_key(|(far, _)| *far)
         .map(|(_, candidate)| candidate)
-}
-
-/// How many characters must be put in, left out or replaced to turn `a` into `b` (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

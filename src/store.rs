@@ -303,6 +303,33 @@ impl BlobWriter {
         Ok((digest, size))
     }
 
+    /// [`finish_as`](Self::finish_as), with `work` on the file while the disk takes it: the blob gets its name when both have
+    /// succeeded. What `work` gives, and the blob's size.
+    ///
+    /// # Errors
+    /// As `finish_as`, and `work`'s own.
+    pub fn finish_after<T, E: From<StoreError>>(
+        self,
+        expected: &Digest,
+        name: &str,
+        work: impl FnOnce(&Path) -> Result<T, E>,
+    ) -> Result<(T, u64), E> {
+        let (found, size, file) = self.out.finish();
+        if found != *expected {
+            return Err(StoreError::Digest { name: name.to_owned(), expected: *expected, found }.into());
+        }
+        let path = self.dir.path(expected);
+        let (synced, worked) = std::thread::scope(|scope| {
+            let sync = scope.spawn(|| file.as_file().sync_data());
+            let worked = work(file.path());
+            (sync.join().unwrap_or_else(|e| std::panic::resume_unwind(e)), worked)
+        });
+        let value = worked?;
+        synced.map_err(StoreError::io("write", &path))?;
+        name_blob(file, &path)?;
+        Ok((value, size))
+    }
+
     /// [`finish`](Self::finish), provided that the bytes have the digest `expected`; `name` is for the message.
     ///
     /// # Errors
@@ -330,6 +357,11 @@ impl Write for BlobWriter {
 /// Syncs `file`, makes it read-only, and renames it to `path`.
 fn persist(file: NamedTempFile, path: &Path) -> Result<(), StoreError> {
     file.as_file().sync_data().map_err(StoreError::io("write", path))?;
+    name_blob(file, path)
+}
+
+/// Makes `file`, whose bytes are on the disk, read-only, and renames it to `path`.
+fn name_blob(file: NamedTempFile, path: &Path) -> Result<(), StoreError> {
     let mut permissions = file.as_file().metadata().map_err(StoreError::io("read", path))?.permissions();
     readable_by_all(&mut permissions);
     file.as_file().set_permissions(permissions).map_err(StoreError::io("change", path))?;

@@ -9,6 +9,7 @@ mod it {
     mod apk_index;
     mod apk_solver;
     mod apk_version;
+    mod bad_packages;
     mod cli;
     mod http;
     mod local_images;
@@ -21,7 +22,9 @@ mod it {
     mod registry_real;
     mod reproducible;
     mod robust;
+    mod rootfs;
     mod sink_tools;
     mod sinks;
+    mod system_layers;
 }
 mod support;

@@ -31,7 +31,10 @@ const CONTROL_LIMIT: u64 = 8 << 20;
 /// The longest path, and the longest name in it, that Linux opens (PATH_MAX, NAME_MAX).
 const PATH_LIMIT: usize = 4096;
 const NAME_LIMIT: usize = 255;
-/// What may follow the end of the data tar: its padding to a record.
+/// What the headers and the padding of a data tar may add to its files, in bytes: enough for 40,000 files, whose installed
+/// size then allows for more of them.
+const TAR_OVERHEAD: u64 = 64 << 20;
+/// What may follow the end of the data tar: its padding to a record, zeros.
 const TRAILER_LIMIT: u64 = 1 << 20;
 /// Prefix of the PAX records that hold extended attributes, as star(1) began it and container engines read it.
 pub(crate) const XATTR: &str = "SCHILY.xattr.";
@@ -117,8 +120,6 @@ pub struct Package {
 pub struct Script {
     /// Permission bits.
     pub mode: u32,
-    /// Time of the last change, seconds since 1970.
-    pub mtime: u64,
     /// The text. Nothing runs it; what it is known to do is reproduced (see [`crate::rootfs`]).
     #[serde(with = "base64_bytes")]
     pub bytes: Vec<u8>,
@@ -224,6 +225,7 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
+    #[allow(clippy::needless_pass_by_value, reason = "callers have numbers, texts and digests, owned and borrowed")]
     fn mismatch(&self, what: &'static str, expected: impl ToString, found: impl ToString) -> PackageError {
         PackageError::Mismatch {
             package: self.package.to_owned(),
@@ -254,15 +256,10 @@ impl Checker<'_> {
             Checksum::Sha256(_) => Checksum::Sha256(control.sha256),
         };
         if found != self.record.checksum {
-            return Err(self.mismatch(
-                "checksum of the control part (`C:` in the index)",
-                &self.record.checksum,
-                found,
-            ));
+            return Err(self.mismatch("checksum of the control part (`C:` in the index)", self.record.checksum, found));
         }
         let (info, data_digest, scripts) = self.control(&control.bytes)?;
-        let size = self.store_data(input, data_digest, blobs)?;
-        let (diff_id, complete, entries) = self.list(&blobs.path(&data_digest))?;
+        let (Listing { diff_id, complete, entries }, size) = self.data(input, data_digest, blobs)?;
         Ok(Package {
             name: self.record.name.clone(),
             version: self.record.version.to_string(),
@@ -302,8 +299,8 @@ impl Checker<'_> {
             if name == ".PKGINFO" {
                 pkginfo = Some(bytes);
             } else if let Some(kind) = name.strip_prefix('.') {
-                let (mode, mtime) = (header.mode().unwrap_or(0o755), header.mtime().unwrap_or(0));
-                scripts.insert(kind.to_owned(), Script { mode: mode & 0o7777, mtime, bytes });
+                let mode = header.mode().unwrap_or(0o755) & 0o7777;
+                scripts.insert(kind.to_owned(), Script { mode, bytes });
             }
         }
         let pkginfo = pkginfo.ok_or_else(|| self.not_a_package("no .PKGINFO"))?;
@@ -331,11 +328,17 @@ impl Checker<'_> {
         Ok((info, digest, scripts))
     }
 
-    /// Copies what is left of `input` into `blobs`, provided that it is the data stream that the control part promised.
-    fn store_data(&self, input: &mut Tap<impl BufRead>, digest: Digest, blobs: &BlobDir) -> Result<u64, PackageError> {
+    /// Copies what is left of `input` into `blobs`, provided that it is the data stream that the control part promised, and
+    /// holds nothing that is refused. What is in it, and its size.
+    fn data(
+        &self,
+        input: &mut Tap<impl BufRead>,
+        digest: Digest,
+        blobs: &BlobDir,
+    ) -> Result<(Listing, u64), PackageError> {
         let expected = self.record.size.saturating_sub(input.consumed);
         if blobs.contains(&digest, expected) {
-            return Ok(expected);
+            return Ok((self.list(&blobs.path(&digest))?, expected));
         }
         let mut writer = blobs.writer()?;
         io::copy(input, &mut writer).map_err(|source| match input.failure.take() {
@@ -348,20 +351,42 @@ impl Checker<'_> {
         if input.consumed < self.record.size {
             return Err(self.mismatch("size in bytes (`S:` in the index)", self.record.size, input.consumed));
         }
-        writer.finish_as(&digest, self.package).map_err(|e| match e {
-            StoreError::Digest { found, .. } => self.mismatch("SHA-256 of the data part (`datahash`)", digest, found),
-            e => e.into(),
+        // Listed while the disk takes the bytes: each is about half of what a large package costs.
+        writer.finish_after(&digest, self.package, |file| self.list(file)).map_err(|e| match e {
+            PackageError::Store(StoreError::Digest { found, .. }) => {
+                self.mismatch("SHA-256 of the data part (`datahash`)", digest, found)
+            }
+            e => e,
         })
     }
 
     /// Lists the members of the data tar, refuses what no package may hold, and hashes the tar.
-    fn list(&self, data: &Path) -> Result<(Digest, bool, Vec<Entry>), PackageError> {
+    fn list(&self, data: &Path) -> Result<Listing, PackageError> {
         let opened = open_tar(data).map_err(|source| StoreError::Io { what: "read", path: data.to_owned(), source });
-        let mut archive = tar::Archive::new(Hashing::new(opened?));
+        // The index's figure counts disk blocks in old packages and bytes in new ones.
+        let budget = self.record.installed_size.saturating_mul(2).saturating_add(1 << 20);
+        // Members without content, and headers that go on and on, are bombs too.
+        let mut tar = Hashing::new(opened?.take(budget.saturating_add(TAR_OVERHEAD)));
+        let listed = self.members(&mut tar, budget);
+        if tar.get_mut().limit() == 0 {
+            return Err(self.bomb("data"));
+        }
+        let (entries, complete) = listed?;
+        self.check_trailer(&mut tar)?;
+        let (diff_id, _, _) = tar.finish();
+        Ok(Listing { diff_id, complete, entries })
+    }
+
+    fn bomb(&self, path: &str) -> PackageError {
+        let limit = self.record.installed_size;
+        self.refused(path, format!("the package unpacks to far more than the {limit} bytes of its index"))
+    }
+
+    /// The members of the tar, and whether these are all; whatever is wrong with one is an error.
+    fn members(&self, tar: &mut impl Read, mut budget: u64) -> Result<(Vec<Entry>, bool), PackageError> {
+        let mut archive = tar::Archive::new(tar);
         let mut entries: Vec<Entry> = Vec::new();
         let mut complete = true;
-        // The index's figure counts disk blocks in old packages and bytes in new ones.
-        let mut budget = self.record.installed_size.saturating_mul(2).saturating_add(1 << 20);
         let mut files = BTreeMap::new();
         for member in archive.entries().map_err(|e| self.not_a_package(e))? {
             let mut member = member.map_err(|e| self.not_a_package(e))?;
@@ -377,13 +402,24 @@ impl Checker<'_> {
             }
             entries.push(entry);
         }
-        let mut rest = archive.into_inner();
-        let trailer = io::copy(&mut (&mut rest).take(TRAILER_LIMIT + 1), &mut io::sink());
-        if trailer.map_err(|e| self.not_a_package(e))? > TRAILER_LIMIT {
-            return Err(self.refused("data", "more follows the end of the archive than its padding"));
+        Ok((entries, complete))
+    }
+
+    /// Refuses what a reader that goes on behind the end of the archive would find there: no member may be seen by a
+    /// container engine and not by this program.
+    fn check_trailer(&self, tar: &mut impl Read) -> Result<(), PackageError> {
+        let mut left = TRAILER_LIMIT;
+        let mut buf = [0; 1 << 12];
+        loop {
+            let n = tar.read(&mut buf).map_err(|e| self.not_a_package(e))?;
+            if n == 0 {
+                return Ok(());
+            }
+            match left.checked_sub(n as u64) {
+                Some(rest) if buf[..n].iter().all(|byte| *byte == 0) => left = rest,
+                _ => return Err(self.refused("data", "more follows the end of the archive than its padding")),
+            }
         }
-        let (diff_id, _, _) = rest.finish();
-        Ok((diff_id, complete, entries))
     }
 
     fn entry<R: Read>(
@@ -411,10 +447,7 @@ impl Checker<'_> {
             tar::EntryType::Directory => EntryKind::Directory,
             tar::EntryType::Regular | tar::EntryType::Continuous => {
                 let size = member.size();
-                *budget = budget.checked_sub(size).ok_or_else(|| {
-                    let limit = self.record.installed_size;
-                    self.refused(&path, format!("the package unpacks to far more than the {limit} bytes of its index"))
-                })?;
+                *budget = budget.checked_sub(size).ok_or_else(|| self.bomb(&path))?;
                 let sha1 = match recorded {
                     Some(sha1) => sha1,
                     None => sha1_of(member).map_err(|e| self.not_a_package(e))?,
@@ -423,8 +456,9 @@ impl Checker<'_> {
             }
             tar::EntryType::Symlink => EntryKind::Symlink(target(member)?),
             tar::EntryType::Link => {
-                let target = self.path(target(member)?.as_bytes())?;
-                if !files.contains_key(&target) {
+                let target = target(member)?;
+                if !files.contains_key(target.as_str()) {
+                    let target = target.escape_debug().take(200).collect::<String>();
                     return Err(self.refused(&path, format!("a hard link to `{target}`, which is no file before it")));
                 }
                 EntryKind::Hardlink(target)
@@ -498,6 +532,13 @@ fn open_tar(path: &Path) -> io::Result<MultiGzDecoder<BufReader<File>>> {
 /// apk takes a name that begins with a dot for metadata of the package, never for a file to install.
 fn is_metadata(path: &str) -> bool {
     path.starts_with('.')
+}
+
+/// What a data tar holds: its digest, its members, and whether these are all that it has.
+struct Listing {
+    diff_id: Digest,
+    complete: bool,
+    entries: Vec<Entry>,
 }
 
 struct Member {
@@ -632,3 +673,8 @@ impl<R: BufRead> Read for Tap<R> {
         Ok(n)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -43,34 +43,47 @@ impl Compression {
         }
     }
 
-    fn compress(self, block: &[u8]) -> io::Result<Vec<u8>> {
-        match self {
+    /// Compresses `tar` into `packed`, whose content is replaced and whose memory is used again.
+    fn compress(self, tar: &[u8], packed: &mut Vec<u8>) -> io::Result<()> {
+        let size = match self {
             Self::Gzip(level) => {
                 let level = libdeflater::CompressionLvl::new(level.into()).unwrap_or_default();
                 let mut codec = libdeflater::Compressor::new(level);
-                let mut out = vec![0; codec.gzip_compress_bound(block.len())];
-                let size = codec.gzip_compress(block, &mut out).map_err(io::Error::other)?;
-                out.truncate(size);
-                Ok(out)
+                packed.resize(codec.gzip_compress_bound(tar.len()), 0);
+                codec.gzip_compress(tar, packed).map_err(io::Error::other)?
             }
-            Self::Zstd(level) => zstd::bulk::compress(block, level.into()),
-        }
+            Self::Zstd(level) => {
+                packed.resize(zstd::zstd_safe::compress_bound(tar.len()), 0);
+                zstd::bulk::compress_to_buffer(tar, &mut packed[..], level.into())?
+            }
+        };
+        packed.truncate(size);
+        Ok(())
     }
+}
+
+/// A piece of the tar and what becomes of it. Both keep their memory from one use to the next: given back and taken anew on
+/// every thread, it would stay in the allocator many times over.
+#[derive(Default)]
+struct Block {
+    tar: Vec<u8>,
+    packed: Vec<u8>,
 }
 
 /// A writer that compresses what is written to it into `out`.
 pub struct Compressor<W> {
     out: W,
     compression: Compression,
-    full: Vec<Vec<u8>>,
-    block: Vec<u8>,
+    blocks: Vec<Block>,
+    /// How many of the blocks are full; the one behind them is being filled.
+    full: usize,
     wrote: bool,
 }
 
 impl<W: Write> Compressor<W> {
     /// Compresses into `out`.
     pub fn new(compression: Compression, out: W) -> Self {
-        Self { out, compression, full: Vec::new(), block: Vec::new(), wrote: false }
+        Self { out, compression, blocks: vec![Block::default()], full: 0, wrote: false }
     }
 
     /// Writes what is left, and gives `out` back.
@@ -78,8 +91,9 @@ impl<W: Write> Compressor<W> {
     /// # Errors
     /// When `out` cannot be written.
     pub fn finish(mut self) -> io::Result<W> {
-        if !self.block.is_empty() || (self.full.is_empty() && !self.wrote) {
-            self.full.push(std::mem::take(&mut self.block));
+        // Nothing at all becomes one empty member, so that there is something to unpack.
+        if !self.blocks[self.full].tar.is_empty() || (self.full == 0 && !self.wrote) {
+            self.full += 1;
         }
         self.compress_full()?;
         Ok(self.out)
@@ -87,12 +101,14 @@ impl<W: Write> Compressor<W> {
 
     fn compress_full(&mut self) -> io::Result<()> {
         let compression = self.compression;
-        let compressed: Vec<_> = self.full.par_iter().map(|block| compression.compress(block)).collect();
-        self.full.clear();
-        for block in compressed {
-            self.out.write_all(&block?)?;
+        let full = &mut self.blocks[..self.full];
+        full.par_iter_mut().try_for_each(|block| compression.compress(&block.tar, &mut block.packed))?;
+        for block in full {
+            self.out.write_all(&block.packed)?;
+            block.tar.clear();
             self.wrote = true;
         }
+        self.full = 0;
         Ok(())
     }
 }
@@ -100,12 +116,16 @@ impl<W: Write> Compressor<W> {
 impl<W: Write> Write for Compressor<W> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let size = self.compression.block();
-        let n = buf.len().min(size - self.block.len());
-        self.block.extend_from_slice(&buf[..n]);
-        if self.block.len() == size {
-            self.full.push(std::mem::take(&mut self.block));
+        let block = &mut self.blocks[self.full].tar;
+        let n = buf.len().min(size - block.len());
+        block.extend_from_slice(&buf[..n]);
+        if block.len() == size {
+            self.full += 1;
+            if self.full == self.blocks.len() {
+                self.blocks.push(Block::default());
+            }
             // Two blocks a thread keep all of them busy.
-            if self.full.len() >= (2 * rayon::current_num_threads()).min(IN_FLIGHT / size) {
+            if self.full >= (2 * rayon::current_num_threads()).min(IN_FLIGHT / size) {
                 self.compress_full()?;
             }
         }
@@ -152,6 +172,25 @@ mod tests {
             let packed = compressed(Compression::Zstd(3), &content);
             assert!(zstd::decode_all(&packed[..]).expect("zstd") == content, "zstd of {len} bytes");
         }
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_each_time() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        // The writer of a tar writes its end even after an error.
+        let mut writer = Compressor::new(Compression::default(), Full);
+        let block = vec![0; GZIP_BLOCK];
+        let failed = (0..100).filter(|_| writer.write_all(&block).is_err()).count();
+        assert!(failed > 0);
+        assert!(writer.finish().is_err());
     }
 
     #[test]

@@ -169,3 +169,6 @@ fn write_members<W: io::Write>(
         others.iter().try_for_each(|other| archive.hard_link(other, first, meta(node)))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,7 +33,6 @@ pub fn files(packages: &[Installed], tree: &Tree, settings: &Settings) -> Vec<(S
     if settings.apk_configuration {
         files.push((format!("{DB}/scripts.tar.gz"), 0o644, scripts(&sorted)));
         files.push((format!("{DB}/triggers"), 0o644, triggers(&sorted).into_bytes()));
-        files.push((format!("{DB}/lock"), 0o600, Vec::new()));
         files.push(("etc/apk/repositories".into(), 0o644, lines(&settings.repositories)));
         for (name, pem) in &settings.keys {
             files.push((format!("etc/apk/keys/{name}"), 0o644, pem.clone().into_bytes()));
@@ -78,22 +77,50 @@ fn write_files(text: &mut String, at: usize, installed: &Installed, tree: &Tree)
     }
     for (folder, (own, files)) in folders {
         let _ = writeln!(text, "F:{folder}");
-        if let Some(entry) = own.filter(|entry| entry.mode != 0o755 || entry.uid != 0 || entry.gid != 0) {
-            write_acl(text, 'M', entry, tree);
+        if let Some(entry) = own {
+            write_acl(text, ('M', 0o755), entry, at, tree);
         }
         for (name, entry) in files {
             let _ = writeln!(text, "R:{name}");
-            if entry.mode != 0o644 || entry.uid != 0 || entry.gid != 0 {
-                write_acl(text, 'a', entry, tree);
-            }
+            write_acl(text, ('a', 0o644), entry, at, tree);
             let _ = writeln!(text, "Z:Q1{}", STANDARD.encode(sha1(installed, entry)));
         }
     }
 }
 
-fn write_acl(text: &mut String, key: char, entry: &Entry, tree: &Tree) {
-    let (uid, gid) = tree.get(&entry.path).map_or((entry.uid, entry.gid), |node| (node.uid.into(), node.gid.into()));
-    let _ = writeln!(text, "{key}:{uid}:{gid}:{:o}", entry.mode);
+/// Owner and mode, and the checksum of the extended attributes, unless they are root's, the usual one, and none.
+fn write_acl(text: &mut String, (key, usual): (char, u32), entry: &Entry, at: usize, tree: &Tree) {
+    let root = |name: &str, id: u64| if name == "root" { 0 } else { id };
+    let (uid, gid) = match tree.get(&entry.path) {
+        Some(node) if node.package == Some(at) => (node.uid.into(), node.gid.into()),
+        // A folder that another package decides upon.
+        _ => (root(&entry.user, entry.uid), root(&entry.group, entry.gid)),
+    };
+    if (uid, gid, entry.mode, entry.xattrs.is_empty()) != (0, 0, usual, true) {
+        let _ = write!(text, "{key}:{uid}:{gid}:{:o}", entry.mode);
+        if !entry.xattrs.is_empty() {
+            let _ = write!(text, ":Q1{}", STANDARD.encode(sha1_of_xattrs(&entry.xattrs)));
+        }
+        text.push('\n');
+    }
+}
+
+/// The checksum that apk keeps of a file's extended attributes, found out from what it writes: SHA-1 over all names and
+/// values, each after its length as 32 bits in network order.
+fn sha1_of_xattrs(xattrs: &BTreeMap<String, Vec<u8>>) -> [u8; 20] {
+    let mut bytes = Vec::new();
+    for part in xattrs.iter().flat_map(|(name, value)| [name.as_bytes(), value]) {
+        // A PAX record is far shorter.
+        bytes.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+        bytes.extend(part);
+    }
+    sha1_of(&bytes)
+}
+
+fn sha1_of(bytes: &[u8]) -> [u8; 20] {
+    let mut sha1 = [0; 20];
+    sha1.copy_from_slice(ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, bytes).as_ref());
+    sha1
 }
 
 /// The checksum that apk keeps of a file: of its content, or of a link's target.
@@ -103,14 +130,9 @@ fn sha1(installed: &Installed, entry: &Entry) -> [u8; 20] {
         EntryKind::Hardlink(target) => {
             let target =
                 installed.package.entries.iter().find(|other| other.path == *target && other.path != entry.path);
-            target.map_or([0; 20], |target| sha1_of_file(target))
+            target.map_or([0; 20], sha1_of_file)
         }
-        EntryKind::Symlink(target) => {
-            let mut sha1 = [0; 20];
-            let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, target.as_bytes());
-            sha1.copy_from_slice(digest.as_ref());
-            sha1
-        }
+        EntryKind::Symlink(target) => sha1_of(target.as_bytes()),
         EntryKind::Directory => [0; 20],
     }
 }
@@ -131,6 +153,18 @@ fn triggers(packages: &[(usize, &Installed)]) -> String {
     })
 }
 
+/// The kinds of scripts in the order in which apk keeps them.
+const SCRIPTS: [&str; 8] = [
+    "generic",
+    "pre-install",
+    "post-install",
+    "pre-deinstall",
+    "post-deinstall",
+    "pre-upgrade",
+    "post-upgrade",
+    "trigger",
+];
+
 /// The scripts of all packages, named `NAME-VERSION.X1SHA1.KIND`, for whoever runs `apk` in the image.
 fn scripts(packages: &[(usize, &Installed)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Compressor::new(Compression::default(), Vec::new()));
@@ -139,11 +173,15 @@ fn scripts(packages: &[(usize, &Installed)]) -> Vec<u8> {
             Checksum::Sha1(sha1) => format!("X1{}", hex(&sha1)),
             Checksum::Sha256(sha256) => format!("X2{}", hex(&sha256)),
         };
-        for (kind, script) in &installed.package.scripts {
+        let of_kind = |kind: &'static str| Some((kind, installed.package.scripts.get(kind)?));
+        for (kind, script) in SCRIPTS.into_iter().filter_map(of_kind) {
             let mut header = tar::Header::new_gnu();
             header.set_mode(script.mode);
-            header.set_mtime(script.mtime);
+            header.set_mtime(installed.record.build_time);
             header.set_size(script.bytes.len() as u64);
+            for named in [header.set_username("root"), header.set_groupname("root")] {
+                named.expect("a short name fits a header");
+            }
             let name = format!("{}.{checksum}.{kind}", installed.title());
             tar.append_data(&mut header, name, &script.bytes[..]).expect("a vector takes every write");
         }

@@ -5,6 +5,18 @@
 //!
 //! What install scripts and triggers would do is reproduced where it is known: users and groups ([`users`]), busybox's
 //! links, the group of `/etc/shadow`. apk's own database ([`installed`]) is written as apk writes it.
+//!
+//! The integration test `rootfs` has the real apk install the same packages. What differs from its root is on purpose:
+//!
+//! - The user `nonroot` with its home, the app's folder, and the folders that an app or a container runtime expects (`/dev`,
+//!   `/proc`, `/root`, `/sys`, `/tmp`) are there even when no package brings them; so are `/etc/passwd` and its like,
+//!   `/etc/os-release` and `/etc/alpine-release`.
+//! - `/etc/apk/keys` and `/etc/apk/repositories` are filled (not on `scratch`): apk would take them from its options.
+//! - The last change of a password in `/etc/shadow` is the day of SOURCE_DATE_EPOCH, not today.
+//! - busybox's backups (`/etc/passwd-` …) and apk's log (`/var/log/apk.log`) hold times, and are left out.
+//! - Triggers are not run. What that leaves out are ca-certificates' hash links in `/etc/ssl/certs` (the bundle beside them
+//!   holds the same certificates), and what belongs to a machine that boots: `depmod`, the initramfs.
+//! - A script's `adduser` counts even where apk could not run it because no shell is installed, as on `scratch`.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +53,7 @@ pub struct Node {
     pub uid: u32,
     /// Group.
     pub gid: u32,
-    /// The package that it comes from, as a place in the list; `None`: made here.
+    /// The package that it comes from, as a place in the list, even when its content was made here; `None`: all made here.
     pub package: Option<usize>,
 }
 
@@ -84,14 +96,14 @@ impl Tree {
         self.nodes.insert(path.to_owned(), node);
     }
 
-    /// Puts a file made here at `path`; one that is there keeps its mode and owner.
+    /// Puts a file made here at `path`; one that is there keeps its mode and owner, and stays its package's for apk's
+    /// database.
     fn write(&mut self, path: &str, mode: u32, bytes: impl Into<Vec<u8>>) {
-        let (mode, uid, gid) = match self.nodes.get(path) {
-            Some(node @ Node { kind: NodeKind::File(_), .. }) => (node.mode, node.uid, node.gid),
-            _ => (mode, 0, 0),
-        };
         let kind = NodeKind::File(Content::Bytes(bytes.into()));
-        self.insert(path, Node { kind, mode, uid, gid, package: None });
+        match self.nodes.get_mut(path) {
+            Some(node @ Node { kind: NodeKind::File(_), .. }) => node.kind = kind,
+            _ => self.insert(path, Node { kind, mode, uid: 0, gid: 0, package: None }),
+        }
     }
 
     /// Makes the folder `path`, unless something is there.
@@ -261,11 +273,12 @@ pub fn assemble(packages: &[Installed], settings: &Settings, read: &ReadMember<'
     assembly.add_accounts();
     assembly.add_folders(&settings.workdir);
     assembly.add_release(&settings.release);
-    let mut tree = assembly.tree;
-    for (path, mode, bytes) in installed::files(packages, &tree, settings) {
-        tree.write(&path, mode, bytes);
+    for (path, mode, bytes) in installed::files(packages, &assembly.tree, settings) {
+        assembly.tree.write(&path, mode, bytes);
     }
-    Ok(tree)
+    // The database keeps the group that the package was installed with.
+    assembly.own_shadow();
+    Ok(assembly.tree)
 }
 
 /// What apk's rules say of a file that two packages have.
@@ -297,15 +310,18 @@ impl Assembly<'_> {
                 continue;
             }
             self.check_parents(at, &entry.path)?;
-            let uid = self.owner(&entry.user, entry.uid, Accounts::uid);
-            let gid = self.owner(&entry.group, entry.gid, Accounts::gid);
+            let (content, inode) = match &entry.kind {
+                EntryKind::Hardlink(target) => member(package, target, place),
+                _ => (place, entry),
+            };
             let kind = match &entry.kind {
                 EntryKind::Directory => NodeKind::Directory,
                 EntryKind::Symlink(target) => NodeKind::Symlink(target.clone()),
-                EntryKind::File { .. } => NodeKind::File(Content::Member(place)),
-                EntryKind::Hardlink(target) => NodeKind::File(Content::Member(member(package, target, place))),
+                EntryKind::File { .. } | EntryKind::Hardlink(_) => NodeKind::File(Content::Member(content)),
             };
-            let node = Node { kind, mode: entry.mode, uid, gid, package: Some(at) };
+            let uid = self.owner(&inode.user, inode.uid, Accounts::uid);
+            let gid = self.owner(&inode.group, inode.gid, Accounts::gid);
+            let node = Node { kind, mode: inode.mode, uid, gid, package: Some(at) };
             if self.takes(at, &entry.path, &node)? {
                 self.tree.insert(&entry.path, node);
                 self.note_accounts(at, &entry.path, place)?;
@@ -316,8 +332,10 @@ impl Assembly<'_> {
     }
 
     fn owner(&self, name: &str, number: u64, lookup: impl Fn(&Accounts, &str) -> Option<u32>) -> u32 {
-        // apk goes by the names where the root knows them: the numbers are those of the machine that built the package.
-        lookup(&self.accounts, name).unwrap_or(u32::try_from(number).unwrap_or(65534))
+        // apk goes by the names where the root knows them: the numbers are those of the machine that built the package. It
+        // knows one name without any file.
+        let known = if name == "root" { Some(0) } else { lookup(&self.accounts, name) };
+        known.unwrap_or(u32::try_from(number).unwrap_or(65534))
     }
 
     fn check_parents(&self, at: usize, path: &str) -> Result<(), RootfsError> {
@@ -411,8 +429,14 @@ impl Assembly<'_> {
             let mode = if path == "etc/shadow" { 0o640 } else { 0o644 };
             self.tree.write(path, mode, text);
         }
-        // The post-install script of alpine-baselayout: shadow's group exists only after shadow itself.
-        if let Some(gid) = self.accounts.gid("shadow")
+    }
+
+    /// What the post-install script of alpine-baselayout does, since shadow's group exists only after shadow itself.
+    fn own_shadow(&mut self) {
+        let scripts = self.packages.iter().filter_map(|installed| installed.package.scripts.get("post-install"));
+        let mut lines = scripts.flat_map(|script| script.bytes.split(|byte| *byte == b'\n'));
+        if lines.any(|line| line.trim_ascii() == b"chown root:shadow etc/shadow")
+            && let Some(gid) = self.accounts.gid("shadow")
             && let Some(node) = self.tree.nodes.get_mut("etc/shadow")
         {
             node.gid = gid;
@@ -450,10 +474,12 @@ impl Assembly<'_> {
 /// The user that an image runs as unless it is told otherwise, and the number that distroless gave it.
 pub const NONROOT: (&str, u32) = ("nonroot", 65532);
 
-/// The place of the file that a hard link is another name of. [`crate::apk::package::verify`] has seen that it is there.
-fn member(package: &Package, target: &str, before: usize) -> usize {
+/// The file that a hard link is another name of, and its place: mode and owner are the file's, whatever the link says.
+/// [`crate::apk::package::verify`] has seen that it is there.
+fn member<'a>(package: &'a Package, target: &str, link: usize) -> (usize, &'a Entry) {
     let is_target = |entry: &Entry| entry.path == target && matches!(entry.kind, EntryKind::File { .. });
-    package.entries[..before].iter().rposition(is_target).unwrap_or(before)
+    let place = package.entries[..link].iter().rposition(is_target).unwrap_or(link);
+    (place, &package.entries[place])
 }
 
 /// apk's rule for a file of two packages: `replaces` with its priority, then a common origin (apk-package(5)).
@@ -498,3 +524,6 @@ fn replaces_directory(old: &Installed, new: &Installed) -> bool {
     }
     new.record.name < old.record.name
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use proptest::{
 };
 
 #[path = "../../fuzz/parsers.rs"]
-mod parsers;
+mod table;
 
 /// A seed with some of its bytes replaced, taken away or said twice.
 fn damaged(seed: &'static str) -> impl Strategy<Value = Vec<u8>> {
@@ -29,7 +29,7 @@ fn damaged(seed: &'static str) -> impl Strategy<Value = Vec<u8>> {
 
 #[test]
 fn no_input_makes_a_parser_panic() {
-    for (name, parser, seeds) in parsers::PARSERS {
+    for (name, parser, seeds) in table::PARSERS {
         let mut runner = TestRunner::new(Config { cases: 200, failure_persistence: None, ..Config::default() });
         let mut run = |strategy: BoxedStrategy<Vec<u8>>| {
             let result = runner.run(&strategy, |bytes| {

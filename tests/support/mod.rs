@@ -10,6 +10,7 @@ pub mod fake_repo;
 pub mod mirror_server;
 pub mod random_image;
 pub mod skip;
+pub mod tree;
 pub mod workbench;
 
 use std::{

@@ -428,6 +428,16 @@ mod tests {
     }
 
     #[test]
+    fn the_same_conflict_has_always_the_same_words() {
+        let records =
+            ["a 1 D:x !c", "b 1 D:x<2 c", "c 1 D:x", "x 1 p:y=1", "x 2 p:y=2", "z 1 p:y=3 x=3", "d 1 D:y>1 a"];
+        let words = refusal(&records, "a b d");
+        for _ in 0..50 {
+            assert_eq!(refusal(&records, "a b d"), words);
+        }
+    }
+
+    #[test]
     fn a_package_of_a_tagged_repository() {
         let mut tagged = repository(&["a 1"]);
         tagged.tag = Some("edge".to_owned());
