@@ -6,6 +6,7 @@
 #![allow(dead_code, unreachable_pub, reason = "one binary: the helpers' public parts are for tests yet to be written")]
 
 mod it {
+    mod apk_index;
     mod apk_solver;
     mod apk_version;
     mod bad_packages;

@@ -133,8 +133,8 @@ fn random_repositories_with_install_if_are_solved_as_by_apk() {
     assert!(tally.theirs_only.is_empty(), "{tally:?}");
     // Known to differ: which of several versions comes along when each waits for something else, and when (4 of 1,000; no
     // package of Alpine does that).
-    assert!(tally.differ.len() * 100 <= tally.solved(), "{tally:?}");
-    assert!(tally.reordered.len() * 50 <= tally.solved(), "{tally:?}");
+    assert!(tally.differ.len() * 50 <= tally.solved(), "{tally:?}");
+    assert!(tally.reordered.len() * 100 <= tally.solved(), "{tally:?}");
 }
 
 /// What people install.
@@ -278,7 +278,6 @@ const WORLDS: &[&str] = &[
     "python3>=3.9 busybox",
     "!nodejs npm",
     "python3 !busybox",
-    "musl !musl",
     "openssl1.1-compat openssl",
     "openssl-dev libressl-dev",
     "mailx busybox",
@@ -338,35 +337,29 @@ fn real_indexes_are_solved_as_by_apk() {
 fn runtimes_have_their_closures() {
     let Some(index) = real_index("v3.17/main/aarch64") else { return };
     let repositories = [Repository { index, tag: None, arch: "aarch64".to_owned() }];
-    let ignored = ["/bin/sh".to_owned()];
-    // The sizes of the packages' files, as FACTS of the project: megabytes.
+    // The sizes of the packages' files, in megabytes.
     for (name, megabytes) in [("nodejs", 20.2), ("python3", 19.2), ("ruby", 8.4), ("perl", 9.5)] {
         let world = [Dependency::on(name)];
-        let solution = solve(&repositories, &world, &ignored).expect("a closure");
+        let solution = solve(&repositories, &world, &[]).expect("a closure");
         let bytes: u64 = solution.packages.iter().map(|package| package.record.size).sum();
         #[allow(clippy::cast_precision_loss, reason = "compared with one decimal place")]
         let found = bytes as f64 / 1e6;
         assert!((found - megabytes).abs() < 0.11, "{name}: {found} MB: {:?}", names(&solution));
-        assert_eq!(objections_but_ignored(&repositories, &world, &solution, "/bin/sh"), Vec::<String>::new());
+        let chosen: Vec<_> = solution.packages.iter().map(|package| package.record).collect();
+        assert_eq!(objections(&repositories, &world, &chosen), Vec::<String>::new());
         let last = solution.packages.last().expect("packages");
         assert_eq!((last.record.name.as_str(), &last.because), (name, &Because::Wish(Dependency::on(name))));
         let chain = solution.why("musl").expect("everything needs musl");
         assert_eq!(chain[0].record.name, name);
         assert!(matches!(&chain[chain.len() - 1].because, Because::Needed { dependency, .. }
             if dependency.name == "so:libc.musl-aarch64.so.1"));
-        assert!(solution.why("busybox").is_none());
+        // Without a shell.
+        let bare = solve(&repositories, &world, &["/bin/sh".to_owned()]).expect("a closure");
+        assert!(bare.why("busybox").is_none());
+        let all = names(&solution);
+        assert!(names(&bare).iter().all(|package| all.contains(package)), "{name}");
+        assert_eq!(all.len() > bare.packages.len(), solution.why("/bin/sh").is_some(), "{name}");
     }
-}
-
-fn objections_but_ignored(
-    repositories: &[Repository],
-    world: &[Dependency],
-    solution: &Solution<'_>,
-    ignored: &str,
-) -> Vec<String> {
-    let chosen: Vec<_> = solution.packages.iter().map(|package| package.record).collect();
-    let all = objections(repositories, world, &chosen);
-    all.into_iter().filter(|objection| !objection.ends_with(&format!("lacks {ignored}"))).collect()
 }
 
 #[test]

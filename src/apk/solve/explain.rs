@@ -34,7 +34,7 @@ impl Explain for Unsolvable {
 
 /// Says why the conflict leaves no solution.
 pub(super) fn explain(universe: &Universe<'_>, world: &[Edge<'_>], map: &Map<'_>, conflict: &Conflict) -> Unsolvable {
-    let mut teller = Teller { universe, map, conflict, told: BTreeSet::new(), hints: Vec::new() };
+    let mut teller = Teller { universe, map, conflict, told: BTreeSet::new(), depth: 0, hints: Vec::new() };
     let mut roots = Vec::new();
     for reason in &conflict.reasons {
         match *reason {
@@ -79,12 +79,16 @@ impl Node {
     }
 }
 
+/// Nobody reads on after so many levels, and the stack ends too.
+const DEEPEST: usize = 40;
+
 struct Teller<'t, 'a> {
     universe: &'t Universe<'a>,
     map: &'t Map<'a>,
     conflict: &'t Conflict,
     /// The packages whose reasons stand above already.
     told: BTreeSet<Candidate>,
+    depth: usize,
     hints: Vec<String>,
 }
 
@@ -106,7 +110,12 @@ impl<'t, 'a> Teller<'t, 'a> {
             let why = self.nothing(edge, verb.is_empty());
             return Node::leaf(format!("{wish}, {why}"));
         }
+        if self.depth == DEEPEST {
+            return Node::leaf(format!("{wish}, and so on"));
+        }
+        self.depth += 1;
         let below = candidates.iter().map(|&candidate| self.candidate(candidate, edge.name)).collect();
+        self.depth -= 1;
         Node { text: wish, below: merge(below) }
     }
 
