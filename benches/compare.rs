@@ -41,7 +41,7 @@ FROM $BASE
 RUN apk add --no-cache nodejs
 WORKDIR /app
 COPY . .
-CMD [\"node\", \"index.js\"]
+CMD [\"node\", \"server.js\"]
 ";
 
 /// A registry whose content can be set back.
@@ -163,8 +163,8 @@ impl Bench {
     }
 
     fn change_app(&self, round: usize, tool: &str) {
-        let path = self.app.path().join("index.js");
-        let mut text = fs::read_to_string(&path).expect("the example starts with index.js");
+        let path = self.app.path().join("server.js");
+        let mut text = fs::read_to_string(&path).expect("the example starts with server.js");
         writeln!(text, "// changed in round {round} for {tool}").expect("a string takes everything");
         fs::write(path, text).expect("a copy of our own");
     }
