@@ -4,7 +4,7 @@ use std::{
     fmt,
     fs::{self, File},
     io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -351,13 +351,6 @@ impl<R: io::Read> io::Read for Counted<'_, R> {
             task.inc(n as u64);
         }
         Ok(n)
-    }
-}
-
-/// The path of a mirror's folder for messages and for `/etc/apk/repositories`; see [`Location`].
-impl From<&Path> for Location {
-    fn from(path: &Path) -> Self {
-        Self::Folder(path.to_owned())
     }
 }
 

@@ -172,7 +172,7 @@ mod tests {
             ("/srv/r.git", None),
             ("../r.git", None),
             ("./a:b", None),
-            ("C:/work/r", None),
+            ("C:/apps/r", None),
             ("", None),
         ] {
             assert_eq!(web_address(url).as_deref(), address, "{url}");
