@@ -96,14 +96,14 @@ pub struct Row {
 pub struct GcOptions {
     /// Whatever no local image needs and has not been used for this long.
     pub unused_for: Duration,
-    /// Whatever no local image needs, and every remembered result.
+    /// Whatever no local image needs, every remembered result, and the caches of package managers.
     pub all: bool,
 }
 
 /// What a [`LocalImages::gc`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct GcReport {
-    /// Blobs and remembered results that are gone.
+    /// Blobs, remembered results and folders that are gone.
     pub removed: u64,
     /// Bytes that this freed.
     pub freed: u64,
@@ -245,8 +245,8 @@ impl LocalImages {
         Ok((entry.digest, freed.ok_or_else(gone)?))
     }
 
-    /// Removes from the images' layout what no image needs, and from `store` blobs and remembered results as `options` say. Waits for the
-    /// builds that use the store.
+    /// Removes from the images' layout what no image needs, and from `store` blobs, remembered results and folders that nothing runs
+    /// in, as `options` say. Waits for the builds that use the store.
     ///
     /// # Errors
     /// When an image cannot be read (what it needs is unknown then), or something cannot be removed.
@@ -270,6 +270,12 @@ impl LocalImages {
         let (memos, bytes) = store.forget(unused)?;
         report.removed += memos;
         report.freed += bytes + store.blobs().sweep();
+        #[cfg(unix)]
+        {
+            let (folders, bytes) = store.forget_folders(unused, options.all)?;
+            report.removed += folders;
+            report.freed += bytes;
+        }
         Ok(report)
     }
 }

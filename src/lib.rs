@@ -19,6 +19,7 @@
 //! | [`layer::Layer`] | [`layer`] | a package as it is, the rest of the tree, the app |
 //! | [`image::Artifact`] | [`image`] | layers and what the image is started with |
 //!
+//! [`sandbox`] runs a command in an unpacked root filesystem: an image, or the dev variant in which dependencies are installed.
 //! [`sink`] takes an artifact to an OCI layout, an archive, a Docker engine or a [`registry`]; [`images`] keeps it locally
 //! in a [`layout`]. Underneath lie [`store`] (content-addressed bytes and memos), [`http`], [`digest`], [`glob`] and
 //! [`near`]; [`solve`] is the search under [`apk::solve`]; beside everything [`error`] (exit codes, hints) and [`ui`] (what is shown meanwhile).
@@ -44,6 +45,8 @@ pub mod recipe;
 pub mod registry;
 pub mod request;
 pub mod rootfs;
+#[cfg(unix)]
+pub mod sandbox;
 pub mod sink;
 pub mod solve;
 pub mod store;

@@ -5,7 +5,7 @@
 //! lies in `tmp` and is swept by the next [`BlobDir::sweep`].
 //!
 //! ```text
-//! $XDG_CACHE_HOME/microbuild/v1/  lock  tmp/  blobs/sha256/HEX  memo/BUCKET/KEY
+//! $XDG_CACHE_HOME/microbuild/v1/  lock  tmp/  blobs/sha256/HEX  memo/BUCKET/KEY  folders/BUCKET/KEY
 //! ```
 
 use std::{
@@ -22,6 +22,9 @@ use crate::{
     digest::{Digest, Hashing},
     error::{Explain, Kind},
 };
+
+#[cfg(unix)]
+pub mod folders;
 
 /// The version of the store's layout: a newer one never reads an older one's folders.
 const VERSION: &str = "v1";

@@ -1,0 +1,141 @@
+//! Runs a command in an unpacked root filesystem, through an OCI runtime found on this machine.
+//!
+//! A [`Sandbox`] is the value that says what is run: [`Root`]s are unpacked from an image's layers ([`roots`], [`unpack`]), users are
+//! looked up in them ([`Ids`]), the sandbox becomes the `config.json` of a bundle ([`spec`]) in a folder that lives as long as the run
+//! ([`bundle`]), and a [`Runtime`] runs that ([`process`]).
+//!
+//! As real root the container is what Docker makes of one. As anyone else it lies in a user namespace with a single mapping: the
+//! container's user is the caller, so that what it writes belongs to the caller, and no helper is needed that real root must have
+//! installed. runc and youki become the namespace's root before they start anything, so that under them its only user is called 0,
+//! whoever was asked for, and has no capabilities unless root was asked for; crun has no such need. See [`Runtime::shows`].
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+pub mod bundle;
+mod error;
+mod ids;
+mod lines;
+mod paths;
+#[cfg(target_os = "linux")]
+mod process;
+pub mod roots;
+mod runtime;
+mod seccomp;
+pub mod spec;
+pub mod unpack;
+
+pub use error::SandboxError;
+pub use ids::{Ids, IdsError};
+pub use roots::Root;
+pub use runtime::{Flavor, Runtime};
+
+/// A command and its surroundings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sandbox {
+    /// The root filesystem: a [`Root`]'s path, which is held by whoever runs the sandbox.
+    pub root: PathBuf,
+    /// Whether the root may be written. A root that others use must not be.
+    pub writable: bool,
+    /// The command and its arguments; the command is looked up in the `PATH` of `env`.
+    pub args: Vec<String>,
+    /// The environment. `PATH` and `HOME` are added where they are missing, `TERM` for a terminal.
+    pub env: BTreeMap<String, String>,
+    /// Where the command starts, an absolute path in the root; it must be there.
+    pub cwd: String,
+    /// Whom the command runs as.
+    pub user: Ids,
+    /// What is mounted besides the usual, in this order.
+    pub mounts: Vec<Mount>,
+    /// What it reaches.
+    pub network: Network,
+    /// What the machine is called in it.
+    pub hostname: String,
+}
+
+/// Something mounted in a sandbox. Its target must be there in a root that may not be written; see [`Root::lacks`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mount {
+    /// A file or folder of this machine.
+    Bind {
+        /// The file or folder, absolute.
+        source: PathBuf,
+        /// Where it appears, an absolute path in the root.
+        target: String,
+        /// Whether it may be written.
+        writable: bool,
+    },
+    /// An empty folder in memory.
+    Tmpfs {
+        /// Where it appears, an absolute path in the root.
+        target: String,
+        /// Its permission bits.
+        mode: u32,
+    },
+}
+
+/// What a sandbox reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// Whatever this machine reaches, by the same addresses: there is no network of its own.
+    Host,
+    /// Itself.
+    None,
+}
+
+/// Where a sandbox's input and output go.
+pub enum Output<'a> {
+    /// Its standard streams are ours. It gets a terminal when our input and output are ones.
+    Inherit,
+    /// Its input is empty. Its output and errors, merged, are handed over line by line, at most 8 KiB at once; of a line that a
+    /// progress bar overwrites by carriage returns the last state is handed over. What is no UTF-8 is replaced.
+    Lines(&'a mut dyn FnMut(&str)),
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Status {
+    code: u8,
+    signal: Option<i32>,
+}
+
+impl Status {
+    /// Its exit code as a shell has it: 128 + n when signal n ended it.
+    pub fn code(self) -> u8 {
+        self.code
+    }
+
+    /// Whether it did what it was to do.
+    pub fn success(self) -> bool {
+        self.code == 0
+    }
+
+    /// The signal that asked this process to end while the command ran: whoever gets it is to end too.
+    pub fn interrupted(self) -> Option<i32> {
+        self.signal
+    }
+}
+
+impl Sandbox {
+    /// Runs the command to its end. Signals that another process sends to this one meanwhile are passed on to it. With
+    /// [`Output::Lines`], one that asks to end (SIGINT from the terminal too) ends it two seconds later, if it still runs; with
+    /// [`Output::Inherit`] the third one does.
+    ///
+    /// The caller may hold no lock of the store that `gc` waits for: the [`Root`] is enough.
+    ///
+    /// # Errors
+    /// When there is no running it: then the command has done nothing. A command that ran and failed is no error.
+    #[cfg(target_os = "linux")]
+    pub fn run(&self, runtime: &Runtime, output: Output) -> Result<Status, SandboxError> {
+        process::run(self, runtime, output)
+    }
+
+    /// Containers run on Linux only.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(target_os = "linux"))]
+    pub fn run(&self, _: &Runtime, _: Output) -> Result<Status, SandboxError> {
+        Err(SandboxError::NotLinux)
+    }
+}

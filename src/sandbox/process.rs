@@ -1,0 +1,368 @@
+//! Running a bundle: streams, signals, and what an end means.
+
+use std::{
+    fs,
+    io::{self, IsTerminal as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Arc, Condvar, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicI32, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use rustix::{
+    fd::OwnedFd,
+    fs::{StatVfsMountFlags, statvfs},
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+    termios::{OptionalActions, Termios, tcgetattr, tcsetattr},
+};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2},
+    iterator::{SignalsInfo, exfiltrator::WithOrigin},
+};
+
+use super::{
+    Ids, Mount, Output, Runtime, Sandbox, SandboxError, Status,
+    bundle::{self, Bundle},
+    lines::each_line,
+    paths,
+    runtime::is_privileged,
+    spec::{self, Surroundings},
+};
+
+/// The signals that are passed on.
+const SIGNALS: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
+/// Those of them that ask to end.
+const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+/// How long a step that was asked to end may take for it. A container's first process ignores whatever it has no handler for.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// See [`Sandbox::run`].
+pub(super) fn run(sandbox: &Sandbox, runtime: &Runtime, output: Output) -> Result<Status, SandboxError> {
+    sandbox.check()?;
+    let bundle = Bundle::create(&bundle::base()?, runtime)?;
+    let inherit = matches!(output, Output::Inherit);
+    let terminal = Terminal::ours().filter(|_| inherit);
+    let user = runtime.shows(&sandbox.user);
+    bundle.write("config.json", &config(sandbox, &user, terminal.is_some())?)?;
+
+    let start = SandboxError::io("start", &runtime.path);
+    let mut signals = Signals::listen().map_err(SandboxError::io("start", &runtime.path))?;
+    let mut command = bundle.command("run", &[]);
+    let patience = if inherit { Patience::Third } else { Patience::Grace };
+    let ran = match output {
+        Output::Inherit => signals.watch(&mut command, &bundle, patience, |child| child.wait()),
+        Output::Lines(line) => {
+            let (from, to) = io::pipe().map_err(SandboxError::io("start", &runtime.path))?;
+            let also = to.try_clone().map_err(SandboxError::io("start", &runtime.path))?;
+            command.stdin(Stdio::null()).stdout(to).stderr(also);
+            signals.watch(&mut command, &bundle, patience, |child| {
+                each_line(from, line)?;
+                child.wait()
+            })
+        }
+    };
+    drop(terminal);
+    let (ended, signal) = ran.map_err(start)?;
+    let status = Status { code: exit_code(ended), signal };
+    if status.success() || signal.is_some() {
+        return Ok(status);
+    }
+    match bundle.errors() {
+        Some(errors) if errors.is_empty() => Ok(status),
+        Some(errors) => Err(explain(&errors.join("; "), sandbox, runtime)),
+        None => Err(SandboxError::Runtime {
+            runtime: runtime.name(),
+            message: "it does not take runc's options, or was not let run".into(),
+        }),
+    }
+}
+
+impl Sandbox {
+    /// A runtime makes what is missing for a mount or the command's folder; not in a root that others use.
+    fn check(&self) -> Result<(), SandboxError> {
+        if self.writable {
+            return Ok(());
+        }
+        let targets = self.mounts.iter().map(|mount| match mount {
+            Mount::Bind { target, .. } | Mount::Tmpfs { target, .. } => target.as_str(),
+        });
+        let made = ["/dev", "/proc", "/sys", "/tmp", "/var/tmp", "/run"];
+        for (place, path) in targets.clone().chain([self.cwd.as_str()]).enumerate() {
+            let earlier = targets.clone().take(place).chain(made);
+            let is_mounted = earlier.into_iter().any(|mount| Path::new(path).starts_with(mount));
+            if !is_mounted && paths::resolve(&self.root, Path::new(path)).is_none() {
+                return Err(SandboxError::NoTarget { path: path.to_owned() });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn config(sandbox: &Sandbox, user: &Ids, terminal: bool) -> Result<Vec<u8>, SandboxError> {
+    use rustix::process::{getegid, geteuid};
+    let network_files: Vec<PathBuf> = ["/etc/resolv.conf", "/etc/hosts"].map(PathBuf::from).into();
+    let network_files: Vec<_> = network_files.into_iter().filter(|file| file.is_file()).collect();
+    let around = Surroundings {
+        caller: (!is_privileged()).then(|| (geteuid().as_raw(), getegid().as_raw())),
+        terminal: terminal.then(|| std::env::var("TERM").unwrap_or_else(|_| "xterm".into())),
+        network_files: &network_files,
+        locked: &locked,
+    };
+    Ok(serde_json::to_vec(&spec::config(sandbox, user, &around)?).map_err(oci_spec::OciSpecError::from)?)
+}
+
+/// mount_namespaces(7): flags of a mount that a less privileged namespace must keep.
+fn locked(path: &Path) -> Vec<&'static str> {
+    let Ok(flags) = statvfs(path).map(|stat| stat.f_flag) else { return Vec::new() };
+    let known = [
+        (StatVfsMountFlags::RDONLY, "ro"),
+        (StatVfsMountFlags::NOEXEC, "noexec"),
+        (StatVfsMountFlags::NOATIME, "noatime"),
+        (StatVfsMountFlags::NODIRATIME, "nodiratime"),
+    ];
+    known.into_iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, name)| name).collect()
+}
+
+fn exit_code(status: ExitStatus) -> u8 {
+    use std::os::unix::process::ExitStatusExt as _;
+    let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    u8::try_from(code).unwrap_or(u8::MAX)
+}
+
+/// The error that a runtime's message tells of.
+fn explain(message: &str, sandbox: &Sandbox, runtime: &Runtime) -> SandboxError {
+    let lower = message.to_lowercase();
+    let says = |phrases: &[&str]| phrases.iter().any(|phrase| lower.contains(phrase));
+    let command = sandbox.args.first().cloned().unwrap_or_default();
+    if says(&["exec: \"", "executable file", "open executable", "exec container process"]) {
+        return if says(&["not found", "no such file"]) {
+            SandboxError::NotFound { command }
+        } else {
+            SandboxError::NotExecutable { command, message: message.to_owned() }
+        };
+    }
+    let runtime = runtime.name();
+    let forbidden = says(&["user namespace", "unshare", "uid_map", "gid_map", "uidmap", "gidmap", "clone"])
+        && says(&["not permitted", "permission denied", "no space left"]);
+    let setting = |name: &str| fs::read_to_string(Path::new("/proc/sys").join(name)).map(|text| text.trim().to_owned());
+    match remedy(setting, forbidden) {
+        Some(remedy) if !is_privileged() => {
+            SandboxError::UserNamespace { runtime, message: message.to_owned(), remedy }
+        }
+        _ => SandboxError::Runtime { runtime, message: message.to_owned() },
+    }
+}
+
+/// What would let this user have a user namespace, when a setting of the kernel, or else the runtime, says that it has none.
+fn remedy(setting: impl Fn(&str) -> io::Result<String>, forbidden: bool) -> Option<String> {
+    let known = [
+        ("user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=10000"),
+        ("kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1"),
+        ("kernel/apparmor_restrict_unprivileged_userns", "1", "sysctl kernel.apparmor_restrict_unprivileged_userns=0"),
+    ];
+    let found = known.into_iter().find(|(name, bad, _)| setting(name).is_ok_and(|value| value == *bad));
+    match found {
+        Some((_, _, command)) => Some(format!("let root run `{command}`, or run microbuild as root")),
+        None => {
+            forbidden.then(|| "inside another container, allow it user namespaces; or run microbuild as root".into())
+        }
+    }
+}
+
+/// Our terminal, set back to what it was when this value goes: a runtime that is killed leaves it raw.
+struct Terminal(Termios);
+
+impl Terminal {
+    /// The terminal that both our input and our output are.
+    fn ours() -> Option<Self> {
+        (io::stdin().is_terminal() && io::stdout().is_terminal()).then_some(())?;
+        tcgetattr(io::stdin()).ok().map(Self)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+    }
+}
+
+/// When a command that was asked to end is made to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// After [`GRACE`], or at the second time.
+    Grace,
+    /// At the third time.
+    Third,
+}
+
+/// Signals that come to this process while a command runs.
+struct Signals {
+    info: SignalsInfo<WithOrigin>,
+    _running: Running,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        let running = Running::begin()?;
+        // What nohup(1) or a shell without job control has us ignore stays ignored.
+        let ignored = ignored_signals(&fs::read_to_string("/proc/self/status")?);
+        let heard = SIGNALS.into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
+        Ok(Self { info: SignalsInfo::new(heard)?, _running: running })
+    }
+
+    /// Starts `command` and passes signals on to it while `wait` waits for its end; that, and the last signal that asked us to end.
+    fn watch(
+        &mut self,
+        command: &mut Command,
+        bundle: &Bundle,
+        patience: Patience,
+        wait: impl FnOnce(&mut Child) -> io::Result<ExitStatus>,
+    ) -> io::Result<(ExitStatus, Option<i32>)> {
+        let mut child = command.spawn()?;
+        // The command holds our end of a pipe, which is to end with the child.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
+        let watch = Watch { process, bundle, patience, last: AtomicI32::new(0), ended: Ended::default() };
+        let handle = self.info.handle();
+        let status = thread::scope(|scope| {
+            scope.spawn(|| watch.listen(scope, &mut self.info));
+            let status = wait(&mut child);
+            if status.is_err() {
+                watch.kill();
+                let _ = child.wait();
+            }
+            watch.ended.set();
+            handle.close();
+            status
+        })?;
+        let last = watch.last.into_inner();
+        Ok((status, (last != 0).then_some(last)))
+    }
+}
+
+/// A runtime that is being watched.
+struct Watch<'a> {
+    /// The process, by a descriptor that never means another one.
+    process: OwnedFd,
+    bundle: &'a Bundle,
+    patience: Patience,
+    last: AtomicI32,
+    ended: Ended,
+}
+
+impl Watch<'_> {
+    fn listen<'s>(&'s self, scope: &'s thread::Scope<'s, '_>, info: &mut SignalsInfo<WithOrigin>) {
+        let mut asked = 0;
+        for origin in info.forever() {
+            // The terminal's driver has sent it to the runtime too.
+            if let (Some(_), Some(signal)) = (&origin.process, signal(origin.signal)) {
+                let _ = pidfd_send_signal(&self.process, signal);
+            }
+            if !ENDING.contains(&origin.signal) {
+                continue;
+            }
+            self.last.store(origin.signal, Ordering::SeqCst);
+            asked += 1;
+            match (self.patience, asked) {
+                (Patience::Grace, 1) => {
+                    scope.spawn(|| {
+                        if !self.ended.comes_within(GRACE) {
+                            self.kill();
+                        }
+                    });
+                }
+                (Patience::Grace, _) | (Patience::Third, 3..) => self.kill(),
+                (Patience::Third, _) => {}
+            }
+        }
+    }
+
+    /// Ends the container; the runtime ends with it.
+    fn kill(&self) {
+        let mut kill = self.bundle.command("kill", &[]);
+        let killed = kill.arg("KILL").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if !killed.is_ok_and(|status| status.success()) {
+            // There is no container yet; what comes of it is removed with the bundle.
+            let _ = pidfd_send_signal(&self.process, Signal::KILL);
+        }
+    }
+}
+
+/// Something that ends once.
+#[derive(Default)]
+struct Ended {
+    has: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Ended {
+    fn set(&self) {
+        *self.has.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    fn comes_within(&self, time: Duration) -> bool {
+        let has = self.has.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(has, time, |has| !*has);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+fn signal(number: i32) -> Option<Signal> {
+    Some(match number {
+        SIGHUP => Signal::HUP,
+        SIGINT => Signal::INT,
+        SIGQUIT => Signal::QUIT,
+        SIGTERM => Signal::TERM,
+        SIGUSR1 => Signal::USR1,
+        SIGUSR2 => Signal::USR2,
+        _ => return None,
+    })
+}
+
+/// The set `SigIgn` of proc_pid_status(5).
+fn ignored_signals(status: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or_default()
+}
+
+/// Whether any command runs in this process. A signal that has been listened to once is never again handled by the system: whenever
+/// none runs it does by our own hand what it would have done.
+struct Running;
+
+static COUNT: Mutex<u32> = Mutex::new(0);
+static NONE_RUNS: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+impl Running {
+    fn begin() -> io::Result<Self> {
+        let mut count = COUNT.lock().unwrap_or_else(PoisonError::into_inner);
+        let none_runs = match NONE_RUNS.get() {
+            Some(none_runs) => none_runs,
+            None => {
+                let flag = Arc::new(AtomicBool::new(false));
+                let ignored = ignored_signals(&fs::read_to_string("/proc/self/status")?);
+                for signal in SIGNALS.into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0) {
+                    signal_hook::flag::register_conditional_default(signal, Arc::clone(&flag))?;
+                }
+                NONE_RUNS.get_or_init(|| flag)
+            }
+        };
+        none_runs.store(false, Ordering::SeqCst);
+        *count += 1;
+        Ok(Self)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut count = COUNT.lock().unwrap_or_else(PoisonError::into_inner);
+        *count -= 1;
+        if let (0, Some(none_runs)) = (*count, NONE_RUNS.get()) {
+            none_runs.store(true, Ordering::SeqCst);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Root filesystems unpacked once for all who use them.
+
+use std::path::{Path, PathBuf};
+
+use super::{SandboxError, paths, runtime::is_privileged, spec::MOUNT_POINTS, unpack::Unpacker};
+use crate::{
+    digest::Digest,
+    layer::Layer,
+    store::{Store, folders::Folder},
+    ui::Ui,
+};
+
+/// The bucket of unpacked roots. Its version is that of everything between layers and files.
+const ROOTS: &str = "roots-v1";
+
+/// An unpacked root filesystem.
+#[derive(Debug)]
+pub struct Root {
+    path: PathBuf,
+    /// Keeps it from being removed.
+    _folder: Option<Folder>,
+}
+
+impl Root {
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether nothing is at `target`, an absolute path in it: then it cannot be mounted at without writing into the root.
+    pub fn lacks(&self, target: &str) -> bool {
+        paths::resolve(&self.path, Path::new(target)).is_none()
+    }
+}
+
+/// The root filesystem that `layers` make, unpacked into `store` unless it is there already, for all who only read it. Folders
+/// are made at `targets` (absolute paths) and wherever else something is mounted in every sandbox, unless the layers have something
+/// there. It is not removed for as long as the value lives; so there is no need for a lock of the whole store.
+///
+/// # Errors
+/// When a layer cannot be read, is not the one that it says, or would be written outside; and when the store cannot hold it.
+pub fn unpack(store: &Store, layers: &[Layer], targets: &[String], ui: &Ui) -> Result<Root, SandboxError> {
+    let owners = is_privileged();
+    let mut key = format!("owners: {owners}\n");
+    layers.iter().for_each(|layer| key += &format!("{}\n", layer.diff_id));
+    targets.iter().for_each(|target| key += &format!("{target:?}\n"));
+    let folder = store.folder(ROOTS, &Digest::of(key), |dir| fill(dir, owners, layers, targets, ui))?;
+    Ok(Root { path: folder.path().to_owned(), _folder: Some(folder) })
+}
+
+/// The same in the folder `dir`, which is there, is empty, and is the caller's to write into and to remove
+/// ([`remove_tree`](crate::store::folders::remove_tree)).
+///
+/// # Errors
+/// As [`unpack`]; what has been unpacked by then stays in the folder.
+pub fn unpack_private(layers: &[Layer], targets: &[String], dir: &Path, ui: &Ui) -> Result<Root, SandboxError> {
+    fill(dir, is_privileged(), layers, targets, ui)?;
+    Ok(Root { path: dir.to_owned(), _folder: None })
+}
+
+fn fill(dir: &Path, owners: bool, layers: &[Layer], targets: &[String], ui: &Ui) -> Result<(), SandboxError> {
+    let mut unpacker = Unpacker::new(dir, owners);
+    for layer in layers {
+        let task = ui.task(&format!("unpack {}", layer.title), Some(layer.size));
+        unpacker.layer(layer, |read| task.inc(read))?;
+    }
+    for (path, is_file) in MOUNT_POINTS {
+        unpacker.mount_point(path, is_file)?;
+    }
+    for target in targets {
+        unpacker.mount_point(target, false)?;
+    }
+    unpacker.finish()?;
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! OCI runtimes on this machine.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::{Ids, SandboxError};
+
+/// Which program a runtime is, as far as they differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavor {
+    /// crun.
+    Crun,
+    /// runc, youki, and any other: they speak runc's command line.
+    Runc,
+}
+
+/// An OCI runtime.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runtime {
+    /// The program.
+    pub path: PathBuf,
+    /// Which one it is.
+    pub flavor: Flavor,
+}
+
+/// Where system programs lie that a user's `PATH` leaves out.
+const SYSTEM: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
+
+impl Runtime {
+    /// The runtime that `wish` names (a program on `PATH`, or a path); without a wish, the first there is of runc, crun and youki.
+    /// Who is not real root is better served by crun where it works, which shows every user by its number.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn find(wish: Option<&str>) -> Result<Self, SandboxError> {
+        if !cfg!(target_os = "linux") {
+            return Err(SandboxError::NotLinux);
+        }
+        let path = env::var_os("PATH").unwrap_or_default();
+        match wish {
+            Some(wish) => Self::named(wish, &path).ok_or_else(|| SandboxError::BadRuntime(wish.to_owned())),
+            None => Self::first(&path, is_privileged() || has_hybrid_cgroups()).ok_or(SandboxError::NoRuntime),
+        }
+    }
+
+    fn first(path: &OsString, runc_first: bool) -> Option<Self> {
+        let names = if runc_first { ["runc", "crun", "youki"] } else { ["crun", "runc", "youki"] };
+        names.iter().find_map(|name| Self::named(name, path))
+    }
+
+    fn named(name: &str, path: &OsString) -> Option<Self> {
+        let path = if name.contains('/') {
+            std::path::absolute(name).ok().filter(|file| is_executable(file))?
+        } else {
+            let folders = env::split_paths(path).chain(SYSTEM.map(PathBuf::from));
+            folders
+                .filter(|folder| folder.is_absolute())
+                .map(|folder| folder.join(name))
+                .find(|file| is_executable(file))?
+        };
+        // Some distributions have a link called runc that leads to crun.
+        let real = fs::canonicalize(&path).ok()?;
+        let is_crun = real.file_name().is_some_and(|name| name.to_string_lossy().contains("crun"));
+        Some(Self { path, flavor: if is_crun { Flavor::Crun } else { Flavor::Runc } })
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> String {
+        self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
+    }
+
+    /// The numbers by which a sandbox for `user` knows that user. They are others for a caller who is not real root under a runtime
+    /// that needs root in its namespace, which then is the only user that there is.
+    pub fn shows(&self, user: &Ids) -> Ids {
+        self.shows_to(is_privileged(), user)
+    }
+
+    fn shows_to(&self, privileged: bool, user: &Ids) -> Ids {
+        if privileged || self.flavor == Flavor::Crun {
+            return user.clone();
+        }
+        Ids { uid: 0, gid: 0, groups: Vec::new(), home: user.home.clone() }
+    }
+
+    /// The options that come before its command.
+    pub(super) fn options(&self, privileged: bool) -> &'static [&'static str] {
+        match self.flavor {
+            // No limits are set; without root there may be no cgroup that it could make another in.
+            Flavor::Crun if !privileged => &["--cgroup-manager=disabled"],
+            Flavor::Crun => &["--cgroup-manager=cgroupfs"],
+            Flavor::Runc => &[],
+        }
+    }
+}
+
+fn is_executable(file: &Path) -> bool {
+    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// Whether this process is real root: the root of a user namespace may neither own files for others nor mount what it likes.
+pub(super) fn is_privileged() -> bool {
+    rustix::process::geteuid().is_root() && fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| maps_all(&map))
+}
+
+/// user_namespaces(7): the first namespace maps every number to itself.
+fn maps_all(map: &str) -> bool {
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Both versions of cgroups at once, which crun refuses.
+fn has_hybrid_cgroups() -> bool {
+    Path::new("/sys/fs/cgroup/unified").exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bin(dir: &Path, programs: &[&str]) -> OsString {
+        for program in programs {
+            fs::write(dir.join(program), "#!/bin/sh\n").expect("write");
+            fs::set_permissions(dir.join(program), fs::Permissions::from_mode(0o755)).expect("its own file");
+        }
+        dir.as_os_str().to_owned()
+    }
+
+    #[test]
+    fn runtimes_are_found_on_path() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = bin(dir.path(), &["runc", "crun", "my-crun", "other"]);
+        fs::write(dir.path().join("text"), "").expect("write");
+        let first = |runc_first| Runtime::first(&path, runc_first).expect("a runtime").name();
+        assert_eq!((first(true), first(false)), ("runc".into(), "crun".into()));
+        let named = |name: &str| Runtime::named(name, &path).map(|runtime| (runtime.name(), runtime.flavor));
+        assert_eq!(named("other"), Some(("other".into(), Flavor::Runc)));
+        assert_eq!(named("my-crun"), Some(("my-crun".into(), Flavor::Crun)));
+        assert_eq!(named(&dir.path().join("crun").to_string_lossy()), Some(("crun".into(), Flavor::Crun)));
+        for missing in ["text", "no-such-runtime", "", "./nothing", "/"] {
+            assert_eq!(named(missing), None, "{missing}");
+        }
+    }
+
+    #[test]
+    fn users_are_shown_by_their_numbers_where_that_is_possible() {
+        let user = Ids { uid: 65532, gid: 65532, groups: vec![50], home: Some("/home/nonroot".into()) };
+        let root = Ids { uid: 0, gid: 0, groups: vec![], home: user.home.clone() };
+        let runtime = |flavor| Runtime { path: "/bin/runtime".into(), flavor };
+        for (flavor, privileged, expected) in [
+            (Flavor::Crun, true, &user),
+            (Flavor::Crun, false, &user),
+            (Flavor::Runc, true, &user),
+            (Flavor::Runc, false, &root),
+        ] {
+            assert_eq!(&runtime(flavor).shows_to(privileged, &user), expected, "{flavor:?}");
+        }
+    }
+
+    #[test]
+    fn real_root_maps_every_number() {
+        assert!(maps_all("         0          0 4294967295\n"));
+        assert!(!maps_all("         0       1000          1\n"));
+        assert!(!maps_all("0 0 1\n1 100000 65536\n") && !maps_all(""));
+    }
+}

@@ -1,0 +1,313 @@
+//! The `config.json` of a bundle (OCI runtime specification): what a [`Sandbox`] is to a runtime.
+
+use std::path::{Path, PathBuf};
+
+use oci_spec::{
+    OciSpecError,
+    runtime::{
+        Capability, Linux, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxIdMapping, LinuxIdMappingBuilder,
+        LinuxNamespaceBuilder, LinuxNamespaceType, Mount as SpecMount, MountBuilder, Process, ProcessBuilder,
+        RootBuilder, Spec, SpecBuilder, UserBuilder,
+    },
+};
+
+use super::{Ids, Mount, Network, Sandbox, seccomp};
+
+/// Where programs are looked up unless the environment says otherwise.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What root may do: install and start things, within the container.
+const CAPABILITIES: [Capability; 8] = [
+    Capability::Chown,
+    Capability::DacOverride,
+    Capability::Fowner,
+    Capability::Fsetid,
+    Capability::Kill,
+    Capability::Setgid,
+    Capability::Setuid,
+    Capability::NetBindService,
+];
+
+/// Paths that tell of the machine or reach its firmware.
+const MASKED: [&str; 12] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
+
+/// File systems below the machine's own `/sys`, which comes with all of them. The caller may write into some: to cgroups of its
+/// session, say.
+const MASKED_SYS: [&str; 5] =
+    ["/sys/fs", "/sys/kernel/config", "/sys/kernel/debug", "/sys/kernel/security", "/sys/kernel/tracing"];
+
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// What is mounted in every sandbox, in a place that an image may lack: the path, and whether it is a file.
+pub const MOUNT_POINTS: [(&str, bool); 8] = [
+    ("dev", false),
+    ("proc", false),
+    ("sys", false),
+    ("tmp", false),
+    ("var/tmp", false),
+    ("run", false),
+    ("etc/resolv.conf", true),
+    ("etc/hosts", true),
+];
+
+/// What a configuration depends on besides the sandbox.
+pub struct Surroundings<'a> {
+    /// User and group of the caller who is not real root, and gets a user namespace.
+    pub caller: Option<(u32, u32)>,
+    /// The value of `TERM`, when the command gets a terminal.
+    pub terminal: Option<String>,
+    /// Files of this machine that sandboxes on its network see: `/etc/resolv.conf`, `/etc/hosts`, as far as they are there.
+    pub network_files: &'a [PathBuf],
+    /// The options that the mount on which a path lies has, and that only real root may take from it: `noexec`, `ro`.
+    pub locked: &'a dyn Fn(&Path) -> Vec<&'static str>,
+}
+
+/// The configuration of `sandbox`, whose user is known as `user` in it (see [`Runtime::shows`](super::Runtime::shows)).
+///
+/// # Errors
+/// When the specification's types refuse a value.
+pub fn config(sandbox: &Sandbox, user: &Ids, around: &Surroundings) -> Result<Spec, OciSpecError> {
+    let mut spec = SpecBuilder::default()
+        .version("1.0.2")
+        .root(RootBuilder::default().path(sandbox.root.clone()).readonly(!sandbox.writable).build()?)
+        .mounts(mounts(sandbox, around)?)
+        .process(process(sandbox, user, around)?)
+        .hostname(sandbox.hostname.clone())
+        .linux(linux(sandbox, user, around)?)
+        .build()?;
+    spec.set_annotations(None);
+    Ok(spec)
+}
+
+fn process(sandbox: &Sandbox, user: &Ids, around: &Surroundings) -> Result<Process, OciSpecError> {
+    let mut env = sandbox.env.clone();
+    env.entry("PATH".into()).or_insert_with(|| PATH.into());
+    if let Some(home) = &sandbox.user.home {
+        env.entry("HOME".into()).or_insert_with(|| home.clone());
+    }
+    if let Some(term) = &around.terminal {
+        env.entry("TERM".into()).or_insert_with(|| term.clone());
+    }
+    let mut ids = UserBuilder::default().uid(user.uid).gid(user.gid);
+    if around.caller.is_none() && !user.groups.is_empty() {
+        ids = ids.additional_gids(user.groups.clone());
+    }
+    let mut process = ProcessBuilder::default()
+        .terminal(around.terminal.is_some())
+        .user(ids.build()?)
+        .args(sandbox.args.clone())
+        .env(env.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>())
+        .cwd(&sandbox.cwd)
+        .capabilities(capabilities(&sandbox.user)?)
+        .no_new_privileges(true)
+        .build()?;
+    // The type's own default is 1024 files; the caller's limits are the right ones.
+    process.set_rlimits(None);
+    Ok(process)
+}
+
+/// Those of whoever was asked for: a runtime that shows another user as root gives it none.
+fn capabilities(user: &Ids) -> Result<LinuxCapabilities, OciSpecError> {
+    let some: oci_spec::runtime::Capabilities = if user.uid == 0 { CAPABILITIES.into() } else { [].into() };
+    LinuxCapabilitiesBuilder::default()
+        .bounding(some.clone())
+        .effective(some.clone())
+        .permitted(some)
+        .inheritable([])
+        .ambient([])
+        .build()
+}
+
+fn mounts(sandbox: &Sandbox, around: &Surroundings) -> Result<Vec<SpecMount>, OciSpecError> {
+    let rootless = around.caller.is_some();
+    let pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
+    // The group `tty`, which is not in a user namespace.
+    let group = (!rootless).then_some("gid=5");
+    let shm = ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"];
+    let tmp = ["nosuid", "nodev", "mode=1777"];
+    let sys = ["nosuid", "noexec", "nodev", "ro"];
+    let mut mounts = vec![
+        mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])?,
+        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"])?,
+        mount("/dev/pts", "devpts", "devpts", &pts.into_iter().chain(group).collect::<Vec<_>>())?,
+        mount("/dev/shm", "tmpfs", "shm", &shm)?,
+        mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?,
+        if shares_sys(sandbox, around) {
+            // Only who owns the network namespace may mount a new one.
+            mount("/sys", "none", "/sys", &["rbind"].into_iter().chain(sys).collect::<Vec<_>>())?
+        } else {
+            mount("/sys", "sysfs", "sysfs", &sys)?
+        },
+        mount("/tmp", "tmpfs", "tmpfs", &tmp)?,
+        mount("/var/tmp", "tmpfs", "tmpfs", &tmp)?,
+        mount("/run", "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=755"])?,
+    ];
+    for file in around.network_files.iter().filter(|_| sandbox.network == Network::Host) {
+        let target = file.to_str().unwrap_or_default().to_owned();
+        mounts.push(extra(&Mount::Bind { source: file.clone(), target, writable: false }, around)?);
+    }
+    for mount in &sandbox.mounts {
+        mounts.push(extra(mount, around)?);
+    }
+    Ok(mounts)
+}
+
+fn shares_sys(sandbox: &Sandbox, around: &Surroundings) -> bool {
+    around.caller.is_some() && sandbox.network == Network::Host
+}
+
+fn extra(mount: &Mount, around: &Surroundings) -> Result<SpecMount, OciSpecError> {
+    match mount {
+        Mount::Bind { source, target, writable } => {
+            let mut options = vec!["rbind", "nosuid", "nodev", if *writable { "rw" } else { "ro" }];
+            if around.caller.is_some() {
+                let locked = (around.locked)(source);
+                options.retain(|&option| option != "rw" || !locked.contains(&"ro"));
+                options.extend(locked);
+            }
+            self::mount(target, "none", source, &options)
+        }
+        Mount::Tmpfs { target, mode } => {
+            self::mount(target, "tmpfs", "tmpfs", &["nosuid", "nodev", &format!("mode={mode:o}")])
+        }
+    }
+}
+
+fn mount(target: &str, kind: &str, source: impl Into<PathBuf>, options: &[&str]) -> Result<SpecMount, OciSpecError> {
+    MountBuilder::default()
+        .destination(target)
+        .typ(kind)
+        .source(source)
+        .options(options.iter().map(|&option| option.to_owned()).collect::<Vec<_>>())
+        .build()
+}
+
+fn linux(sandbox: &Sandbox, user: &Ids, around: &Surroundings) -> Result<Linux, OciSpecError> {
+    use LinuxNamespaceType as N;
+    let mut kinds = vec![N::Pid, N::Ipc, N::Uts, N::Mount];
+    kinds.extend((sandbox.network == Network::None).then_some(N::Network));
+    kinds.extend(around.caller.map(|_| N::User));
+    let namespaces = kinds.into_iter().map(|kind| LinuxNamespaceBuilder::default().typ(kind).build());
+    let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+    let mut masked = words(&MASKED);
+    if shares_sys(sandbox, around) {
+        masked.extend(words(&MASKED_SYS));
+    }
+    let mut linux = Linux::default();
+    linux
+        .set_namespaces(Some(namespaces.collect::<Result<_, _>>()?))
+        .set_masked_paths(Some(masked))
+        .set_readonly_paths(Some(words(&READ_ONLY)))
+        .set_seccomp(Some(seccomp::profile()?))
+        .set_resources(None);
+    if let Some((uid, gid)) = around.caller {
+        linux
+            .set_uid_mappings(Some(vec![mapping(user.uid, uid)?]))
+            .set_gid_mappings(Some(vec![mapping(user.gid, gid)?]));
+    }
+    Ok(linux)
+}
+
+fn mapping(inside: u32, outside: u32) -> Result<LinuxIdMapping, OciSpecError> {
+    LinuxIdMappingBuilder::default().container_id(inside).host_id(outside).size(1_u32).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn sandbox(user: Ids, network: Network) -> Sandbox {
+        Sandbox {
+            root: "/store/root".into(),
+            writable: false,
+            args: vec!["node".into(), "server.js".into()],
+            env: BTreeMap::from([("NODE_ENV".into(), "production".into())]),
+            cwd: "/app".into(),
+            user,
+            mounts: vec![
+                Mount::Bind { source: "/home/me/app".into(), target: "/app".into(), writable: true },
+                Mount::Bind { source: "/mnt/data".into(), target: "/data".into(), writable: false },
+                Mount::Tmpfs { target: "/cache".into(), mode: 0o700 },
+            ],
+            network,
+            hostname: "microbuild".into(),
+        }
+    }
+
+    fn nonroot() -> Ids {
+        Ids { uid: 65532, gid: 65532, groups: vec![50], home: Some("/home/nonroot".into()) }
+    }
+
+    fn locked(path: &Path) -> Vec<&'static str> {
+        if path.starts_with("/home") { vec!["noexec"] } else { vec!["ro"] }
+    }
+
+    fn json(sandbox: &Sandbox, user: &Ids, caller: Option<(u32, u32)>, terminal: Option<&str>) -> String {
+        let network_files = &["/etc/hosts".into()];
+        let around = Surroundings { caller, terminal: terminal.map(str::to_owned), network_files, locked: &locked };
+        let mut value = serde_json::to_value(config(sandbox, user, &around).expect("a configuration")).expect("JSON");
+        // A set without an order.
+        for (_, list) in value["process"]["capabilities"].as_object_mut().expect("capabilities") {
+            list.as_array_mut().expect("a list").sort_by_key(Value::to_string);
+        }
+        // Told apart from these, once.
+        value["linux"]["seccomp"].take();
+        serde_json::to_string_pretty(&value).expect("JSON")
+    }
+
+    #[test]
+    fn root_runs_as_the_images_user() {
+        insta::assert_snapshot!(json(&sandbox(nonroot(), Network::None), &nonroot(), None, None));
+    }
+
+    #[test]
+    fn root_runs_as_root() {
+        let ids = Ids { home: Some("/root".into()), ..Ids::default() };
+        insta::assert_snapshot!(json(&sandbox(ids.clone(), Network::Host), &ids, None, Some("xterm")));
+    }
+
+    #[test]
+    fn anyone_runs_as_the_images_user() {
+        let sandbox = sandbox(nonroot(), Network::Host);
+        insta::assert_snapshot!(json(&sandbox, &nonroot(), Some((1000, 100)), None));
+        // Under a runtime that needs the namespace's root.
+        let shown: Value =
+            serde_json::from_str(&json(&sandbox, &Ids::default(), Some((1000, 100)), None)).expect("JSON");
+        assert_eq!(shown["process"]["user"], serde_json::json!({"uid": 0, "gid": 0}));
+        assert_eq!(shown["process"]["capabilities"]["effective"], serde_json::json!([]));
+        let mapping = serde_json::json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+        assert_eq!(shown["linux"]["uidMappings"], mapping);
+    }
+
+    #[test]
+    fn anyone_without_a_network_gets_a_sys_of_its_own() {
+        let sandbox = sandbox(nonroot(), Network::None);
+        let found: Value = serde_json::from_str(&json(&sandbox, &nonroot(), Some((1000, 100)), None)).expect("JSON");
+        let sys = found["mounts"].as_array().expect("mounts").iter().find(|m| m["destination"] == "/sys").expect("sys");
+        assert_eq!(sys["type"], "sysfs");
+        assert!(!found.to_string().contains("/etc/hosts") && found.to_string().contains(r#""type":"network""#));
+    }
+
+    #[test]
+    fn calls_that_no_container_makes() {
+        let profile = serde_json::to_value(seccomp::profile().expect("a profile")).expect("JSON");
+        insta::assert_snapshot!(serde_json::to_string_pretty(&profile["syscalls"]).expect("JSON"));
+    }
+}
