@@ -175,7 +175,7 @@ fn extra(mount: &Mount, around: &Surroundings) -> Result<SpecMount, OciSpecError
             let mut options = vec!["rbind", "nosuid", "nodev", if *writable { "rw" } else { "ro" }];
             if around.caller.is_some() {
                 let locked = (around.locked)(source);
-                options.retain(|&option| option != "rw" || !locked.contains(&"ro"));
+                options.retain(|option| !locked.contains(option) && (*option != "rw" || !locked.contains(&"ro")));
                 options.extend(locked);
             }
             self::mount(target, "none", source, &options)

@@ -562,3 +562,6 @@ fn set_xattrs(file: &File, xattrs: &[(OsString, Vec<u8>)]) {
 
 #[cfg(not(target_os = "linux"))]
 fn set_xattrs(_: &File, _: &[(OsString, Vec<u8>)]) {}
+
+#[cfg(test)]
+mod tests;

@@ -344,7 +344,7 @@ mod tests {
         assert_eq!(store.forget_folders(|_| false, true).expect("gc"), (0, 0), "it was used just now");
         assert_eq!(store.forget_folders(|_| true, false).expect("gc"), (1, 5));
         assert_eq!(names(&store), [""; 0]);
-        store.folder(BUCKET, &key, write("again")).expect("made again");
+        let _again = store.folder(BUCKET, &key, write("again")).expect("made again");
     }
 
     #[test]
