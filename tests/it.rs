@@ -23,6 +23,7 @@ mod it {
     mod reproducible;
     mod robust;
     mod rootfs;
+    mod sandbox;
     mod sink_tools;
     mod sinks;
     mod system_layers;

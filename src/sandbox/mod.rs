@@ -14,6 +14,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 pub mod bundle;
 mod error;
 mod ids;
+#[cfg(target_os = "linux")]
 mod lines;
 mod paths;
 #[cfg(target_os = "linux")]

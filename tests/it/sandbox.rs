@@ -1,0 +1,703 @@
+//! Commands in sandboxes: as root and as anyone else, in a real Alpine image with Node.
+//!
+//! What is run is run by a child process, this program again ([`as_the_child_of_another_test`]): another user's, with signals and a
+//! terminal of its own, or one that is killed.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpListener,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use microbuild::{
+    error::Explain as _,
+    images::{GcOptions, LocalImages},
+    layer::Layer,
+    sandbox::{Ids, Mount, Network, Output, Root, Runtime, Sandbox, SandboxError, roots},
+    store::Store,
+    ui::Ui,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{
+    Finished, Process,
+    alpine::NODE_VERSION,
+    is_root, run, skip_forbidden, tools,
+    tree::{Tree, decompress},
+    wait_for,
+    workbench::{Workbench, app, noise, text},
+};
+
+/// What a child is to do, as JSON.
+const JOB: &str = "MICROBUILD_TEST_SANDBOX";
+/// What a child writes before anything else of its own.
+const BEGIN: &str = "<<<begin>>>\n";
+
+/// Someone who is not root here.
+const ANYONE: u32 = 23_456;
+
+/// An image's layers, and a folder for each user who runs it.
+struct Machine {
+    layers: Vec<Value>,
+    dir: TempDir,
+    uid: u32,
+    _bench: Workbench,
+}
+
+/// The users that a test can be: root, or whoever runs the tests; and someone who is not root, where root can become one.
+#[track_caller]
+fn machines() -> Vec<Machine> {
+    if tools(["runc"]).is_none() {
+        return Vec::new();
+    }
+    let mut uids = vec![fs::metadata("/proc/self").expect("Linux").uid()];
+    if !is_root() {
+        skip_forbidden("needs root: to be root");
+    } else if tools(["setpriv"]).is_some() {
+        uids.push(ANYONE);
+    }
+    uids.into_iter().filter_map(Machine::new).collect()
+}
+
+impl Machine {
+    #[track_caller]
+    fn new(uid: u32) -> Option<Self> {
+        let bench = Workbench::alpine()?;
+        let app = app(&bench.path("app"), &[("index.js", "console.log(process.getuid())")]);
+        bench.build(&app, ["-t", "app", "--platform", "linux/amd64"]);
+        let images = LocalImages::open(&bench.home.path().join(".local/share/microbuild/images")).expect("images");
+        let image = images.get("app").expect("the image").images.remove(0);
+        let dir = TempDir::new().expect("a temporary folder");
+        let layer = |(place, layer): (usize, &Layer)| {
+            let file = dir.path().join(format!("layer-{place}"));
+            fs::copy(layer.content.path().expect("a file"), &file).expect("a copy");
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("its own file");
+            json!({"digest": layer.digest, "diff_id": layer.diff_id, "size": layer.size, "media_type": layer.media_type,
+                "title": layer.title, "path": file})
+        };
+        let layers = image.layers.iter().enumerate().map(layer).collect();
+        for folder in ["cache", "run", "work"] {
+            fs::create_dir(dir.path().join(folder)).expect("a folder");
+            fs::set_permissions(dir.path().join(folder), fs::Permissions::from_mode(0o700)).expect("its own folder");
+        }
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("its own folder");
+        fs::copy(std::env::current_exe().expect("this program"), dir.path().join("tests")).expect("a copy");
+        if is_root() {
+            run(Command::new("chown").args(["-R", &format!("{uid}:{uid}")]).arg(dir.path())).succeeds();
+        }
+        Some(Self { layers, dir, uid, _bench: bench })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn is_root(&self) -> bool {
+        self.uid == 0
+    }
+
+    /// `args` in a sandbox of the image, as its root, with no network.
+    fn job(&self, args: &[&str]) -> Value {
+        json!({"layers": self.layers, "store": self.path("cache"), "args": args, "targets": ["/work"]})
+    }
+
+    /// The child that does `job` as this machine's user.
+    fn command(&self, job: &Value) -> Command {
+        let mut command = if is_root() && !self.is_root() {
+            let mut command = Command::new("setpriv");
+            let id = self.uid.to_string();
+            command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--"]).arg(self.path("tests"));
+            command
+        } else {
+            Command::new(self.path("tests"))
+        };
+        command.args(["--exact", "it::sandbox::as_the_child_of_another_test", "--nocapture"]);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        command.env_clear().env("PATH", path).env(JOB, job.to_string()).env("XDG_RUNTIME_DIR", self.path("run"));
+        command.current_dir(self.path("work")).stdin(Stdio::null());
+        command
+    }
+
+    /// The same in a terminal of 123 columns.
+    fn in_terminal(&self, job: &Value) -> Command {
+        let child = self.command(job);
+        let words = [child.get_program()].into_iter().chain(child.get_args()).map(|word| word.to_str().expect("UTF-8"));
+        let line = format!("stty cols 123; exec {}", words.collect::<Vec<_>>().join(" "));
+        let mut command = Command::new("script");
+        command.args(["-qec", &line, "/dev/null"]).env_clear().env("TERM", "vt100").current_dir(self.path("work"));
+        command.envs(child.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+    }
+
+    /// Does `job`; what the sandbox wrote and its exit code.
+    #[track_caller]
+    fn run(&self, job: &Value) -> Finished {
+        let mut finished = run(&mut self.command(job));
+        if let Some((_, output)) = finished.stdout.split_once(BEGIN) {
+            finished.stdout = output.to_owned();
+        }
+        let left = fs::read_dir(self.path("run/microbuild")).into_iter().flatten().flatten();
+        let left: Vec<_> = left.map(|entry| entry.file_name()).filter(|name| name != "lock").collect();
+        assert!(left.is_empty(), "{left:?} is left: {finished:?}");
+        finished
+    }
+
+    /// The output of `sh -c SCRIPT` with the network `network`.
+    #[track_caller]
+    fn sh(&self, script: &str, more: Value) -> String {
+        let finished = self.run(&merged(self.job(&["sh", "-c", script]), more));
+        finished.succeeds().to_owned()
+    }
+
+    /// Starts `job`, and waits until the sandbox says `ready`.
+    #[track_caller]
+    fn start(&self, job: &Value) -> Started {
+        Self::started(&mut self.command(job))
+    }
+
+    #[track_caller]
+    fn started(command: &mut Command) -> Started {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("a child");
+        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut seen = String::new();
+        while !seen.trim_end().ends_with("ready") {
+            assert!(stdout.read_line(&mut seen).expect("output") > 0, "it ended after {seen}");
+        }
+        Started { child, stdout }
+    }
+}
+
+/// A child that runs a sandbox.
+struct Started {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Started {
+    fn signal(&self, name: &str) {
+        run(Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string())).succeeds();
+    }
+
+    /// Its exit code, and what else it wrote.
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).expect("output");
+        (self.child.wait().expect("an end").code(), rest)
+    }
+}
+
+fn merged(mut job: Value, more: Value) -> Value {
+    if let Value::Object(more) = more {
+        job.as_object_mut().expect("a job").extend(more);
+    }
+    job
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().map(|item| item.as_str().expect("text").to_owned()).collect()
+}
+
+fn layers_of(job: &Value) -> Vec<Layer> {
+    let layer = |value: &Value| {
+        let text = |key: &str| value[key].as_str().expect("text").to_owned();
+        Layer {
+            digest: text("digest").parse().expect("a digest"),
+            diff_id: text("diff_id").parse().expect("a digest"),
+            size: value["size"].as_u64().expect("a size"),
+            media_type: text("media_type"),
+            title: text("title"),
+            content: Arc::new(PathBuf::from(text("path"))),
+        }
+    };
+    job["layers"].as_array().expect("layers").iter().map(layer).collect()
+}
+
+fn root_of(job: &Value) -> Root {
+    let store = Store::open(Path::new(job["store"].as_str().expect("a store"))).expect("a store");
+    roots::unpack(&store, &layers_of(job), &strings(&job["targets"]), &Ui::silent()).expect("a root")
+}
+
+fn sandbox_of(job: &Value, root: &Root) -> Result<Sandbox, SandboxError> {
+    let mount = |path: &str, writable| Mount::Bind { source: path.into(), target: "/work".into(), writable };
+    let env = job["env"].as_object().into_iter().flatten();
+    Ok(Sandbox {
+        root: root.path().to_owned(),
+        writable: false,
+        args: strings(&job["args"]),
+        env: env
+            .map(|(name, value)| (name.clone(), value.as_str().expect("text").to_owned()))
+            .collect::<BTreeMap<_, _>>(),
+        cwd: job["cwd"].as_str().unwrap_or("/").to_owned(),
+        user: Ids::of(job["user"].as_str().unwrap_or_default(), root.path())?,
+        mounts: job["work"].as_str().map(|path| mount(path, job["writable"] != false)).into_iter().collect(),
+        network: if job["network"] == true { Network::Host } else { Network::None },
+        hostname: "sandbox".into(),
+    })
+}
+
+/// Not a test of its own: what the children of the others do.
+#[test]
+fn as_the_child_of_another_test() {
+    let Ok(job) = std::env::var(JOB) else { return };
+    let job: Value = serde_json::from_str(&job).expect("a job");
+    let root = root_of(&job);
+    if job["args"].is_null() {
+        return;
+    }
+    print!("\n{BEGIN}");
+    let run = || {
+        let runtime = Runtime::find(Some(job["runtime"].as_str().unwrap_or("runc")))?;
+        let sandbox = sandbox_of(&job, &root)?;
+        let mut print = |line: &str| println!("line: {line}");
+        let output = if job["lines"] == true { Output::Lines(&mut print) } else { Output::Inherit };
+        sandbox.run(&runtime, output)
+    };
+    let code = match run() {
+        Ok(status) => {
+            if let Some(signal) = status.interrupted() {
+                println!("interrupted: {signal}");
+            }
+            i32::from(status.code())
+        }
+        Err(error) => {
+            println!("error: {error}\nhint: {}", error.hint().unwrap_or_default());
+            error.status().map_or(200 + error.kind() as i32, i32::from)
+        }
+    };
+    drop(root);
+    std::process::exit(code);
+}
+
+#[test]
+fn commands_run_as_root_and_as_anyone() {
+    for machine in machines() {
+        let node = machine.run(&machine.job(&["node", "-v"]));
+        assert_eq!(node.succeeds(), format!("v{NODE_VERSION}\n"));
+        for (script, code) in [("exit 7", 7), ("sh -c 'kill -9 $$'; exit $?", 137), ("true", 0)] {
+            assert_eq!(machine.run(&machine.job(&["sh", "-c", script])).exits(code), "", "{script}");
+        }
+        let said = machine.sh(
+            "pwd; hostname; echo $HOME $GREETING; echo $PATH; tty",
+            json!({"env": {"GREETING": "hello"}, "cwd": "/etc", "lines": true, "user": "65532:65532", "args": ["sh", "-c",
+                "pwd; hostname; echo $HOME $GREETING; echo $PATH; echo error >&2; cat; tty; true"]}),
+        );
+        let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        let expected = ["/etc", "sandbox", "/home/nonroot hello", path, "error", "not a tty"];
+        assert_eq!(said, expected.map(|line| format!("line: {line}\n")).concat());
+
+        let compiled = "const { execSync } = require('child_process');\
+            const worker = new (require('worker_threads').Worker)('postMessage', { eval: true });\
+            worker.on('error', () => {});\
+            require('fs').promises.readFile('/etc/passwd').then(text => console.log(text.length > 0, execSync('echo child') + ''))";
+        assert_eq!(machine.run(&machine.job(&["node", "-e", compiled])).succeeds(), "true child\n\n");
+    }
+}
+
+#[test]
+fn what_cannot_run_is_explained() {
+    for machine in machines() {
+        let cases = [
+            (
+                json!({"args": ["no-such-command"]}),
+                127,
+                "expected the command `no-such-command` in the image, found none",
+            ),
+            (json!({"args": ["/no/such/file"]}), 127, "expected the command `/no/such/file` in the image, found none"),
+            (json!({"args": ["/etc/passwd"]}), 126, "`/etc/passwd` is no program that runs here: "),
+            (
+                json!({"args": ["true"], "cwd": "/nowhere"}),
+                202,
+                "expected a folder `/nowhere` in the image, found none",
+            ),
+            (
+                json!({"args": ["true"], "user": "nobod"}),
+                202,
+                "expected the user `nobod` in the image's /etc/passwd, found none",
+            ),
+            (json!({"args": ["true"], "runtime": "no-such-runtime"}), 202, "expected --runtime to name an OCI runtime"),
+            (
+                json!({"args": ["true"], "runtime": "/bin/false"}),
+                201,
+                "false cannot run the container: it does not take",
+            ),
+            (json!({"args": ["true"], "work": "/no/such/source"}), 201, "runc cannot run the container: "),
+        ];
+        for (more, code, message) in cases {
+            let finished = machine.run(&merged(machine.job(&[]), more.clone()));
+            let said = finished.exits(code);
+            assert!(said.contains(&format!("error: {message}")), "{more}: {said}");
+        }
+    }
+}
+
+/// CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID NET_BIND_SERVICE (capabilities(7)).
+const ROOTS_CAPABILITIES: u64 = 0x4fb;
+
+#[test]
+fn a_sandbox_is_closed() {
+    for machine in machines() {
+        for (user, capabilities) in [("", ROOTS_CAPABILITIES), ("65532:65532", 0)] {
+            let status = machine.sh("cat /proc/1/status", json!({"user": user}));
+            let field = |name: &str| {
+                let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+                line.unwrap_or_else(|| panic!("{name} in {status}")).to_owned()
+            };
+            for (set, expected) in
+                [("Eff", capabilities), ("Prm", capabilities), ("Bnd", capabilities), ("Inh", 0), ("Amb", 0)]
+            {
+                assert_eq!(field(&format!("Cap{set}")), format!("{expected:016x}"), "{set} of `{user}`");
+            }
+            assert_eq!((field("NoNewPrivs").as_str(), field("Seccomp").as_str()), ("1", "2"), "`{user}`");
+        }
+        for network in [false, true] {
+            let more = json!({"network": network});
+            let said = machine.sh(
+                "for folder in / /etc /usr/bin /sys /proc/sys/kernel /sys/fs; do
+                     touch $folder/x 2>/dev/null && echo $folder may be written
+                 done
+                 for folder in /tmp /var/tmp /dev/shm; do
+                     touch $folder/x && rm $folder/x && stat -c '%a' $folder
+                 done
+                 touch /run/x
+                 mount -t tmpfs none /tmp 2>/dev/null && echo mounts
+                 unshare -U true 2>/dev/null && echo unshares
+                 umount /proc/kcore 2>/dev/null && echo unmounts
+                 chroot / true 2>/dev/null && echo changes its root
+                 cat /proc/kcore /proc/keys /proc/timer_list 2>/dev/null | head -c 1 | wc -c
+                 find /sys/firmware /sys/fs/cgroup -mindepth 1 2>/dev/null
+                 echo 1 2>/dev/null > /proc/sysrq-trigger && echo resets
+                 for node in null zero full random urandom tty ptmx; do ls /dev/$node > /dev/null; done
+                 for kind in pid ipc uts mnt; do readlink /proc/1/ns/$kind; done
+                 ps -o pid= | head -n 1 | tr -d ' '",
+                more,
+            );
+            let (closed, rest) = said.split_at(said.find("pid:").unwrap_or_else(|| panic!("{said}")));
+            assert_eq!(closed, "1777\n1777\n1777\n0\n", "network: {network}");
+            for (kind, line) in ["pid", "ipc", "uts", "mnt"].into_iter().zip(rest.lines()) {
+                let outside = fs::read_link(format!("/proc/self/ns/{kind}")).expect("a namespace");
+                assert_ne!(Path::new(line), outside, "its own {kind} namespace");
+            }
+            assert_eq!(rest.lines().last(), Some("1"), "the first process is the command");
+        }
+    }
+}
+
+#[test]
+fn without_a_network_there_is_none() {
+    let connect = |port: u16| {
+        format!(
+            "const socket = require('net').connect({port}, '127.0.0.1');\
+             socket.on('connect', () => {{ console.log('connected'); process.exit() }});\
+             socket.on('error', error => console.log(error.code))"
+        )
+    };
+    for machine in machines() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let script = connect(listener.local_addr().expect("an address").port());
+        let job = |network: bool| merged(machine.job(&["node", "-e", &script]), json!({"network": network}));
+        assert_eq!(machine.run(&job(false)).succeeds(), "ECONNREFUSED\n");
+        assert_eq!(machine.run(&job(true)).succeeds(), "connected\n");
+        assert_eq!(machine.sh("ls /sys/class/net; tail -n +3 /proc/net/dev | wc -l", json!({})), "lo\n1\n");
+        let files = "cat /etc/resolv.conf /etc/hosts";
+        let ours = run(Command::new("sh").args(["-c", files]));
+        assert_eq!(machine.sh(files, json!({"network": true})), ours.stdout);
+    }
+}
+
+#[test]
+fn what_is_written_into_a_mount_belongs_to_the_caller() {
+    for machine in machines() {
+        let work = machine.path("work");
+        for (user, owner) in [("", machine.uid), ("65532:65532", if machine.is_root() { 65532 } else { machine.uid })] {
+            fs::set_permissions(&work, fs::Permissions::from_mode(0o777)).expect("root's or its own");
+            let more = json!({"user": user, "work": work, "cwd": "/work"});
+            machine.sh("mkdir folder && echo hello > folder/file && ln -s x folder/link && ls -l folder", more);
+            for path in ["folder", "folder/file", "folder/link"] {
+                let meta = work.join(path).symlink_metadata().expect("it was made");
+                assert_eq!((meta.uid(), meta.gid()), (owner, owner), "{path} of `{user}`");
+            }
+            fs::remove_dir_all(work.join("folder")).expect("removed");
+        }
+        let more = json!({"work": work, "writable": false, "cwd": "/work"});
+        let said = machine.sh("touch file 2>&1 || true", more);
+        assert!(said.contains("Read-only file system"), "{said}");
+    }
+}
+
+#[test]
+fn signals_are_passed_on() {
+    let script = "for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGUSR2'])\
+                      process.on(name, () => { console.log('got', name); if (name == 'SIGTERM') process.exit(5) });\
+                  setTimeout(() => {}, 1e6); console.log('ready')";
+    for machine in machines() {
+        let started = machine.start(&machine.job(&["node", "-e", script]));
+        for name in ["USR2", "INT", "TERM"] {
+            started.signal(name);
+            thread::sleep(Duration::from_millis(300));
+        }
+        let (code, said) = started.end();
+        assert_eq!((code, said.as_str()), (Some(5), "got SIGUSR2\ngot SIGINT\ngot SIGTERM\ninterrupted: 15\n"));
+
+        // A first process without handlers ignores what asks it to end; the third time it is not asked.
+        let started = machine.start(&machine.job(&["sh", "-c", "echo ready; exec sleep 1000"]));
+        for _ in 0..3 {
+            started.signal("INT");
+            thread::sleep(Duration::from_millis(300));
+        }
+        assert_eq!(started.end(), (Some(137), "interrupted: 2\n".into()));
+    }
+}
+
+#[test]
+fn a_step_ends_when_it_is_asked_to() {
+    for machine in machines() {
+        for times in [1, 2] {
+            let job = merged(machine.job(&["sh", "-c", "echo ready; sleep 1000; echo late"]), json!({"lines": true}));
+            let started = machine.start(&job);
+            let begin = Instant::now();
+            for _ in 0..times {
+                started.signal("INT");
+                thread::sleep(Duration::from_millis(300));
+            }
+            assert_eq!(started.end(), (Some(137), "interrupted: 2\n".into()));
+            let expected = if times == 1 { 2.0..6.0 } else { 0.3..2.0 };
+            assert!(expected.contains(&begin.elapsed().as_secs_f32()), "{times}: {:?}", begin.elapsed());
+        }
+    }
+}
+
+/// The processes whose command line holds `words`, by their ids.
+fn processes(words: &str) -> Vec<String> {
+    let entries = fs::read_dir("/proc").expect("Linux").flatten().map(|entry| entry.path());
+    let is_wanted = |path: &PathBuf| {
+        fs::read(path.join("cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).replace('\0', " ") == words)
+    };
+    entries.filter(is_wanted).map(|path| text(&path)).collect()
+}
+
+#[test]
+fn what_a_killed_process_left_running_is_removed_by_the_next() {
+    for (place, machine) in machines().iter().enumerate() {
+        let sleep = format!("sleep 1{}{place} ", std::process::id());
+        let script = format!("echo ready; exec {sleep}");
+        let started = machine.start(&machine.job(&["sh", "-c", &script]));
+        let other = machine.start(&machine.job(&["sh", "-c", "echo ready; exec sleep 1001"]));
+        started.signal("KILL");
+        let mut child = started.child;
+        child.wait().expect("an end");
+        assert_eq!(processes(&sleep).len(), 1, "the container runs on");
+        let bundles = || fs::read_dir(machine.path("run/microbuild")).expect("bundles").count();
+        assert_eq!(bundles(), 3, "two and the lock");
+
+        let mut next = machine.command(&machine.job(&["true"]));
+        run(&mut next).succeeds();
+        assert_eq!((processes(&sleep).len(), bundles()), (0, 2), "it is gone, and the other one stays");
+        for _ in 0..3 {
+            other.signal("TERM");
+            thread::sleep(Duration::from_millis(300));
+        }
+        assert_eq!(other.end().0, Some(137));
+        assert_eq!(bundles(), 1);
+    }
+}
+
+#[test]
+fn a_terminal_is_one_inside() {
+    if tools(["script"]).is_none() {
+        return;
+    }
+    for machine in machines() {
+        let script =
+            "const { stdin, stdout, env } = process; stdout.write(`${stdin.isTTY} ${stdout.columns} ${env.TERM}\\n`)";
+        let job = machine.job(&["node", "-e", script]);
+        let finished = run(&mut machine.in_terminal(&job));
+        assert!(finished.stdout.contains("true 123 vt100\r\n"), "{finished:?}");
+        finished.succeeds();
+
+        // Not one when only the output is.
+        let job = merged(job, json!({"args": ["node", "-p", "process.stdout.isTTY"]}));
+        let plain = machine.run(&job);
+        assert_eq!(plain.succeeds(), "undefined\n");
+    }
+}
+
+#[test]
+fn the_terminals_keys_reach_the_command() {
+    if tools(["script"]).is_none() {
+        return;
+    }
+    for machine in machines() {
+        let trap = "trap 'echo trapped; exit 3' INT; echo ready; sleep 1000 & wait";
+        let ignores = "echo ready; exec sleep 1000";
+        let cases = [(trap, false, "trapped", 3), (ignores, true, "interrupted: 2", 137)];
+        for (script, lines, says, code) in cases {
+            let job = merged(machine.job(&["sh", "-c", script]), json!({"lines": lines}));
+            let mut started = Machine::started(machine.in_terminal(&job).stdin(Stdio::piped()));
+            started.child.stdin.as_mut().expect("a pipe").write_all(b"\x03").expect("Ctrl-C");
+            let (ended, said) = started.end();
+            assert!(said.contains(says), "{said}");
+            assert_eq!(ended, Some(code), "{said}");
+        }
+    }
+}
+
+/// Runs its arguments in a user namespace in which there are no more.
+const NO_NAMESPACES: &str = r#"
+    unshare -U sh -c 'until grep -q . /proc/self/uid_map /proc/self/gid_map; do sleep 0.1; done
+        exec sh -c "echo 0 > /proc/sys/user/max_user_namespaces && exec \"\$@\"" sh "$@"' sh "$@" &
+    until echo 0 0 100000 > /proc/$!/gid_map; do sleep 0.1; done 2> /dev/null
+    until echo 0 0 100000 > /proc/$!/uid_map; do sleep 0.1; done 2> /dev/null
+    wait $!"#;
+
+#[test]
+fn who_may_have_no_user_namespace_is_told_what_to_do() {
+    let Some(machine) = machines().into_iter().find(|machine| !machine.is_root()) else { return };
+    if !is_root() || tools(["unshare"]).is_none() {
+        return skip_forbidden("needs root: to forbid namespaces");
+    }
+    let inner = machine.command(&machine.job(&["true"]));
+    let mut command = Command::new("sh");
+    command.args(["-c", NO_NAMESPACES, "sh"]).arg(inner.get_program()).args(inner.get_args()).env_clear();
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir("/");
+    let finished = run(&mut command);
+    let said = finished.exits(201);
+    assert!(
+        said.contains("error: runc was refused a user namespace, without which only root runs containers: "),
+        "{said}"
+    );
+    assert!(
+        said.contains("hint: let root run `sysctl user.max_user_namespaces=10000`, or run microbuild as root"),
+        "{said}"
+    );
+}
+
+#[test]
+fn crun_runs_it_too_and_shows_users_by_their_numbers() {
+    let Some([crun, unshare]) = tools(["crun", "unshare"]) else { return };
+    if !is_root() {
+        return skip_forbidden("needs root: to show crun one kind of cgroups only");
+    }
+    for machine in machines() {
+        let id = |user: &str| {
+            let script = "echo $(id -u):$(id -g); touch /work/file; grep CapEff /proc/1/status";
+            let more = json!({"runtime": crun, "user": user, "work": machine.path("work")});
+            let inner = machine.command(&merged(machine.job(&["sh", "-c", script]), more));
+            let mut command = Command::new(&unshare);
+            let view = "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"";
+            command.args(["-m", "sh", "-c", view, "sh"]).arg(inner.get_program()).args(inner.get_args()).env_clear();
+            command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir("/");
+            fs::set_permissions(machine.path("work"), fs::Permissions::from_mode(0o777)).expect("root");
+            let finished = run(&mut command);
+            let said = finished.succeeds().split_once(BEGIN).expect("it began").1.to_owned();
+            let owner = machine.path("work/file").metadata().expect("made").uid();
+            fs::remove_file(machine.path("work/file")).expect("removed");
+            (said, owner)
+        };
+        let said = |ids: &str, capabilities: u64| format!("{ids}\nCapEff:\t{capabilities:016x}\n");
+        assert_eq!(id(""), (said("0:0", ROOTS_CAPABILITIES), machine.uid));
+        let owner = if machine.is_root() { 65532 } else { machine.uid };
+        assert_eq!(id("65532:65532"), (said("65532:65532", 0), owner));
+    }
+}
+
+#[test]
+fn a_root_is_what_the_layers_say() {
+    if !is_root() {
+        return skip_forbidden("needs root: to set owners");
+    }
+    let Some(machine) = machines().into_iter().next() else { return };
+    let mut expected = Tree::default();
+    for layer in layers_of(&machine.job(&[])) {
+        let bytes = fs::read(layer.content.path().expect("a file")).expect("a layer");
+        expected.apply(&decompress(&layer.media_type, &bytes));
+    }
+    let root = root_of(&machine.job(&[]));
+    let differences = expected.differences(&Tree::of_folder(root.path()));
+    let made = |line: &String| line.contains(": - | ");
+    assert!(differences.iter().all(made), "{differences:#?}");
+    let paths: Vec<_> = differences.iter().filter_map(|line| line.split(':').next()).collect();
+    let mut places = vec!["etc/hosts", "etc/resolv.conf", "run", "var", "var/tmp", "work"];
+    places.retain(|place| expected.get(place).is_none());
+    assert_eq!(paths, places);
+    assert!(root.lacks("/no/such/folder") && !root.lacks("/work") && !root.lacks("/bin/sh"));
+}
+
+#[test]
+fn several_unpack_at_once_and_some_are_killed() {
+    for machine in machines() {
+        let mut job = machine.job(&[]);
+        job["args"] = Value::Null;
+        let begin = Instant::now();
+        run(&mut machine.command(&job)).succeeds();
+        let whole = begin.elapsed();
+        let roots = machine.path("cache/v1/folders/roots-v1");
+        let kept = |end: &str| {
+            let names = fs::read_dir(&roots).into_iter().flatten().flatten().map(|e| e.file_name().into_string());
+            names
+                .filter(|name| name.as_ref().is_ok_and(|name| name.len() == 64 + end.len() && name.ends_with(end)))
+                .count()
+        };
+        assert_eq!((kept(""), kept(".new")), (1, 0));
+        let expected = Tree::of_folder(
+            &fs::read_dir(&roots).expect("roots").flatten().map(|e| e.path()).find(|p| p.is_dir()).expect("one"),
+        );
+
+        let mut killed = 0;
+        for moment in noise(u64::from(std::process::id()), 4) {
+            let other = machine.path("cache/v1/folders").with_file_name(format!("gone-{moment}"));
+            let _ = fs::rename(&roots, &other);
+            let _ = fs::remove_dir_all(&other);
+            let mut one = Process::spawn(machine.command(&job).stdout(Stdio::null())).expect("a child");
+            thread::sleep(whole * u32::from(moment) / 255);
+            if one.ended().is_none() {
+                one.child().kill().expect("a signal");
+                killed += usize::from(kept(".new") > 0);
+            }
+            one.child().wait().expect("an end");
+            thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| run(&mut machine.command(&job)).succeeds().len());
+                }
+            });
+            assert_eq!((kept(""), kept(".new"), kept(".lock")), (1, 0, 1));
+        }
+        assert!(killed > 0, "{killed} of 4 were killed while they unpacked");
+        let root = fs::read_dir(&roots).expect("roots").flatten().map(|e| e.path()).find(|path| path.is_dir());
+        let differences = expected.differences(&Tree::of_folder(&root.expect("one")));
+        assert!(differences.is_empty(), "{differences:#?}");
+    }
+}
+
+#[test]
+fn gc_spares_what_runs() {
+    let Some(machine) = machines().into_iter().next() else { return };
+    let store = Store::open(&machine.path("cache")).expect("a store");
+    let images = LocalImages::open(&machine.path("images")).expect("images");
+    let gc = || images.gc(&store, GcOptions { unused_for: Duration::ZERO, all: true }).expect("gc");
+    let started =
+        machine.start(&machine.job(&["sh", "-c", "echo ready; sleep 1; cat /etc/alpine-release; exec sleep 1000"]));
+    assert_eq!(gc().removed, 0);
+    thread::sleep(Duration::from_secs(1));
+    for _ in 0..3 {
+        thread::sleep(Duration::from_millis(300));
+        started.signal("TERM");
+    }
+    let (code, said) = started.end();
+    assert!(code == Some(137) && said.starts_with("3."), "{said}");
+    let report = gc();
+    assert_eq!(report.removed, 1);
+    assert!(report.freed > 50_000_000, "{report:?}");
+    let left = wait_for(Duration::from_secs(1), || {
+        let count = fs::read_dir(machine.path("cache/v1/folders/roots-v1")).expect("the bucket").count();
+        (count == 0).then_some(())
+    });
+    assert!(left.is_some(), "nothing is left of it");
+}
