@@ -88,7 +88,8 @@ pub enum Output<'a> {
     /// Its standard streams are ours. It gets a terminal when our input and output are ones.
     Inherit,
     /// Its input is empty. Its output and errors, merged, are handed over line by line, at most 8 KiB at once; of a line that a
-    /// progress bar overwrites by carriage returns the last state is handed over. What is no UTF-8 is replaced.
+    /// progress bar overwrites by carriage returns the last state is handed over. What is no UTF-8 is replaced. runc copies the two
+    /// streams apart from each other: a line of the one may come after a later one of the other.
     Lines(&'a mut dyn FnMut(&str)),
 }
 

@@ -1,17 +1,12 @@
 //! Commands in sandboxes: as root and as anyone else, in a real Alpine image with Node.
-//!
-//! What is run is run by a child process, this program again ([`as_the_child_of_another_test`]): another user's, with signals and a
-//! terminal of its own, or one that is killed.
 
 use std::{
-    collections::BTreeMap,
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::Write as _,
     net::TcpListener,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
-    sync::Arc,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -19,229 +14,21 @@ use std::{
 use microbuild::{
     error::Explain as _,
     images::{GcOptions, LocalImages},
-    layer::Layer,
-    sandbox::{Ids, Mount, Network, Output, Root, Runtime, Sandbox, SandboxError, roots},
+    sandbox::{Output, Runtime},
     store::Store,
-    ui::Ui,
 };
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::support::{
-    Finished, Process,
+    Process,
     alpine::NODE_VERSION,
-    is_root, run, skip_forbidden, tools,
+    is_root,
+    machine::{BEGIN, JOB, Machine, layers_of, machines, merged, root_of, sandbox_of},
+    run, skip_forbidden, tools,
     tree::{Tree, decompress},
     wait_for,
-    workbench::{Workbench, app, noise, text},
+    workbench::{app, noise, text},
 };
-
-/// What a child is to do, as JSON.
-const JOB: &str = "MICROBUILD_TEST_SANDBOX";
-/// What a child writes before anything else of its own.
-const BEGIN: &str = "<<<begin>>>\n";
-
-/// Someone who is not root here.
-const ANYONE: u32 = 23_456;
-
-/// An image's layers, and a folder for each user who runs it.
-struct Machine {
-    layers: Vec<Value>,
-    dir: TempDir,
-    uid: u32,
-    _bench: Workbench,
-}
-
-/// The users that a test can be: root, or whoever runs the tests; and someone who is not root, where root can become one.
-#[track_caller]
-fn machines() -> Vec<Machine> {
-    if tools(["runc"]).is_none() {
-        return Vec::new();
-    }
-    let mut uids = vec![fs::metadata("/proc/self").expect("Linux").uid()];
-    if !is_root() {
-        skip_forbidden("needs root: to be root");
-    } else if tools(["setpriv"]).is_some() {
-        uids.push(ANYONE);
-    }
-    uids.into_iter().filter_map(Machine::new).collect()
-}
-
-impl Machine {
-    #[track_caller]
-    fn new(uid: u32) -> Option<Self> {
-        let bench = Workbench::alpine()?;
-        let app = app(&bench.path("app"), &[("index.js", "console.log(process.getuid())")]);
-        bench.build(&app, ["-t", "app", "--platform", "linux/amd64"]);
-        let images = LocalImages::open(&bench.home.path().join(".local/share/microbuild/images")).expect("images");
-        let image = images.get("app").expect("the image").images.remove(0);
-        let dir = TempDir::new().expect("a temporary folder");
-        let layer = |(place, layer): (usize, &Layer)| {
-            let file = dir.path().join(format!("layer-{place}"));
-            fs::copy(layer.content.path().expect("a file"), &file).expect("a copy");
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("its own file");
-            json!({"digest": layer.digest, "diff_id": layer.diff_id, "size": layer.size, "media_type": layer.media_type,
-                "title": layer.title, "path": file})
-        };
-        let layers = image.layers.iter().enumerate().map(layer).collect();
-        for folder in ["cache", "run", "work"] {
-            fs::create_dir(dir.path().join(folder)).expect("a folder");
-            fs::set_permissions(dir.path().join(folder), fs::Permissions::from_mode(0o700)).expect("its own folder");
-        }
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("its own folder");
-        fs::copy(std::env::current_exe().expect("this program"), dir.path().join("tests")).expect("a copy");
-        if is_root() {
-            run(Command::new("chown").args(["-R", &format!("{uid}:{uid}")]).arg(dir.path())).succeeds();
-        }
-        Some(Self { layers, dir, uid, _bench: bench })
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn is_root(&self) -> bool {
-        self.uid == 0
-    }
-
-    /// `args` in a sandbox of the image, as its root, with no network.
-    fn job(&self, args: &[&str]) -> Value {
-        json!({"layers": self.layers, "store": self.path("cache"), "args": args, "targets": ["/work"]})
-    }
-
-    /// The child that does `job` as this machine's user.
-    fn command(&self, job: &Value) -> Command {
-        let mut command = if is_root() && !self.is_root() {
-            let mut command = Command::new("setpriv");
-            let id = self.uid.to_string();
-            command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--"]).arg(self.path("tests"));
-            command
-        } else {
-            Command::new(self.path("tests"))
-        };
-        command.args(["--exact", "it::sandbox::as_the_child_of_another_test", "--nocapture"]);
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        command.env_clear().env("PATH", path).env(JOB, job.to_string()).env("XDG_RUNTIME_DIR", self.path("run"));
-        command.current_dir(self.path("work")).stdin(Stdio::null());
-        command
-    }
-
-    /// The same in a terminal of 123 columns.
-    fn in_terminal(&self, job: &Value) -> Command {
-        let child = self.command(job);
-        let words = [child.get_program()].into_iter().chain(child.get_args()).map(|word| word.to_str().expect("UTF-8"));
-        let line = format!("stty cols 123; exec {}", words.collect::<Vec<_>>().join(" "));
-        let mut command = Command::new("script");
-        command.args(["-qec", &line, "/dev/null"]).env_clear().env("TERM", "vt100").current_dir(self.path("work"));
-        command.envs(child.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command
-    }
-
-    /// Does `job`; what the sandbox wrote and its exit code.
-    #[track_caller]
-    fn run(&self, job: &Value) -> Finished {
-        let mut finished = run(&mut self.command(job));
-        if let Some((_, output)) = finished.stdout.split_once(BEGIN) {
-            finished.stdout = output.to_owned();
-        }
-        let left = fs::read_dir(self.path("run/microbuild")).into_iter().flatten().flatten();
-        let left: Vec<_> = left.map(|entry| entry.file_name()).filter(|name| name != "lock").collect();
-        assert!(left.is_empty(), "{left:?} is left: {finished:?}");
-        finished
-    }
-
-    /// The output of `sh -c SCRIPT` with the network `network`.
-    #[track_caller]
-    fn sh(&self, script: &str, more: Value) -> String {
-        let finished = self.run(&merged(self.job(&["sh", "-c", script]), more));
-        finished.succeeds().to_owned()
-    }
-
-    /// Starts `job`, and waits until the sandbox says `ready`.
-    #[track_caller]
-    fn start(&self, job: &Value) -> Started {
-        Self::started(&mut self.command(job))
-    }
-
-    #[track_caller]
-    fn started(command: &mut Command) -> Started {
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("a child");
-        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut seen = String::new();
-        while !seen.trim_end().ends_with("ready") {
-            assert!(stdout.read_line(&mut seen).expect("output") > 0, "it ended after {seen}");
-        }
-        Started { child, stdout }
-    }
-}
-
-/// A child that runs a sandbox.
-struct Started {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-}
-
-impl Started {
-    fn signal(&self, name: &str) {
-        run(Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string())).succeeds();
-    }
-
-    /// Its exit code, and what else it wrote.
-    fn end(mut self) -> (Option<i32>, String) {
-        let mut rest = String::new();
-        self.stdout.read_to_string(&mut rest).expect("output");
-        (self.child.wait().expect("an end").code(), rest)
-    }
-}
-
-fn merged(mut job: Value, more: Value) -> Value {
-    if let Value::Object(more) = more {
-        job.as_object_mut().expect("a job").extend(more);
-    }
-    job
-}
-
-fn strings(value: &Value) -> Vec<String> {
-    value.as_array().into_iter().flatten().map(|item| item.as_str().expect("text").to_owned()).collect()
-}
-
-fn layers_of(job: &Value) -> Vec<Layer> {
-    let layer = |value: &Value| {
-        let text = |key: &str| value[key].as_str().expect("text").to_owned();
-        Layer {
-            digest: text("digest").parse().expect("a digest"),
-            diff_id: text("diff_id").parse().expect("a digest"),
-            size: value["size"].as_u64().expect("a size"),
-            media_type: text("media_type"),
-            title: text("title"),
-            content: Arc::new(PathBuf::from(text("path"))),
-        }
-    };
-    job["layers"].as_array().expect("layers").iter().map(layer).collect()
-}
-
-fn root_of(job: &Value) -> Root {
-    let store = Store::open(Path::new(job["store"].as_str().expect("a store"))).expect("a store");
-    roots::unpack(&store, &layers_of(job), &strings(&job["targets"]), &Ui::silent()).expect("a root")
-}
-
-fn sandbox_of(job: &Value, root: &Root) -> Result<Sandbox, SandboxError> {
-    let mount = |path: &str, writable| Mount::Bind { source: path.into(), target: "/work".into(), writable };
-    let env = job["env"].as_object().into_iter().flatten();
-    Ok(Sandbox {
-        root: root.path().to_owned(),
-        writable: false,
-        args: strings(&job["args"]),
-        env: env
-            .map(|(name, value)| (name.clone(), value.as_str().expect("text").to_owned()))
-            .collect::<BTreeMap<_, _>>(),
-        cwd: job["cwd"].as_str().unwrap_or("/").to_owned(),
-        user: Ids::of(job["user"].as_str().unwrap_or_default(), root.path())?,
-        mounts: job["work"].as_str().map(|path| mount(path, job["writable"] != false)).into_iter().collect(),
-        network: if job["network"] == true { Network::Host } else { Network::None },
-        hostname: "sandbox".into(),
-    })
-}
 
 /// Not a test of its own: what the children of the others do.
 #[test]
@@ -284,14 +71,14 @@ fn commands_run_as_root_and_as_anyone() {
         for (script, code) in [("exit 7", 7), ("sh -c 'kill -9 $$'; exit $?", 137), ("true", 0)] {
             assert_eq!(machine.run(&machine.job(&["sh", "-c", script])).exits(code), "", "{script}");
         }
-        let said = machine.sh(
-            "pwd; hostname; echo $HOME $GREETING; echo $PATH; tty",
-            json!({"env": {"GREETING": "hello"}, "cwd": "/etc", "lines": true, "user": "65532:65532", "args": ["sh", "-c",
-                "pwd; hostname; echo $HOME $GREETING; echo $PATH; echo error >&2; cat; tty; true"]}),
-        );
-        let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-        let expected = ["/etc", "sandbox", "/home/nonroot hello", path, "error", "not a tty"];
-        assert_eq!(said, expected.map(|line| format!("line: {line}\n")).concat());
+        // In whichever order the runtime hands on what goes to two streams.
+        let script = "pwd; hostname; echo $HOME $GREETING; echo $PATH; echo error >&2; cat; tty; true";
+        let more = json!({"env": {"GREETING": "hello"}, "cwd": "/etc", "lines": true, "user": "65532:65532"});
+        let said = machine.sh(script, more);
+        let (errors, lines): (Vec<_>, Vec<_>) = said.lines().partition(|line| line.contains("error"));
+        assert_eq!(errors, ["line: error"]);
+        let path = "line: /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        assert_eq!(lines, ["line: /etc", "line: sandbox", "line: /home/nonroot hello", path, "line: not a tty"]);
 
         let compiled = "const { execSync } = require('child_process');\
             const worker = new (require('worker_threads').Worker)('postMessage', { eval: true });\
@@ -337,6 +124,13 @@ fn what_cannot_run_is_explained() {
         }
     }
 }
+
+/// A program that does not end when it is asked to. (busybox's shell does, or does not, as the moment has it.)
+const STUBBORN: [&str; 3] = [
+    "node",
+    "-e",
+    "['SIGINT', 'SIGTERM'].forEach(name => process.on(name, () => {})); setTimeout(() => console.log('late'), 1e6); console.log('ready')",
+];
 
 /// CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID NET_BIND_SERVICE (capabilities(7)).
 const ROOTS_CAPABILITIES: u64 = 0x4fb;
@@ -433,6 +227,33 @@ fn what_is_written_into_a_mount_belongs_to_the_caller() {
 }
 
 #[test]
+fn npm_installs_into_a_mounted_app() {
+    let script = "require('fs').writeFileSync('built', process.env.npm_package_name)";
+    let files = [
+        ("package.json", r#"{"name": "app", "version": "1.0.0", "dependencies": {"dep": "file:dep.tgz"}}"#.to_owned()),
+        (
+            "package/package.json",
+            json!({"name": "dep", "version": "1.0.0", "scripts": {"install": format!("node -e \"{script}\"")}})
+                .to_string(),
+        ),
+    ];
+    for machine in machines() {
+        let work = machine.path("work");
+        app(&work, &files.each_ref().map(|(path, text)| (*path, text.as_str())));
+        run(Command::new("tar").args(["-czf", "dep.tgz", "package"]).current_dir(&work)).succeeds();
+        run(Command::new("chown").args(["-R", &format!("{0}:{0}", machine.uid)]).arg(&work)).succeeds();
+        let env = json!({"npm_config_cache": "/tmp/npm", "npm_config_update_notifier": "false"});
+        let more = json!({"work": work, "cwd": "/work", "lines": true, "env": env});
+        let said =
+            machine.sh("npm install --offline --no-audit --no-fund --foreground-scripts && npm ci --offline", more);
+        assert!(said.contains("added 1 package"), "{said}");
+        let built = work.join("node_modules/dep/built");
+        assert_eq!(fs::read_to_string(&built).expect("the script has run"), "dep");
+        assert_eq!(built.metadata().expect("there").uid(), machine.uid);
+    }
+}
+
+#[test]
 fn signals_are_passed_on() {
     let script = "for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGUSR2'])\
                       process.on(name, () => { console.log('got', name); if (name == 'SIGTERM') process.exit(5) });\
@@ -446,8 +267,8 @@ fn signals_are_passed_on() {
         let (code, said) = started.end();
         assert_eq!((code, said.as_str()), (Some(5), "got SIGUSR2\ngot SIGINT\ngot SIGTERM\ninterrupted: 15\n"));
 
-        // A first process without handlers ignores what asks it to end; the third time it is not asked.
-        let started = machine.start(&machine.job(&["sh", "-c", "echo ready; exec sleep 1000"]));
+        // The third time it is not asked.
+        let started = machine.start(&machine.job(&STUBBORN));
         for _ in 0..3 {
             started.signal("INT");
             thread::sleep(Duration::from_millis(300));
@@ -460,7 +281,7 @@ fn signals_are_passed_on() {
 fn a_step_ends_when_it_is_asked_to() {
     for machine in machines() {
         for times in [1, 2] {
-            let job = merged(machine.job(&["sh", "-c", "echo ready; sleep 1000; echo late"]), json!({"lines": true}));
+            let job = merged(machine.job(&STUBBORN), json!({"lines": true}));
             let started = machine.start(&job);
             let begin = Instant::now();
             for _ in 0..times {
@@ -489,11 +310,12 @@ fn what_a_killed_process_left_running_is_removed_by_the_next() {
         let sleep = format!("sleep 1{}{place} ", std::process::id());
         let script = format!("echo ready; exec {sleep}");
         let started = machine.start(&machine.job(&["sh", "-c", &script]));
-        let other = machine.start(&machine.job(&["sh", "-c", "echo ready; exec sleep 1001"]));
+        let other = machine.start(&machine.job(&STUBBORN));
         started.signal("KILL");
         let mut child = started.child;
         child.wait().expect("an end");
-        assert_eq!(processes(&sleep).len(), 1, "the container runs on");
+        let found = wait_for(Duration::from_secs(10), || (processes(&sleep).len() == 1).then_some(()));
+        assert!(found.is_some(), "the container runs on");
         let bundles = || fs::read_dir(machine.path("run/microbuild")).expect("bundles").count();
         assert_eq!(bundles(), 3, "two and the lock");
 
@@ -536,10 +358,9 @@ fn the_terminals_keys_reach_the_command() {
     }
     for machine in machines() {
         let trap = "trap 'echo trapped; exit 3' INT; echo ready; sleep 1000 & wait";
-        let ignores = "echo ready; exec sleep 1000";
-        let cases = [(trap, false, "trapped", 3), (ignores, true, "interrupted: 2", 137)];
-        for (script, lines, says, code) in cases {
-            let job = merged(machine.job(&["sh", "-c", script]), json!({"lines": lines}));
+        let cases = [(["sh", "-c", trap], false, "trapped", 3), (STUBBORN, true, "interrupted: 2", 137)];
+        for (command, lines, says, code) in cases {
+            let job = merged(machine.job(&command), json!({"lines": lines}));
             let mut started = Machine::started(machine.in_terminal(&job).stdin(Stdio::piped()));
             started.child.stdin.as_mut().expect("a pipe").write_all(b"\x03").expect("Ctrl-C");
             let (ended, said) = started.end();

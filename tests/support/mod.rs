@@ -7,6 +7,7 @@ pub mod docker_registry;
 pub mod engine;
 pub mod fake_registry;
 pub mod fake_repo;
+pub mod machine;
 pub mod mirror_server;
 pub mod random_image;
 pub mod skip;
