@@ -8,41 +8,39 @@
 //! under the digest of its tar. A layer that is remembered is made again only when a sink asks for bytes that the store no
 //! longer has.
 
+mod dependencies;
+mod dev;
+mod system;
+
 use std::{
     io,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use serde::{Deserialize, Serialize};
+pub use dependencies::{Caches, DependenciesError, Given, HOSTNAME, home};
+pub use dev::DevVariant;
+use system::{Folders, System};
 
 use crate::{
-    apk::{key::KeyRing, package::visit_members},
     config::Command,
     digest::Digest,
     error::{Explain, Kind},
     fetch::{FetchError, Fetcher},
     image::{Artifact, Image, ImageError, Platform},
-    layer::{
-        Layer, LayerError, LayerRecord, Remade,
-        app::AppLayer,
-        archive::Meta,
-        compress::Compression,
-        system::{package_layer, package_layers, system_layer},
-    },
+    layer::{Layer, LayerError, LayerRecord, Remade, app::AppLayer, compress::Compression},
     lock::{Lock, LockError, lock},
     plan::{Plan, PlanError, architecture},
-    project::{self, Project, ProjectError},
+    project::{self, AppFile, Project, ProjectError},
     recipe::{Recipe, RecipeError},
     request::Request,
-    rootfs::{self, Installed, RootfsError, Settings, Tree},
+    rootfs::RootfsError,
+    secret::{SecretError, Secrets},
     store::StoreError,
     ui::{self, Ui},
 };
 
-/// The bucket of remembered root filesystems. Its version is that of everything between packages and layers: whoever changes
-/// what a tree holds or how a layer is written raises it.
-const SYSTEMS: &str = "systems-v1";
 /// The bucket of remembered layers of app folders.
 const APPS: &str = "apps-v1";
 
@@ -67,6 +65,9 @@ pub enum BuildError {
     /// The packages make no root filesystem.
     #[error(transparent)]
     Rootfs(#[from] RootfsError),
+    /// Dependencies are not installed.
+    #[error(transparent)]
+    Dependencies(Box<DependenciesError>),
     /// A layer cannot be written.
     #[error(transparent)]
     Layer(#[from] LayerError),
@@ -97,6 +98,7 @@ impl BuildError {
             Self::Lock(e) => e,
             Self::Fetch(e) => e,
             Self::Rootfs(e) => e,
+            Self::Dependencies(e) => e.as_ref(),
             Self::Layer(e) => e,
             Self::Image(e) => e,
             Self::Store(e) => e,
@@ -151,10 +153,12 @@ pub fn build(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> 
     let (project, plan) = plan(request, recipe, ui)?;
     let project = Arc::new(project);
     clock.lap("plan");
+    let secrets = Secrets::read(&request.step.secrets).map_err(DependenciesError::from)?;
+    let step = dependencies::Step { request, recipe, project: &project, secrets: &secrets, fetcher, ui };
     let mut images = Vec::new();
     let mut platforms = Vec::new();
     for platform in &plan.platforms {
-        let (image, report) = build_image(platform, request, &plan, &project, fetcher, &mut clock)?;
+        let (image, report) = build_image(platform, &plan, &step, &mut clock)?;
         check_size(&image, request)?;
         images.push(image);
         platforms.push(report);
@@ -193,12 +197,11 @@ fn plan(request: &Request, recipe: &Recipe, ui: &Ui) -> Result<(Project, Plan), 
 
 fn build_image(
     platform: &Platform,
-    request: &Request,
     plan: &Plan,
-    project: &Arc<Project>,
-    fetcher: &Fetcher,
+    step: &dependencies::Step<'_>,
     clock: &mut Clock,
 ) -> Result<(Image, PlatformReport), BuildError> {
+    let dependencies::Step { request, project, fetcher, .. } = step;
     let arch = architecture(platform)?;
     let keys = Plan::keys(request, arch)?;
     let lock = lock(plan, arch, &keys, fetcher)?;
@@ -206,26 +209,44 @@ fn build_image(
         project.check_engines(&version)?;
     }
     clock.lap("lock");
-    let system = System::new(plan, &lock, &keys, request.compression, fetcher);
-    let (mut layers, parents) = system.layers()?;
+    let (mut layers, parents) = System::new(plan, &lock, &keys, request.compression, fetcher).layers()?;
     clock.lap("system");
-    let layer = |title, files| AppLayer {
-        title,
-        project: Arc::clone(project),
-        files,
-        workdir: plan.configuration.workdir.trim_matches('/').to_owned(),
-        parents: parents.clone(),
-        epoch: request.epoch,
-    };
-    if !project.dependencies.is_empty() {
-        layers.push(app_layer(&layer("dependencies", |project| &project.dependencies), request.compression, fetcher)?);
+    let app = App { workdir: plan.configuration.workdir.trim_matches('/').to_owned(), parents, epoch: request.epoch };
+    layers.extend(step.layer(platform, &app)?);
+    clock.lap("dependencies");
+    for (title, files) in [("dependencies", &project.dependencies), ("app", &project.files)] {
+        if title == "app" || !files.is_empty() {
+            let layer = app.layer(title, &project.root, files.clone());
+            check_secrets(&layer, step.secrets)?;
+            layers.push(app_layer(&layer, request.compression, fetcher)?);
+        }
     }
-    layers.push(app_layer(&layer("app", |project| &project.files), request.compression, fetcher)?);
     clock.lap("app");
     let cached = layers.iter().map(|(_, cached)| *cached).collect();
     let layers = layers.into_iter().map(|(layer, _)| layer).collect();
     let image = Image::build(platform.clone(), &plan.configuration, layers)?;
     Ok((image, PlatformReport { platform: platform.clone(), lock, cached }))
+}
+
+/// Where the app's files lie in an image: all that their layers have in common.
+struct App {
+    workdir: String,
+    parents: Folders,
+    epoch: u64,
+}
+
+impl App {
+    /// The layer of `files`, which lie in the folder `root`.
+    fn layer(&self, title: &'static str, root: &Path, files: Vec<AppFile>) -> AppLayer {
+        AppLayer {
+            title,
+            root: root.to_owned(),
+            files: Arc::new(files),
+            workdir: self.workdir.clone(),
+            parents: self.parents.clone(),
+            epoch: self.epoch,
+        }
+    }
 }
 
 fn check_size(image: &Image, request: &Request) -> Result<(), BuildError> {
@@ -242,92 +263,16 @@ fn check_size(image: &Image, request: &Request) -> Result<(), BuildError> {
 
 /// A layer, and whether it was remembered.
 type MaybeCached = (Layer, bool);
-/// Folders by their paths, with mode and owner.
-type Folders = Vec<(String, Meta)>;
 
-/// The root filesystem of one image: everything that its layers depend on.
-#[derive(Clone)]
-struct System {
-    lock: Lock,
-    settings: Settings,
-    compression: Compression,
-    fetcher: Fetcher,
-}
-
-/// The layers of a root filesystem as they are remembered.
-#[derive(Serialize, Deserialize)]
-struct RememberedSystem {
-    /// Each with the place of its package in the lock, when it is one's.
-    layers: Vec<(LayerRecord, Option<usize>)>,
-    /// The folders down to the one in which the app will lie, with mode and owner.
-    parents: Vec<(String, (u32, u32, u32))>,
-}
-
-impl System {
-    fn new(plan: &Plan, lock: &Lock, keys: &KeyRing, compression: Compression, fetcher: &Fetcher) -> Self {
-        let settings = plan.rootfs(lock, keys);
-        Self { lock: lock.clone(), settings, compression, fetcher: fetcher.clone() }
+/// Refuses a layer with a secret's bytes in it, before anything of it is written.
+fn check_secrets(layer: &AppLayer, secrets: &Secrets) -> Result<(), BuildError> {
+    if secrets.needles.is_empty() {
+        return Ok(());
     }
-
-    /// The layers, and the folders above the app with mode and owner.
-    fn layers(&self) -> Result<(Vec<MaybeCached>, Folders), BuildError> {
-        let store = self.fetcher.store();
-        let key = Digest::of(format!("{}\n{:?}\n{}", self.lock.digest(), self.settings, self.compression.id()));
-        let recalled: Option<RememberedSystem> = store.recall(SYSTEMS, &key);
-        let cached = recalled.is_some();
-        let remembered = match recalled {
-            Some(remembered) => remembered,
-            None => {
-                let made = self.make()?;
-                store.remember(SYSTEMS, &key, &made)?;
-                made
-            }
-        };
-        let layers = remembered.layers.into_iter().map(|(record, package)| {
-            let path = store.blobs().path(&record.digest);
-            let layer = match package.and_then(|at| self.lock.packages.get(at)) {
-                Some(locked) => {
-                    let (fetcher, locked) = (self.fetcher.clone(), locked.clone());
-                    record.with(Arc::new(Remade::new(path, move || fetcher.restore(&locked).map_err(io::Error::other))))
-                }
-                None => {
-                    let system = self.clone();
-                    record.with(Arc::new(Remade::new(path, move || system.make().map(drop).map_err(io::Error::other))))
-                }
-            };
-            (layer, cached)
-        });
-        let meta = |(mode, uid, gid)| Meta { mode, uid, gid };
-        let parents = remembered.parents.into_iter().map(|(path, owner)| (path, meta(owner)));
-        Ok((layers.collect(), parents.collect()))
+    match layer.leak(&secrets.needles)? {
+        Some(id) => Err(DependenciesError::from(SecretError::Leaked { id, place: layer.title.to_owned() }).into()),
+        None => Ok(()),
     }
-
-    fn make(&self) -> Result<RememberedSystem, BuildError> {
-        let blobs = self.fetcher.store().blobs();
-        let packages: Vec<Installed> = (self.fetcher.packages(&self.lock.packages)?.into_iter())
-            .zip(&self.lock.packages)
-            .map(|(package, locked)| Installed { record: locked.record.clone(), package })
-            .collect();
-        let read = |at: usize, place: usize| {
-            let mut content = Vec::new();
-            visit_members(blobs, &packages[at].package, |found, member| {
-                if found == place { io::copy(member, &mut content).map(drop) } else { Ok(()) }
-            })?;
-            Ok(content)
-        };
-        let tree = rootfs::assemble(&packages, &self.settings, &read)?;
-        let apart = package_layers(&packages, &tree);
-        let system = system_layer(&tree, &packages, &apart, blobs, self.compression, self.settings.epoch)?;
-        let mut layers: Vec<_> = apart.iter().map(|&at| (package_layer(&packages[at]), Some(at))).collect();
-        layers.push((system, None));
-        Ok(RememberedSystem { layers, parents: parents_of_app(&tree, &self.settings.workdir) })
-    }
-}
-
-fn parents_of_app(tree: &Tree, workdir: &str) -> Vec<(String, (u32, u32, u32))> {
-    let paths = rootfs::parents(workdir).chain(std::iter::once(workdir));
-    let nodes = paths.filter_map(|path| Some((path, tree.get(path)?)));
-    nodes.map(|(path, node)| (path.to_owned(), (node.mode, node.uid, node.gid))).collect()
 }
 
 /// The layer of an app's files: remembered under the digest of its tar, which costs reading them but not compressing them.

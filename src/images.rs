@@ -270,12 +270,9 @@ impl LocalImages {
         let (memos, bytes) = store.forget(unused)?;
         report.removed += memos;
         report.freed += bytes + store.blobs().sweep();
-        #[cfg(unix)]
-        {
-            let (folders, bytes) = store.forget_folders(unused, options.all)?;
-            report.removed += folders;
-            report.freed += bytes;
-        }
+        let (folders, bytes) = store.forget_folders(unused, options.all)?;
+        report.removed += folders;
+        report.freed += bytes;
         Ok(report)
     }
 }

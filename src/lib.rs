@@ -45,9 +45,10 @@ pub mod recipe;
 pub mod registry;
 pub mod request;
 pub mod rootfs;
-#[cfg(unix)]
 pub mod sandbox;
+pub mod secret;
 pub mod sink;
 pub mod solve;
 pub mod store;
+pub mod surroundings;
 pub mod ui;

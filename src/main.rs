@@ -6,7 +6,7 @@ use microbuild::cli;
 
 fn main() -> ExitCode {
     match cli::run(std::env::args_os()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(status),
         Err(error) => ExitCode::from(cli::explain(&error)),
     }
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The search path of every image that sets none.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What is to be built. See the module's documentation.
 #[derive(Debug, Clone)]
@@ -168,6 +168,32 @@ impl Plan {
             strip: recipe.strip(&request.base),
             version_from: recipe.version_from.clone(),
             configuration,
+        })
+    }
+
+    /// The dev variant in which `project`'s dependencies are installed and its tests are run: what the image has, and the
+    /// recipe's tools besides; always for this machine's processor.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn dev(request: &Request, recipe: &Recipe, project: &Project) -> Result<Self, PlanError> {
+        let base = Recipe::dev_base(&request.base);
+        let packages = recipe.packages(&base)?;
+        let compiles = project.install.as_ref().is_some_and(|install| !install.scripts.is_empty());
+        let compile = packages.compile.iter().filter(|_| compiles && !request.step.ignore_scripts);
+        let asked = packages.packages.iter().chain(&packages.dev).chain(compile).chain(&request.packages);
+        let platform = host_platform();
+        architecture(&platform)?;
+        Ok(Self {
+            branch: base.release().branch(),
+            base,
+            platforms: vec![platform],
+            repositories: repositories(request)?,
+            world: wishes(&asked.cloned().collect::<Vec<_>>())?,
+            drop: packages.drop.clone(),
+            strip: PatternSet::default(),
+            version_from: recipe.version_from.clone(),
+            configuration: configuration(request, recipe, project),
         })
     }
 

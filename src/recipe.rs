@@ -3,6 +3,8 @@
 //! `recipes/README.md` documents every key by example. The built-in recipes are the files of `recipes/`; a user's own
 //! stand in the app's `recipes/` or in `$XDG_CONFIG_HOME/microbuild/recipes/`, and win over a built-in one of their name.
 
+mod dependencies;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, fs, io,
@@ -18,6 +20,8 @@ use crate::{
     glob::{Pattern, PatternSet},
     near::nearest,
 };
+
+pub use dependencies::{Dependencies, Wishes};
 
 /// The recipes that the program brings along, by name.
 const BUILT_IN: [(&str, &str); 1] = [("node", include_str!("../recipes/node.toml"))];
@@ -43,6 +47,14 @@ pub enum RecipeError {
         name: String,
         /// The names that there are, sorted.
         known: Vec<String>,
+    },
+    /// The files of an app speak for no recipe, or for several.
+    #[error("expected the files in {} to speak for one recipe, found {}", app.display(), spoken(found))]
+    Detected {
+        /// The app's folder.
+        app: PathBuf,
+        /// The recipes, and for each a file that speaks for it.
+        found: Vec<(String, String)>,
     },
     /// There is no recipe file at that path.
     #[error("expected a recipe file, found {found} at {}", path.display())]
@@ -87,6 +99,13 @@ impl Explain for RecipeError {
             Self::NoBase { known, recipe, .. } => known.first().map(|base| {
                 format!("--base {base}, or a recipe of your own: `microbuild recipes {recipe} > recipes/{recipe}.toml`")
             }),
+            Self::Detected { app, found } => {
+                let name = found.first().map_or("RECIPE", |(name, _)| name);
+                Some(format!(
+                    "`microbuild {name} {}`, or recipe = \"…\" in its microbuild.toml; `microbuild recipes` lists them",
+                    app.display()
+                ))
+            }
             Self::NotAFile { path, found: "a folder" } => {
                 Some(format!("the recipe stands before the app: `microbuild node {}`", path.display()))
             }
@@ -94,6 +113,13 @@ impl Explain for RecipeError {
             Self::Meaning { .. } | Self::Io { .. } => None,
         }
     }
+}
+
+fn spoken(found: &[(String, String)]) -> String {
+    if found.is_empty() {
+        return "none that does".to_owned();
+    }
+    found.iter().map(|(recipe, file)| format!("{file} for {recipe}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Where a recipe came from.
@@ -124,6 +150,9 @@ pub struct Recipe {
     pub name: String,
     /// What it is for, in a line.
     pub description: String,
+    /// Files of a project's folder, any of which says that it is one for this recipe.
+    #[serde(default, deserialize_with = "config::list")]
+    pub detect: Vec<Pattern>,
     /// The package whose version is the version of the language's runtime.
     pub version_from: Option<String>,
     /// Packages, for each base that the recipe knows.
@@ -131,6 +160,8 @@ pub struct Recipe {
     /// How the app lies and starts in the image.
     #[serde(default)]
     pub app: App,
+    /// How what a project depends on is installed.
+    pub dependencies: Option<Dependencies>,
     /// Variables of the image's environment.
     #[serde(default, deserialize_with = "config::texts")]
     pub env: BTreeMap<String, String>,
@@ -174,6 +205,12 @@ pub struct Packages {
     /// Paths of packages that are left out of the image, on this base.
     #[serde(default, deserialize_with = "config::list")]
     pub strip: Vec<Pattern>,
+    /// What the dev variant has besides: the package manager, a shell.
+    #[serde(default, deserialize_with = "packages")]
+    pub dev: Vec<String>,
+    /// What the dev variant has besides for a project with dependencies that may have to be compiled.
+    #[serde(default, deserialize_with = "packages")]
+    pub compile: Vec<String>,
 }
 
 /// `[app]`: how the app lies and starts in the image.
@@ -298,6 +335,12 @@ impl Recipe {
         PatternSet::new(self.strip.iter().chain(own).cloned().collect())
     }
 
+    /// The base of the dev variant for images on `base`: `scratch` has no shell, which package managers want, so that its dev
+    /// variant is Alpine's, of the same release and hence with the same runtime.
+    pub fn dev_base(base: &Base) -> Base {
+        if *base == Base::Scratch { Base::Alpine(base.release().clone()) } else { base.clone() }
+    }
+
     fn bases(&self) -> impl Iterator<Item = (&'static str, &Packages)> {
         [("scratch", &self.base.scratch), ("alpine", &self.base.alpine)]
             .into_iter()
@@ -348,6 +391,32 @@ impl Shelves {
             }
         }
         Err(RecipeError::Unknown { name: recipe.to_owned(), known: self.names()?.into_iter().collect() })
+    }
+
+    /// The recipe that the files at the top of the folder `app` speak for.
+    ///
+    /// # Errors
+    /// When they speak for none, or for several; and as [`Shelves::all`].
+    pub fn detect(&self, app: &Path) -> Result<Recipe, RecipeError> {
+        let files: Vec<String> = fs::read_dir(app)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|e| e.file_name().into_string().ok())
+            .collect();
+        let speaks = |recipe: &Recipe| {
+            let patterns = PatternSet::new(recipe.detect.clone());
+            files.iter().filter(|file| patterns.matches(file)).min().cloned()
+        };
+        let mut found: Vec<(Recipe, String)> =
+            self.all()?.into_iter().filter_map(|recipe| speaks(&recipe).map(|file| (recipe, file))).collect();
+        match (found.pop(), found.is_empty()) {
+            (Some((recipe, _)), true) => Ok(recipe),
+            (last, _) => {
+                let found = found.into_iter().chain(last).map(|(recipe, file)| (recipe.name, file)).collect();
+                Err(RecipeError::Detected { app: app.to_owned(), found })
+            }
+        }
     }
 
     /// All recipes that have a name here, sorted by it; of those with the same name the one that [`Shelves::find`] takes.

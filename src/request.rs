@@ -6,6 +6,7 @@ use crate::{
     config::{Base, Command, Compression, Deps, Port, Size, User, Workdir},
     glob::Pattern,
     image::Platform,
+    secret::SecretSource,
 };
 
 /// Alpine's own mirror, for whoever names none.
@@ -34,6 +35,8 @@ pub struct Request {
     pub compression: Compression,
     /// What becomes of the project's dependencies.
     pub deps: Deps,
+    /// How dependencies are installed.
+    pub step: Step,
     /// Variables, over the recipe's.
     pub env: BTreeMap<String, String>,
     /// `Entrypoint`, instead of the recipe's.
@@ -58,4 +61,19 @@ pub struct Request {
     pub max_size: Option<Size>,
     /// Seconds since 1970 for whatever holds a time (SOURCE_DATE_EPOCH).
     pub epoch: u64,
+}
+
+/// How what a project depends on is installed.
+#[derive(Debug, Clone, Default)]
+pub struct Step {
+    /// Secrets that it gets.
+    pub secrets: Vec<SecretSource>,
+    /// Whether the scripts of packages are left alone.
+    pub ignore_scripts: bool,
+    /// Whether the network is left alone.
+    pub offline: bool,
+    /// The OCI runtime, by name or path, instead of the first that is found.
+    pub runtime: Option<String>,
+    /// Files of certificates that are trusted besides the machine's own.
+    pub ca: Vec<PathBuf>,
 }

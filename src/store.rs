@@ -23,8 +23,9 @@ use crate::{
     error::{Explain, Kind},
 };
 
-#[cfg(unix)]
 pub mod folders;
+
+pub use folders::{Folder, Workspace};
 
 /// The version of the store's layout: a newer one never reads an older one's folders.
 const VERSION: &str = "v1";
@@ -495,6 +496,19 @@ impl Store {
         file.write_all(&bytes).map_err(StoreError::io("write", &path))?;
         file.persist(&path).map_err(|e| StoreError::io("rename a file to", &path)(e.error))?;
         Ok(())
+    }
+
+    /// Lets one process at a time work on what will be remembered in `bucket` under `key`; waits for its turn.
+    ///
+    /// # Errors
+    /// When the lock cannot be had.
+    pub fn lock_key(&self, bucket: &str, key: &Digest) -> Result<Lock, StoreError> {
+        let folder = self.root.join("memo").join(bucket);
+        fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
+        let path = folder.join(format!("{}.lock", key.hex()));
+        let file = File::options().create(true).append(true).open(&path).map_err(StoreError::io("open", &path))?;
+        file.lock().map_err(StoreError::io("lock", &path))?;
+        Ok(Lock { _file: file })
     }
 
     /// Removes the memos whose last use satisfies `unused`; how many, and the bytes that this freed.

@@ -1,6 +1,12 @@
 //! What the user sees of long work: stderr only; bars on a terminal, plain lines elsewhere, nothing with `-q`.
 
-use std::{io::IsTerminal as _, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::{BufRead as _, BufReader, IsTerminal as _, Seek as _, Write as _},
+    sync::Arc,
+    time::Duration,
+};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -81,6 +87,22 @@ impl Ui {
         bar.enable_steady_tick(Duration::from_millis(100));
         Task(Some(bar))
     }
+
+    /// A program that runs for the build and talks meanwhile. On a terminal its last lines are shown for as long as the value
+    /// lives, with `-v` all of them; elsewhere a line says that it runs.
+    pub fn step(&self, label: &str) -> Step {
+        let bar = (!self.verbose).then_some(self.bars.as_ref()).flatten().map(|bars| {
+            let bar = bars.add(ProgressBar::new_spinner().with_style(style("{spinner} {msg}")));
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar.with_message(label.to_owned())
+        });
+        if bar.is_none() {
+            self.say(label);
+        }
+        // Without a place for it, what is on the screen is all that there is.
+        let log = if self.verbose { None } else { tempfile::tempfile().ok() };
+        Step { ui: self.clone(), label: label.to_owned(), bar, last: VecDeque::new(), log }
+    }
 }
 
 fn style(template: &'static str) -> ProgressStyle {
@@ -111,6 +133,61 @@ impl Drop for Task {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// A program that talks while it runs; see [`Ui::step`].
+pub struct Step {
+    ui: Ui,
+    label: String,
+    bar: Option<ProgressBar>,
+    last: VecDeque<String>,
+    log: Option<File>,
+}
+
+impl Step {
+    /// As many of its lines are shown on a terminal.
+    const SHOWN: usize = 4;
+
+    /// It said `line`.
+    pub fn line(&mut self, line: &str) {
+        self.ui.detail(&format!("  {line}"));
+        if let Some(log) = &mut self.log
+            && writeln!(log, "{line}").is_err()
+        {
+            self.log = None;
+        }
+        if let Some(bar) = &self.bar {
+            self.last.push_back(line.chars().take(96).collect());
+            if self.last.len() > Self::SHOWN {
+                self.last.pop_front();
+            }
+            let lines: String = self.last.iter().map(|line| format!("\n  {line}")).collect();
+            bar.set_message(format!("{}{lines}", self.label));
+        }
+    }
+
+    /// Shows all that it said, in every mode: it failed.
+    pub fn show(&mut self) {
+        self.clear();
+        if let Some(mut log) = self.log.take()
+            && log.rewind().is_ok()
+        {
+            let lines = BufReader::new(log).lines().map_while(Result::ok);
+            lines.for_each(|line| self.ui.print(&format!("  {line}")));
+        }
+    }
+
+    fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 

@@ -11,6 +11,8 @@ mod it {
     mod apk_version;
     mod bad_packages;
     mod cli;
+    mod containers;
+    mod dependencies;
     mod http;
     mod local_images;
     mod mirror;

@@ -5,9 +5,10 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{Arg, Args, Parser, Subcommand, ValueEnum, builder::Resettable};
 
 use crate::{
-    config::{Base, Command as Words, Compression, Deps, Pair, Port, Size, User, Workdir},
+    config::{Base, Command as Words, Compression, Deps, Pair, Port, Publish, Size, User, Volume, Workdir},
     glob::Pattern,
     image::Platform,
+    secret::SecretSource,
     sink::Output,
     ui,
 };
@@ -65,6 +66,31 @@ pub enum Command {
         /// Options.
         #[command(flatten)]
         options: Box<BuildOptions>,
+    },
+    /// Build APP, unless it is a local image, and run it here as it will run elsewhere
+    Run {
+        /// The app's folder, or a local image as `microbuild images` lists it
+        target: String,
+        /// Options.
+        #[command(flatten)]
+        options: Box<RunOptions>,
+        /// What is run instead of the image's command
+        #[arg(last = true, value_name = "ARG")]
+        args: Vec<String>,
+    },
+    /// Run a command in the dev variant, APP mounted at the work directory: microbuild dev node ./app -- npm test
+    Dev {
+        /// A recipe: a name, or a path to its file
+        recipe: String,
+        /// The app's folder
+        #[arg(default_value = ".")]
+        app: PathBuf,
+        /// Options.
+        #[command(flatten)]
+        options: Box<DevOptions>,
+        /// What is run
+        #[arg(last = true, value_name = "CMD", required_unless_present = "shell")]
+        command: Vec<String>,
     },
     /// Print the chain of dependencies that brings a package in
     Why {
@@ -184,6 +210,12 @@ pub(super) fn with_environment(command: clap::Command) -> clap::Command {
     command.mut_args(change).mut_subcommands(with_environment)
 }
 
+/// `command` with docker's short options of `run`, which elsewhere are those of --verbose and --package.
+pub(super) fn with_docker_shorts(command: clap::Command) -> clap::Command {
+    let long_only = |arg: Arg| arg.short(Resettable::Reset);
+    command.mut_subcommand("run", |run| run.mut_arg("verbose", long_only).mut_arg("package", long_only))
+}
+
 /// A flag in the environment.
 fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
@@ -194,7 +226,7 @@ fn switch(text: &str) -> Result<bool, String> {
 }
 
 /// What every command understands.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "General")]
 pub struct CommonOptions {
     /// Where downloads and remembered results are kept [default: $XDG_CACHE_HOME/microbuild]
@@ -247,25 +279,12 @@ impl From<Progress> for ui::Mode {
     }
 }
 
-/// The options of a build. Each can stand in the environment and in microbuild.toml too; a flag wins over the environment,
-/// that over the file, that over the recipe.
-#[derive(Debug, Clone, Args)]
-pub struct BuildOptions {
-    /// Name the image (several times for several names) [default: the project's name]
-    #[arg(short, long, value_name = "REF", env = "MICROBUILD_TAG", value_delimiter = ',')]
-    pub tag: Vec<String>,
-    /// Push the image to the registries that its names name
-    #[arg(long, env = "MICROBUILD_PUSH", value_parser = switch)]
-    pub push: bool,
-    /// Write the image to oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE or docker
-    #[arg(short, long, value_name = "KIND:PATH", env = "MICROBUILD_OUTPUT", value_delimiter = ',')]
-    pub output: Vec<Output>,
+/// What root filesystems are made of, and how dependencies get into them.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SourceOptions {
     /// Start from scratch, alpine or alpine:RELEASE
     #[arg(long, env = "MICROBUILD_BASE", help_heading = "Contents")]
     pub base: Option<Base>,
-    /// Build for these platforms, such as linux/amd64,linux/arm64 [default: this machine's]
-    #[arg(long, value_name = "OS/ARCH", env = "MICROBUILD_PLATFORM", value_delimiter = ',', help_heading = "Contents")]
-    pub platform: Vec<Platform>,
     /// Install a further package, as `apk add` would take it
     #[arg(
         short,
@@ -277,8 +296,124 @@ pub struct BuildOptions {
     )]
     pub package: Vec<String>,
     /// What becomes of the project's dependencies: auto, copy or none
-    #[arg(long, env = "MICROBUILD_DEPS", help_heading = "Contents")]
+    #[arg(long, env = "MICROBUILD_DEPS", help_heading = "Dependencies")]
     pub deps: Option<Deps>,
+    /// Give a secret to the step that installs dependencies: id=NAME,src=FILE or id=NAME,env=VARIABLE
+    // No comma separates secrets: there are commas in one.
+    #[arg(long, value_name = "SECRET", env = "MICROBUILD_SECRET", help_heading = "Dependencies")]
+    pub secret: Vec<SecretSource>,
+    /// Run no scripts of packages when they are installed
+    #[arg(long, env = "MICROBUILD_IGNORE_SCRIPTS", value_parser = switch, help_heading = "Dependencies")]
+    pub ignore_scripts: bool,
+    /// Run commands with this OCI runtime [default: the first of runc, crun, youki]
+    #[arg(long, value_name = "NAME|PATH", env = "MICROBUILD_RUNTIME", help_heading = "Dependencies")]
+    pub runtime: Option<String>,
+    /// Alpine's repositories lie here; stands for https://dl-cdn.alpinelinux.org/alpine
+    #[arg(long, value_name = "URL|DIR", env = "MICROBUILD_MIRROR", help_heading = "Packages' sources")]
+    pub mirror: Option<String>,
+    /// Trust these keys (*.rsa.pub) besides Alpine's own
+    #[arg(
+        long,
+        value_name = "DIR|FILE",
+        env = "MICROBUILD_KEYS",
+        value_delimiter = ',',
+        help_heading = "Packages' sources"
+    )]
+    pub keys: Vec<PathBuf>,
+    /// Use a further repository: URL, folder, or `@TAG URL`
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "MICROBUILD_REPOSITORY",
+        value_delimiter = ',',
+        help_heading = "Packages' sources"
+    )]
+    pub repository: Vec<String>,
+    /// Use what the cache has, and no network
+    #[arg(long, env = "MICROBUILD_OFFLINE", value_parser = switch, help_heading = "Network")]
+    pub offline: bool,
+}
+
+/// The options of `microbuild run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunOptions {
+    /// The recipe, when a folder is built [default: as its microbuild.toml says, or as its files tell]
+    #[arg(long)]
+    pub recipe: Option<String>,
+    /// Set a variable; without a value, to what it is here
+    #[arg(short, long, value_name = "KEY[=VALUE]")]
+    pub env: Vec<String>,
+    /// Mount a file or folder of this machine: SOURCE:/TARGET[:ro]
+    #[arg(short, long, value_name = "SOURCE:TARGET")]
+    pub volume: Vec<Volume>,
+    /// Reach the app's PORT at another port or address of this machine, whose network it has
+    #[arg(short, long, value_name = "[[ADDRESS:]HOST-PORT:]PORT")]
+    pub publish: Vec<Publish>,
+    /// Give it no network instead of this machine's
+    #[arg(long, conflicts_with = "publish")]
+    pub no_network: bool,
+    /// Let the app write to its root filesystem, which is thrown away when it ends
+    #[arg(long)]
+    pub writable: bool,
+    /// Run as this user instead of the image's
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub user: Option<User>,
+    /// Give it the terminal, for a shell; otherwise Ctrl-C ends it, after ten seconds if need be
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Let it read from standard input; this is always so
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// Leave no container behind; this is always so
+    #[arg(long)]
+    pub rm: bool,
+    /// What root filesystems are made of.
+    #[command(flatten)]
+    pub source: SourceOptions,
+    /// How mirrors and registries are reached.
+    #[command(flatten)]
+    pub network: NetworkOptions,
+    /// What every command understands.
+    #[command(flatten)]
+    pub common: CommonOptions,
+}
+
+/// The options of `microbuild dev`.
+#[derive(Debug, Clone, Args)]
+pub struct DevOptions {
+    /// Open a shell
+    #[arg(long, conflicts_with = "command")]
+    pub shell: bool,
+    /// Set a variable; without a value, to what it is here
+    #[arg(short, long, value_name = "KEY[=VALUE]")]
+    pub env: Vec<String>,
+    /// What root filesystems are made of.
+    #[command(flatten)]
+    pub source: SourceOptions,
+    /// How mirrors and registries are reached.
+    #[command(flatten)]
+    pub network: NetworkOptions,
+    /// What every command understands.
+    #[command(flatten)]
+    pub common: CommonOptions,
+}
+
+/// The options of a build. Each can stand in the environment and in microbuild.toml too; a flag wins over the environment,
+/// that over the file, that over the recipe.
+#[derive(Debug, Clone, Default, Args)]
+pub struct BuildOptions {
+    /// Name the image (several times for several names) [default: the project's name]
+    #[arg(short, long, value_name = "REF", env = "MICROBUILD_TAG", value_delimiter = ',')]
+    pub tag: Vec<String>,
+    /// Push the image to the registries that its names name
+    #[arg(long, env = "MICROBUILD_PUSH", value_parser = switch)]
+    pub push: bool,
+    /// Write the image to oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE or docker
+    #[arg(short, long, value_name = "KIND:PATH", env = "MICROBUILD_OUTPUT", value_delimiter = ',')]
+    pub output: Vec<Output>,
+    /// Build for these platforms, such as linux/amd64,linux/arm64 [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH", env = "MICROBUILD_PLATFORM", value_delimiter = ',', help_heading = "Contents")]
+    pub platform: Vec<Platform>,
     /// Take files that an ignore file leaves out
     #[arg(long, value_name = "GLOB", env = "MICROBUILD_INCLUDE", help_heading = "Contents")]
     pub include: Vec<Pattern>,
@@ -315,33 +450,12 @@ pub struct BuildOptions {
     /// Set an annotation
     #[arg(long, value_name = "KEY=VALUE", env = "MICROBUILD_ANNOTATION", help_heading = "Image")]
     pub annotation: Vec<Pair>,
-    /// Alpine's repositories lie here; stands for https://dl-cdn.alpinelinux.org/alpine
-    #[arg(long, value_name = "URL|DIR", env = "MICROBUILD_MIRROR", help_heading = "Packages' sources")]
-    pub mirror: Option<String>,
-    /// Trust these keys (*.rsa.pub) besides Alpine's own
-    #[arg(
-        long,
-        value_name = "DIR|FILE",
-        env = "MICROBUILD_KEYS",
-        value_delimiter = ',',
-        help_heading = "Packages' sources"
-    )]
-    pub keys: Vec<PathBuf>,
-    /// Use a further repository: URL, folder, or `@TAG URL`
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "MICROBUILD_REPOSITORY",
-        value_delimiter = ',',
-        help_heading = "Packages' sources"
-    )]
-    pub repository: Vec<String>,
-    /// Use what the cache has, and no network
-    #[arg(long, env = "MICROBUILD_OFFLINE", value_parser = switch, help_heading = "Network")]
-    pub offline: bool,
     /// Write what --json prints to a file
     #[arg(long, value_name = "FILE", env = "MICROBUILD_METADATA_FILE")]
     pub metadata_file: Option<PathBuf>,
+    /// What root filesystems are made of.
+    #[command(flatten)]
+    pub source: SourceOptions,
     /// How mirrors and registries are reached.
     #[command(flatten)]
     pub network: NetworkOptions,
@@ -358,7 +472,7 @@ mod tests {
 
     #[test]
     fn the_words_do_not_contradict_each_other() {
-        with_environment(Cli::command()).debug_assert();
+        with_environment(with_docker_shorts(Cli::command())).debug_assert();
         with_environment(RecipeCli::command()).debug_assert();
     }
 

@@ -18,30 +18,31 @@ use crate::{
     config::{FileConfig, Pair},
     fetch::Fetcher,
     glob::Pattern,
+    image::Artifact,
     images::{self, LocalImages},
     lock::{Because, Lock},
     plan::host_platform,
     recipe::Recipe,
     registry::Reference,
-    request::{DEFAULT_MIRROR, Request},
+    request::{DEFAULT_MIRROR, Request, Step},
     sink::{self, Output},
     store::replace_file,
     ui::{self, Ui},
 };
 
 /// A build as the words, the environment and the file ask for it: what is to be made, and what is to be done with it.
-struct Job {
-    request: Request,
-    recipe: Recipe,
+pub(super) struct Job {
+    pub(super) request: Request,
+    pub(super) recipe: Recipe,
     tags: Vec<String>,
     push: bool,
     outputs: Vec<Output>,
     json: bool,
     metadata_file: Option<PathBuf>,
-    cache_dir: Option<PathBuf>,
-    offline: bool,
-    network: super::NetworkOptions,
-    ui: Ui,
+    pub(super) cache_dir: Option<PathBuf>,
+    pub(super) offline: bool,
+    pub(super) network: super::NetworkOptions,
+    pub(super) ui: Ui,
 }
 
 /// `microbuild RECIPE [APP]`, `microbuild build [APP]`.
@@ -78,6 +79,17 @@ pub(super) fn build(recipe: Option<&str>, app: &Path, options: &BuildOptions) ->
     }
     built.timings.push(("deliver", started.elapsed()));
     report(&job, &built, &delivered)
+}
+
+/// Builds for `microbuild run`: the image is kept locally under its project's name.
+pub(super) fn builds(job: &Job) -> Result<Artifact, CliError> {
+    let store = store(job.cache_dir.as_deref())?;
+    let _in_use = store.lock_shared()?;
+    let fetcher = Fetcher::new(http(&job.network, job.offline, &job.ui)?, store, job.ui.clone(), job.offline);
+    let built = build::build(&job.request, &job.recipe, &fetcher, &job.ui)?;
+    let names = if job.tags.is_empty() { vec![local_name(&built, &job.request.app)] } else { job.tags.clone() };
+    LocalImages::open(&images::default_dir()?)?.put(&names, &built.artifact, &job.ui)?;
+    Ok(built.artifact)
 }
 
 fn report(job: &Job, built: &Built, delivered: &Delivered) -> Result<(), CliError> {
@@ -172,18 +184,17 @@ fn solve(recipe: &str, app: &Path, options: &BuildOptions) -> Result<(Job, Vec<L
 }
 
 impl Job {
-    fn new(recipe: Option<&str>, app: &Path, options: &BuildOptions) -> Result<Self, CliError> {
+    pub(super) fn new(recipe: Option<&str>, app: &Path, options: &BuildOptions) -> Result<Self, CliError> {
         let file = FileConfig::read(app)?;
         let ui = if options.common.progress.is_none() && !options.common.quiet {
             Ui::new(file.progress.unwrap_or_default(), options.common.verbose)
         } else {
             options.ui()
         };
-        let recipe = recipe.map(str::to_owned).or_else(|| file.recipe.clone()).ok_or_else(|| CliError::Usage {
-            message: format!("expected a recipe: {} names none", app.join(crate::config::FILE).display()),
-            hint: "`microbuild RECIPE APP` names it; `microbuild recipes` lists them".into(),
-        })?;
-        let recipe = shelves(app).find(&recipe)?;
+        let recipe = match recipe.or(file.recipe.as_deref()) {
+            Some(recipe) => shelves(app).find(recipe)?,
+            None => shelves(app).detect(app)?,
+        };
         let outputs = match &options.output[..] {
             [] => file.output.iter().map(|output| output.parse()).collect::<Result<_, _>>()?,
             given => given.to_vec(),
@@ -206,7 +217,7 @@ impl Job {
             json: options.common.json || file.json.unwrap_or(false),
             metadata_file,
             cache_dir,
-            offline: options.offline || file.offline.unwrap_or(false),
+            offline: options.source.offline || file.offline.unwrap_or(false),
             network,
             ui,
         })
@@ -263,14 +274,26 @@ fn request(app: &Path, recipe: &Recipe, options: &BuildOptions, file: &FileConfi
     Ok(Request {
         app: app.to_owned(),
         recipe: recipe.name.clone(),
-        base: options.base.clone().or_else(|| file.base.clone()).unwrap_or_default(),
+        base: options.source.base.clone().or_else(|| file.base.clone()).unwrap_or_default(),
         platforms,
-        mirror: options.mirror.clone().or_else(|| file.mirror.clone()).unwrap_or_else(|| DEFAULT_MIRROR.to_owned()),
-        keys: or(&options.keys, &file.keys),
-        repositories: or(&options.repository, &file.repository),
-        packages: or(&options.package, &file.package),
+        mirror: options
+            .source
+            .mirror
+            .clone()
+            .or_else(|| file.mirror.clone())
+            .unwrap_or_else(|| DEFAULT_MIRROR.to_owned()),
+        keys: or(&options.source.keys, &file.keys),
+        repositories: or(&options.source.repository, &file.repository),
+        packages: or(&options.source.package, &file.package),
         compression: options.compression.or(file.compression).unwrap_or_default(),
-        deps: options.deps.or(file.deps).unwrap_or_default(),
+        step: Step {
+            secrets: or(&options.source.secret, &file.secret),
+            ignore_scripts: options.source.ignore_scripts || file.ignore_scripts.unwrap_or(false),
+            offline: options.source.offline || file.offline.unwrap_or(false),
+            runtime: options.source.runtime.clone().or_else(|| file.runtime.clone()),
+            ca: options.network.ca.iter().chain(&file.ca).cloned().collect(),
+        },
+        deps: options.source.deps.or(file.deps).unwrap_or_default(),
         env: pairs(&file.env, &options.env),
         entrypoint: options.entrypoint.clone().or_else(|| file.entrypoint.clone()),
         cmd: options.cmd.clone().or_else(|| file.cmd.clone()),

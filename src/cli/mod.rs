@@ -21,6 +21,8 @@ use crate::{
     images::{self, GcOptions, ImagesError, LocalImages},
     recipe::{self, Recipe, RecipeError, Shelves},
     registry::{self, CredentialStore, ParseReferenceError, Reference, Registry, RegistryError, Stored},
+    sandbox::SandboxError,
+    secret::SecretError,
     sink::{self, ParseOutputError, SinkError, registry::PushReport},
     store::{Store, StoreError},
     ui::{self, Ui},
@@ -29,11 +31,14 @@ use crate::{
 pub mod args;
 mod build;
 mod report;
+mod sandbox;
 
 /// Without `--all`, `gc` keeps what was fetched or made in this time.
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-use args::{BuildOptions, Cli, Command, CommonOptions, NetworkOptions, RecipeCli, with_environment};
+use args::{
+    BuildOptions, Cli, Command, CommonOptions, NetworkOptions, RecipeCli, with_docker_shorts, with_environment,
+};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +76,10 @@ pub enum CliError {
     #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error(transparent)]
     Reference(#[from] ParseReferenceError),
     /// Standard input or output failed.
     #[error("cannot {what}: {source}")]
@@ -94,6 +103,8 @@ impl CliError {
             Self::Output(e) => e,
             Self::Sink(e) => e,
             Self::Registry(e) => e,
+            Self::Sandbox(e) => e,
+            Self::Secret(e) => e,
             Self::Reference(e) => e,
             Self::Words(_) | Self::Usage { .. } | Self::Value(_) | Self::Stdio { .. } => return None,
         })
@@ -117,13 +128,16 @@ impl Explain for CliError {
     }
 }
 
-/// Does what the words say; the first one is the program's name.
+/// Does what the words say, of which the first is the program's name; the exit status: 0, or that of what was run.
 ///
 /// # Errors
 /// Whatever the command fails with. What clap has to say (help included) comes as [`CliError::Words`].
-pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<(), CliError> {
-    let cli: Cli = parse(Cli::command(), words)?;
-    match cli.command {
+pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<u8, CliError> {
+    let cli: Cli = parse(with_docker_shorts(Cli::command()), words)?;
+    let done = match cli.command {
+        // These end as what they run does.
+        Command::Dev { recipe, app, options, command } => return sandbox::dev(&recipe, &app, &options, &command),
+        Command::Run { target, options, args } => return sandbox::run(&target, &options, &args),
         Command::Build { app, options } => build::build(None, &app, &options),
         Command::Recipe(words) => build_with_recipe(words),
         Command::Plan { recipe, app, options } => build::plan(&recipe, &app, &options),
@@ -150,7 +164,8 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<(), CliError> {
             Ok(())
         }
         Command::Completions { shell } => completions(shell),
-    }
+    };
+    done.map(|()| 0)
 }
 
 /// `microbuild RECIPE [APP]`: the recipe stands where another command's name would.
@@ -334,7 +349,7 @@ fn login(
 
 /// The completions know the built-in recipes as commands, although clap does not.
 fn completions(shell: clap_complete::Shell) -> Result<(), CliError> {
-    let mut command = Cli::command();
+    let mut command = with_docker_shorts(Cli::command());
     for recipe in Shelves::default().all()? {
         let name = recipe.name.clone();
         command = command.subcommand(RecipeCli::command().name(name).about(recipe.description));
@@ -356,7 +371,11 @@ pub fn explain(error: &CliError) -> u8 {
     if let Some(hint) = error.hint() {
         eprintln!("hint: {hint}");
     }
-    error.kind() as u8
+    match error {
+        // As a shell has it, for a command that could not be started.
+        CliError::Sandbox(error) => error.status().unwrap_or(error.kind() as u8),
+        error => error.kind() as u8,
+    }
 }
 
 impl BuildOptions {

@@ -13,6 +13,7 @@
 //! max-size = "30MB"
 //! ```
 
+mod container;
 mod document;
 mod value;
 mod words;
@@ -29,9 +30,11 @@ use crate::{
     error::{Explain, Kind},
     glob::Pattern,
     image::Platform,
+    secret::{Origin, SecretSource},
     ui,
 };
 
+pub use container::{Publish, Volume};
 pub use document::DocumentError;
 pub(crate) use document::{comma_list, command, list, optional, parse, texts, value};
 pub use value::{Base, Compression, Deps, Id, Pair, Port, Protocol, Release, Size, User, ValueError, Workdir};
@@ -107,6 +110,13 @@ pub struct FileConfig {
     /// `deps`: what becomes of the project's dependencies.
     #[serde(deserialize_with = "optional")]
     pub deps: Option<Deps>,
+    /// `secret`: what the step that installs dependencies is to know, and nobody else.
+    #[serde(deserialize_with = "list")]
+    pub secret: Vec<SecretSource>,
+    /// `ignore-scripts`: whether packages' own scripts are left alone when they are installed.
+    pub ignore_scripts: Option<bool>,
+    /// `runtime`: the OCI runtime, by name or path.
+    pub runtime: Option<String>,
     /// `env`: variables of the image's environment.
     #[serde(deserialize_with = "texts")]
     pub env: BTreeMap<String, String>,
@@ -194,6 +204,12 @@ impl FileConfig {
                 *output = format!("{kind}:{}", text(path));
             }
         }
+        for secret in &mut self.secret {
+            if let Origin::File(path) = &mut secret.from {
+                *path = folder.join(&*path);
+            }
+        }
+        self.runtime = self.runtime.map(|runtime| if runtime.contains('/') { text(&runtime) } else { runtime });
         for path in self.keys.iter_mut().chain(&mut self.cache_dir).chain(&mut self.metadata_file).chain(&mut self.ca) {
             *path = folder.join(&*path);
         }
@@ -246,6 +262,9 @@ mod tests {
             package = "tini"
             compression = "zstd:9"
             deps = "copy"
+            secret = ["id=npmrc,src=secret/npmrc", "id=TOKEN,env=CI_TOKEN"]
+            ignore-scripts = true
+            runtime = "tools/crun"
             env = { PORT = 8080, DEBUG = false, NAME = "x", RATIO = 1.5 }
             entrypoint = ["tini", "--"]
             cmd = "node 'a b.js'"

@@ -11,7 +11,7 @@ pub struct ValueError {
 }
 
 impl ValueError {
-    fn new(expected: impl Into<String>, found: &str) -> Self {
+    pub(crate) fn new(expected: impl Into<String>, found: &str) -> Self {
         Self { expected: expected.into(), found: found.to_owned() }
     }
 }

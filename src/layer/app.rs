@@ -1,6 +1,6 @@
 //! From an app's folder to a layer.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 
 use super::{
     LayerArchive, LayerError, LayerRecord,
@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     digest::{Digest, Hashing},
-    project::{AppFile, FileKind, Project},
+    project::{AppFile, FileKind},
+    secret::{Needles, Watch},
     store::BlobDir,
 };
 
@@ -19,10 +20,10 @@ use crate::{
 pub struct AppLayer {
     /// What a person calls it.
     pub title: &'static str,
-    /// The project that the files are read from.
-    pub project: Arc<Project>,
-    /// Which of its files these are.
-    pub files: fn(&Project) -> &[AppFile],
+    /// The folder that the files are read from.
+    pub root: PathBuf,
+    /// The files.
+    pub files: Arc<Vec<AppFile>>,
     /// The folder in the image, below the root; empty for the root.
     pub workdir: String,
     /// The folders above and including `workdir` as the system layers have them.
@@ -51,11 +52,25 @@ impl AppLayer {
         write(self.title, blobs, compression, self.epoch, |archive: &mut LayerArchive| self.fill(archive))
     }
 
+    /// The secret whose bytes are in the layer's tar. Reads the files and writes nothing.
+    ///
+    /// # Errors
+    /// As [`diff_id`](Self::diff_id).
+    pub fn leak(&self, needles: &Needles) -> Result<Option<String>, LayerError> {
+        let mut watch = Watch::new(needles);
+        let filled = self.fill(&mut Archive::new(&mut watch, self.epoch));
+        match (watch.found, filled) {
+            (Some(id), _) => Ok(Some(id)),
+            (None, Err(source)) => Err(LayerError::Io { title: self.title.into(), source }),
+            (None, Ok(())) => Ok(None),
+        }
+    }
+
     fn fill<W: io::Write>(&self, archive: &mut Archive<W>) -> io::Result<()> {
         for (path, meta) in &self.parents {
             archive.directory(path, *meta)?;
         }
-        for file in (self.files)(&self.project) {
+        for file in self.files.iter() {
             let path =
                 if self.workdir.is_empty() { file.path.clone() } else { format!("{}/{}", self.workdir, file.path) };
             let meta = Meta::root(file.kind.mode());
@@ -63,7 +78,7 @@ impl AppLayer {
                 FileKind::Folder => archive.directory(&path, meta)?,
                 FileKind::Link { target } => archive.symlink(&path, target, meta)?,
                 FileKind::File { size, .. } => {
-                    let mut content = self.project.open(file).map_err(io::Error::other)?;
+                    let mut content = file.open(&self.root).map_err(io::Error::other)?;
                     let written = archive.file(&path, meta, &BTreeMap::new(), *size, &mut content);
                     written.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", file.path)))?;
                 }

@@ -6,11 +6,12 @@
 use std::{
     fmt,
     fs::File,
-    io::{self, Read},
+    io::{self, BufReader, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use flate2::bufread::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -114,6 +115,21 @@ pub struct Layer {
 impl fmt::Debug for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Layer({} {} {} bytes)", self.title, self.digest, self.size)
+    }
+}
+
+impl Layer {
+    /// The layer's tar, uncompressed as its media type says.
+    ///
+    /// # Errors
+    /// When its bytes cannot be had.
+    pub fn uncompressed(&self) -> io::Result<Box<dyn Read + Send>> {
+        let bytes = self.content.open()?;
+        Ok(match self.media_type.rsplit(['+', '.']).next() {
+            Some("gzip") => Box::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 17, bytes))),
+            Some("zstd") => Box::new(zstd::Decoder::new(bytes)?),
+            _ => bytes,
+        })
     }
 }
 

@@ -36,10 +36,11 @@ enum Fits {
     Path(String),
     /// Anything of this name, in any folder.
     Name(&'static str),
-    /// `.env`, `.env.production`, …: where secrets lie. Not `.env.example`, which says what they are called.
+    /// `.env`, `.env.production`, …, `.npmrc` and its like: where secrets lie. Not `.env.example`, which says what they are
+    /// called.
     Secrets,
     /// The caches that build tools keep in a folder of dependencies of this name.
-    CacheOf(&'static str),
+    CacheOf(String),
 }
 
 impl Fits {
@@ -49,8 +50,11 @@ impl Fits {
             Self::Pattern(pattern) => pattern.matches(path),
             Self::Path(this) => path == this,
             Self::Name(this) => name == *this,
-            Self::Secrets => name == ".env" || (name.starts_with(".env.") && name != ".env.example"),
-            Self::CacheOf(this) => name == ".cache" && folder.rsplit('/').next() == Some(this),
+            Self::Secrets => {
+                [".env", ".netrc", ".npmrc", ".pypirc"].contains(&name)
+                    || (name.starts_with(".env.") && name != ".env.example")
+            }
+            Self::CacheOf(this) => name == ".cache" && folder.rsplit('/').next() == Some(this.as_str()),
         }
     }
 }
@@ -86,8 +90,8 @@ impl Rules {
 
     /// The rules for installed dependencies, which are taken as they are: only the caches that build tools leave in
     /// them, and what `exclude` names, stay out.
-    pub(super) fn for_dependencies(folder: &'static str, exclude: &[Pattern]) -> Self {
-        let mut rules = Self(vec![Rule { fits: Fits::CacheOf(folder), takes: false }]);
+    pub(super) fn for_dependencies(folder: &str, exclude: &[Pattern]) -> Self {
+        let mut rules = Self(vec![Rule { fits: Fits::CacheOf(folder.to_owned()), takes: false }]);
         rules.patterns(exclude.iter().cloned(), false);
         rules
     }

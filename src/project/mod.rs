@@ -2,6 +2,7 @@
 
 mod git;
 mod ignore;
+mod install;
 mod node;
 mod walk;
 
@@ -11,6 +12,9 @@ use std::{
     io,
     path::{Path, PathBuf},
 };
+
+pub use install::Install;
+pub use node::must_compile;
 
 use crate::{
     config::Deps,
@@ -85,6 +89,8 @@ pub struct Project {
     pub dependencies: Vec<AppFile>,
     /// What is done about dependencies: [`Deps::None`] when there are none, or none are wanted.
     pub deps: Deps,
+    /// What has to be installed ([`Deps::Auto`]).
+    pub install: Option<Install>,
     /// The file that is run, relative to the folder; `None` when options say what is run.
     pub entry: Option<String>,
     /// `Config.Entrypoint`.
@@ -205,8 +211,10 @@ pub enum ProjectError {
         version: String,
     },
     /// The project has dependencies that nothing installs.
-    #[error("the project has dependencies ({}), and microbuild does not install them yet", some(names))]
+    #[error("the project has dependencies ({}), and recipe {recipe} does not say how they are installed", some(names))]
     NotInstalled {
+        /// The recipe.
+        recipe: String,
         /// Their names.
         names: Vec<String>,
     },
@@ -275,7 +283,9 @@ impl Explain for ProjectError {
                     .into(),
             ),
             Self::NotInstalled { .. } => Some(
-                "run `npm ci --omit=dev` in the app's folder and give --deps copy; --deps none builds without them".into(),
+                "[dependencies] of the recipe says it (`microbuild recipes node` has one); --deps copy takes what is \
+                 installed in the app's folder; --deps none builds without them"
+                    .into(),
             ),
             Self::Missing { .. } => Some("run `npm ci --omit=dev` in the app's folder first".into()),
             Self::Changed { .. } => Some("build again when nothing writes to the app's folder".into()),
@@ -298,9 +308,7 @@ impl Project {
                 .map_or(Ok(node::Package::default()), |text| node::Package::parse(&text, &manifest))?,
             None => node::Package::default(),
         };
-        if options.deps == Deps::Auto && package.has_dependencies() {
-            return Err(ProjectError::NotInstalled { names: [package.dependencies, package.further].concat() });
-        }
+        let wanted = if options.deps == Deps::Auto { install::wanted(recipe, &package)? } else { None };
         let walk::Found { files, dependencies, mut warnings } = list(app, &root, recipe, options)?;
         if options.deps == Deps::Copy {
             let there = |name: &String| dependencies.get(&format!("{}/{name}", node::MODULES)).is_some();
@@ -318,11 +326,15 @@ impl Project {
         };
         warnings.extend(of_entry);
         let engines = package.engines(&manifest)?;
+        let files = files.into_files();
+        let install =
+            wanted.map(|recipe| install::read(app, recipe, &package, &files, options, &mut warnings)).transpose()?;
         let git::Commit { revision, source } = git::commit(&root);
         Ok(Self {
             root: app.to_owned(),
-            files: files.into_files(),
-            deps: if dependencies.is_empty() { Deps::None } else { options.deps },
+            files,
+            deps: if dependencies.is_empty() && install.is_none() { Deps::None } else { options.deps },
+            install,
             dependencies: dependencies.into_files(),
             entrypoint: entrypoint.fill(&start),
             cmd: cmd.fill(&start),
@@ -352,13 +364,27 @@ impl Project {
         }
     }
 
-    /// Opens a regular file of the project. No more than its `size` bytes are to be read: it may grow at any time.
+    /// The installed dependencies below `root`, another folder than the project's, as recipes call theirs `name`: sorted as
+    /// [`Project::dependencies`] are.
+    ///
+    /// # Errors
+    /// When something there cannot go into an image.
+    pub fn installed(root: &Path, name: &str, strip: &[Pattern]) -> Result<Vec<AppFile>, ProjectError> {
+        let rules = ignore::Rules::for_dependencies(name, strip);
+        let found = walk::walk(root, &ignore::Rules::default(), Some(&(name, rules)))?;
+        Ok(found.dependencies.into_files())
+    }
+}
+
+impl AppFile {
+    /// Opens this regular file, which lies in the folder `root`. No more than its `size` bytes are to be read: it may grow at
+    /// any time.
     ///
     /// # Errors
     /// When it cannot be opened, or has another length than when the folder was read.
-    pub fn open(&self, file: &AppFile) -> Result<File, ProjectError> {
-        let path = self.root.join(&file.path);
-        let expected = match file.kind {
+    pub fn open(&self, root: &Path) -> Result<File, ProjectError> {
+        let path = root.join(&self.path);
+        let expected = match self.kind {
             FileKind::File { size, .. } => size,
             FileKind::Folder | FileKind::Link { .. } => 0,
         };

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde_json::Value;
 
-use super::{Engines, FileKind, ProjectError, walk::Listing};
+use super::{AppFile, Engines, FileKind, ProjectError, walk::Listing};
 use crate::{config, recipe::Start};
 
 /// The folder of installed dependencies.
@@ -56,6 +56,13 @@ const NOT_PLAIN: [&str; 14] = [
 /// Said of a file that is there and that the image does not get.
 const LEFT_OUT: &str = "left out of the image";
 
+/// Lock files of other package managers than npm.
+pub(super) const OTHER_LOCKS: [&str; 4] = ["yarn.lock", "pnpm-lock.yaml", "bun.lock", "bun.lockb"];
+
+/// Scripts of a project's own that npm runs when it installs (npm's documentation, "scripts", "Life Cycle Scripts").
+const LIFE_CYCLE: [&str; 7] =
+    ["preinstall", "install", "postinstall", "preprepare", "prepare", "postprepare", "prepublish"];
+
 /// What a `package.json` says, as far as an image is concerned. Whatever has another type than npm gives it is as good
 /// as absent, which is how npm and Node take it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -67,6 +74,10 @@ pub(super) struct Package {
     pub(super) start: Option<String>,
     /// Whether there is a build script.
     pub(super) builds: bool,
+    /// Whether npm runs a script of its own when it installs.
+    pub(super) installs: bool,
+    /// Whether packages to install lie in folders of its own.
+    pub(super) local: bool,
     /// The range of Node versions that it runs on, as it is written.
     pub(super) engine: Option<String>,
     /// The names of the packages that it cannot do without.
@@ -78,19 +89,16 @@ pub(super) struct Package {
 impl Package {
     /// Reads the text of a `package.json`; `file` is its name in messages.
     pub(super) fn parse(text: &str, file: &Path) -> Result<Self, ProjectError> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let json: Value = serde_json::from_str(text).map_err(|error| {
-            let message = error.to_string();
-            ProjectError::PackageJson {
-                file: file.to_owned(),
-                line: error.line(),
-                column: error.column(),
-                message: message.split(" at line ").next().unwrap_or(&message).to_owned(),
-            }
-        })?;
+        let json = json(text, file)?;
         let text = |value: &Value| value.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned);
         let names = |key: &str| json[key].as_object().into_iter().flat_map(serde_json::Map::keys).cloned();
         let optional: Vec<String> = names("optionalDependencies").collect();
+        let sources = ["dependencies", "optionalDependencies"].into_iter().filter_map(|key| json[key].as_object());
+        let is_local = |source: &Value| {
+            let source = source.as_str().unwrap_or_default();
+            ["file:", "link:", "./", "../", "~/", "/"].iter().any(|prefix| source.starts_with(prefix))
+        };
+        let local = sources.flat_map(serde_json::Map::values).any(is_local);
         let workspaces = match &json["workspaces"] {
             Value::Array(folders) => !folders.is_empty(),
             other => other["packages"].as_array().is_some_and(|folders| !folders.is_empty()),
@@ -101,6 +109,8 @@ impl Package {
             main: text(&json["main"]),
             start: text(&json["scripts"]["start"]),
             builds: json["scripts"]["build"].is_string(),
+            installs: LIFE_CYCLE.iter().any(|name| json["scripts"][name].is_string()),
+            local: local || workspaces,
             engine: text(&json["engines"]["node"]),
             // npm lets an entry among the optional ones win over the same one here.
             dependencies: names("dependencies").filter(|name| !optional.contains(name)).collect(),
@@ -113,12 +123,94 @@ impl Package {
         !self.dependencies.is_empty() || !self.further.is_empty()
     }
 
+    /// Whether installing may read any file of the project, and not just those that say what is to be installed.
+    pub(super) fn is_whole(&self) -> bool {
+        self.local || self.installs
+    }
+
     pub(super) fn engines(&self, file: &Path) -> Result<Option<Engines>, ProjectError> {
         let Some(range) = &self.engine else { return Ok(None) };
         let parsed =
             range.parse().map_err(|_| ProjectError::EnginesRange { file: file.to_owned(), range: range.clone() })?;
         Ok(Some(Engines { range: range.clone(), parsed }))
     }
+}
+
+/// The JSON of a file that npm wrote or reads.
+fn json(text: &str, file: &Path) -> Result<Value, ProjectError> {
+    serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(text)).map_err(|error| {
+        let message = error.to_string();
+        ProjectError::PackageJson {
+            file: file.to_owned(),
+            line: error.line(),
+            column: error.column(),
+            message: message.split(" at line ").next().unwrap_or(&message).to_owned(),
+        }
+    })
+}
+
+/// What a `package-lock.json` says of installing, as far as it matters before anything is installed
+/// (npm's documentation, "package-lock.json").
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Lock {
+    /// The packages, but for development's, that run scripts when they are installed; sorted.
+    pub(super) scripts: Vec<String>,
+    /// Whether some lie in folders of the project.
+    pub(super) local: bool,
+}
+
+impl Lock {
+    /// Reads the text of a lock file; `file` is its name in messages.
+    pub(super) fn parse(text: &str, file: &Path) -> Result<Self, ProjectError> {
+        let json = json(text, file)?;
+        let mut lock = Self::default();
+        // Version 1 (npm 5 and 6) knows `dependencies` only, and nothing of scripts.
+        for (path, package) in json["packages"].as_object().into_iter().flatten().filter(|(path, _)| !path.is_empty()) {
+            let is = |key: &str| package[key] == true;
+            lock.local |= is("link") || !path.contains(MODULES);
+            if is("hasInstallScript") && !is("dev") && !is("devOptional") {
+                let name = path.rsplit_once("node_modules/").map_or(path.as_str(), |(_, name)| name);
+                lock.scripts.push(name.to_owned());
+            }
+        }
+        lock.scripts.sort();
+        lock.scripts.dedup();
+        Ok(lock)
+    }
+}
+
+/// Programs that compile a package when it is installed, or fetch what was compiled for this very machine.
+const COMPILERS: [&str; 5] = ["node-gyp", "node-gyp-build", "node-pre-gyp", "prebuild-install", "cmake-js"];
+
+/// Of the installed packages in the folder `root`, whose scripts were not run, those that do not work before they are
+/// compiled for `os` and `cpu`, npm's words for them: neither is there a script that does something else, nor have they
+/// brought a binary along (`prebuilds/linux-arm64`).
+pub fn must_compile(root: &Path, files: &[AppFile], os: &str, cpu: &str) -> Vec<String> {
+    let has = |path: &str| files.binary_search_by(|file| file.path.as_str().cmp(path)).is_ok();
+    let mut packages = Vec::new();
+    for file in files {
+        let Some(folder) = file.path.strip_suffix("/package.json") else { continue };
+        let (modules, name) = folder.rsplit_once("node_modules/").unwrap_or(("", folder));
+        // A package's own folder, and no other package.json within it.
+        if !(modules.is_empty() || modules.ends_with('/'))
+            || name.matches('/').count() != usize::from(name.starts_with('@'))
+        {
+            continue;
+        }
+        let text = std::fs::read_to_string(root.join(&file.path)).unwrap_or_default();
+        let json: Value = serde_json::from_str(&text).unwrap_or_default();
+        let script = json["scripts"]["install"].as_str();
+        let compiles = match script {
+            Some(script) => script.split([' ', '|', '&', '(', ')', ';']).any(|word| COMPILERS.contains(&word)),
+            // What npm does by itself (its documentation, "scripts", "install").
+            None => has(&format!("{folder}/binding.gyp")) && json["gypfile"] != false,
+        };
+        if compiles && !has(&format!("{folder}/prebuilds/{os}-{cpu}")) {
+            packages.push(name.to_owned());
+        }
+    }
+    packages.dedup();
+    packages
 }
 
 /// `node [OPTION…] FILE [ARG…]`, and the variables that are set before it.
@@ -393,6 +485,8 @@ mod tests {
             main: Some("x".into()),
             start: Some("node x".into()),
             builds: true,
+            installs: false,
+            local: false,
             engine: Some(">=20".into()),
             dependencies: vec!["a".into(), "b".into()],
             further: vec!["fsevents".into()],
@@ -419,6 +513,57 @@ mod tests {
         }
         let error = parse("{\n  \"name\": x\n}").unwrap_err();
         assert_eq!(error.to_string(), "package.json:2:11: expected value");
+    }
+
+    #[test]
+    fn knows_when_installing_reads_the_whole_project() {
+        for (text, whole) in [
+            (r#"{"dependencies": {"a": "^1"}, "devDependencies": {"b": "file:b"}, "scripts": {"test": "x"}}"#, false),
+            (r#"{"dependencies": {"a": "file:../a"}}"#, true),
+            (r#"{"optionalDependencies": {"a": "./a"}}"#, true),
+            (r#"{"workspaces": ["a"]}"#, true),
+            (r#"{"scripts": {"postinstall": "x"}}"#, true),
+        ] {
+            assert_eq!(Package::parse(text, Path::new("package.json")).unwrap().is_whole(), whole, "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_lock_files() {
+        let text = r#"{"packages": {"": {"hasInstallScript": true}, "node_modules/b": {"hasInstallScript": true},
+            "node_modules/c/node_modules/@s/a": {"hasInstallScript": true, "optional": true},
+            "node_modules/d": {"hasInstallScript": true, "dev": true}, "node_modules/e": {}}}"#;
+        let lock = Lock::parse(text, Path::new("package-lock.json")).unwrap();
+        assert_eq!(lock, Lock { scripts: vec!["@s/a".into(), "b".into()], local: false });
+        for local in [r#"{"packages": {"packages/x": {}}}"#, r#"{"packages": {"node_modules/x": {"link": true}}}"#] {
+            assert!(Lock::parse(local, Path::new("x")).unwrap().local, "{local}");
+        }
+        for nothing in ["{}", "[]", r#"{"dependencies": {"a": {}}}"#] {
+            assert_eq!(Lock::parse(nothing, Path::new("x")).unwrap(), Lock::default());
+        }
+    }
+
+    #[test]
+    fn finds_what_must_be_compiled() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = Vec::new();
+        for (path, text) in [
+            ("node_modules/a/package.json", r#"{"scripts": {"install": "node-gyp rebuild"}}"#),
+            ("node_modules/a/test/package.json", r#"{"scripts": {"install": "node-gyp rebuild"}}"#),
+            ("node_modules/b/node_modules/@s/c/binding.gyp", ""),
+            ("node_modules/b/node_modules/@s/c/package.json", "{}"),
+            ("node_modules/b/package.json", r#"{"scripts": {"install": "node check.js"}}"#),
+            ("node_modules/d/package.json", r#"{"scripts": {"install": "node-gyp-build || true"}}"#),
+            ("node_modules/d/prebuilds/linux-arm64", ""),
+            ("node_modules/e/package.json", r#"{"scripts": {"install": "prebuild-install || node-gyp rebuild"}}"#),
+            ("node_modules/f/package.json", "no JSON"),
+        ] {
+            std::fs::create_dir_all(dir.path().join(path).parent().unwrap()).unwrap();
+            std::fs::write(dir.path().join(path), text).unwrap();
+            files.push(AppFile { path: path.to_owned(), kind: FileKind::File { size: 0, executable: false } });
+        }
+        assert_eq!(must_compile(dir.path(), &files, "linux", "arm64"), ["a", "@s/c", "e"]);
+        assert_eq!(must_compile(dir.path(), &files, "linux", "x64"), ["a", "@s/c", "d", "e"]);
     }
 
     #[test]

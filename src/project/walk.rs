@@ -87,11 +87,7 @@ struct Folder<'a> {
 
 /// Lists what `rules` leave of the folder `root`. Folders of the name that `dependencies` gives are listed apart, after
 /// its rules.
-pub(super) fn walk(
-    root: &Path,
-    rules: &Rules,
-    dependencies: Option<&(&'static str, Rules)>,
-) -> Result<Found, ProjectError> {
+pub(super) fn walk(root: &Path, rules: &Rules, dependencies: Option<&(&str, Rules)>) -> Result<Found, ProjectError> {
     let mut found = Found::default();
     let top = Folder { path: String::new(), scope: rules.top(), rules, taken: true, of_dependencies: false };
     let mut folders = vec![top];
@@ -124,6 +120,19 @@ pub(super) fn walk(
     }
     found.files.complete();
     Ok(found)
+}
+
+/// What `rules` leave of the top of the folder `root`: what lies in its folders is not looked at.
+pub(super) fn top(root: &Path, rules: &Rules) -> Result<Listing, ProjectError> {
+    let mut listing = Listing::default();
+    for entry in entries(root)? {
+        let file_type = entry.file_type().map_err(|source| unreadable(&entry.path(), source))?;
+        let path = entry.file_name().to_string_lossy().into_owned();
+        if !file_type.is_dir() && !rules.leaves_out(&rules.top(), &path) {
+            listing.0.insert(path.clone(), inspect(&entry, file_type, &path, &mut Vec::new())?);
+        }
+    }
+    Ok(listing)
 }
 
 /// What lies in a folder, sorted by name, so that messages too are the same on every machine.

@@ -80,6 +80,14 @@ pub enum SandboxError {
         /// What is wrong with it.
         found: String,
     },
+    /// A port of this machine cannot be had.
+    #[error("cannot listen on {address}: {source}")]
+    Port {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
     /// A file or folder of the run cannot be used.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {
@@ -137,6 +145,7 @@ impl Explain for SandboxError {
                 Some("the image may be for another platform, or the file a script whose first line names no program".into())
             }
             Self::NoTarget { .. } => Some("with --writable what is missing is made, in a copy of the root".into()),
+            Self::Port { .. } => Some("-p HOST-PORT:PORT names another port of this machine".into()),
             Self::RunFolder { .. } => Some("set XDG_RUNTIME_DIR or TMPDIR to a folder of yours".into()),
             Self::Ids(e) => e.hint(),
             Self::Unpack(e) => e.hint(),

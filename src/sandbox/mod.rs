@@ -13,6 +13,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 pub mod bundle;
 mod error;
+mod forward;
 mod ids;
 #[cfg(target_os = "linux")]
 mod lines;
@@ -26,6 +27,7 @@ pub mod spec;
 pub mod unpack;
 
 pub use error::SandboxError;
+pub use forward::Forward;
 pub use ids::{Ids, IdsError};
 pub use roots::Root;
 pub use runtime::{Flavor, Runtime};
@@ -87,6 +89,8 @@ pub enum Network {
 pub enum Output<'a> {
     /// Its standard streams are ours. It gets a terminal when our input and output are ones.
     Inherit,
+    /// Its standard streams are ours, and the terminal stays ours too: Ctrl-C there asks it to end.
+    Streams,
     /// Its input is empty. Its output and errors, merged, are handed over line by line, at most 8 KiB at once; of a line that a
     /// progress bar overwrites by carriage returns the last state is handed over. What is no UTF-8 is replaced. runc copies the two
     /// streams apart from each other: a line of the one may come after a later one of the other.
@@ -120,8 +124,8 @@ impl Status {
 
 impl Sandbox {
     /// Runs the command to its end. Signals that another process sends to this one meanwhile are passed on to it. With
-    /// [`Output::Lines`], one that asks to end (SIGINT from the terminal too) ends it two seconds later, if it still runs; with
-    /// [`Output::Inherit`] the third one does.
+    /// [`Output::Lines`], one that asks to end (SIGINT from the terminal too) ends it two seconds later, if it still runs, with
+    /// [`Output::Streams`] ten; a second one does at once. With [`Output::Inherit`] the third one does.
     ///
     /// The caller may hold no lock of the store that `gc` waits for: the [`Root`] is enough.
     ///

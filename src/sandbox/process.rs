@@ -39,22 +39,27 @@ const SIGNALS: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 /// How long a step that was asked to end may take for it. A container's first process ignores whatever it has no handler for.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long an app may take, as `docker stop` has it.
+const APP_GRACE: Duration = Duration::from_secs(10);
 
 /// See [`Sandbox::run`].
 pub(super) fn run(sandbox: &Sandbox, runtime: &Runtime, output: Output) -> Result<Status, SandboxError> {
     sandbox.check()?;
     let bundle = Bundle::create(&bundle::base()?, runtime)?;
-    let inherit = matches!(output, Output::Inherit);
-    let terminal = Terminal::ours().filter(|_| inherit);
+    let terminal = Terminal::ours().filter(|_| matches!(output, Output::Inherit));
     let user = runtime.shows(&sandbox.user);
     bundle.write("config.json", &config(sandbox, &user, terminal.is_some())?)?;
 
     let start = SandboxError::io("start", &runtime.path);
     let mut signals = Signals::listen().map_err(SandboxError::io("start", &runtime.path))?;
     let mut command = bundle.command("run", &[]);
-    let patience = if inherit { Patience::Third } else { Patience::Grace };
+    let patience = match output {
+        Output::Inherit => Patience::Third,
+        Output::Streams => Patience::Grace(APP_GRACE),
+        Output::Lines(_) => Patience::Grace(GRACE),
+    };
     let ran = match output {
-        Output::Inherit => signals.watch(&mut command, &bundle, patience, |child| child.wait()),
+        Output::Inherit | Output::Streams => signals.watch(&mut command, &bundle, patience, |child| child.wait()),
         Output::Lines(line) => {
             let (from, to) = io::pipe().map_err(SandboxError::io("start", &runtime.path))?;
             let also = to.try_clone().map_err(SandboxError::io("start", &runtime.path))?;
@@ -193,8 +198,8 @@ impl Drop for Terminal {
 /// When a command that was asked to end is made to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Patience {
-    /// After [`GRACE`], or at the second time.
-    Grace,
+    /// After this time, or at the second time.
+    Grace(Duration),
     /// At the third time.
     Third,
 }
@@ -268,14 +273,14 @@ impl Watch<'_> {
             self.last.store(origin.signal, Ordering::SeqCst);
             asked += 1;
             match (self.patience, asked) {
-                (Patience::Grace, 1) => {
-                    scope.spawn(|| {
-                        if !self.ended.comes_within(GRACE) {
+                (Patience::Grace(time), 1) => {
+                    scope.spawn(move || {
+                        if !self.ended.comes_within(time) {
                             self.kill();
                         }
                     });
                 }
-                (Patience::Grace, _) | (Patience::Third, 3..) => self.kill(),
+                (Patience::Grace(_), _) | (Patience::Third, 3..) => self.kill(),
                 (Patience::Third, _) => {}
             }
         }

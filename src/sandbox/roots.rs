@@ -33,13 +33,22 @@ impl Root {
     }
 }
 
-/// The root filesystem that `layers` make, unpacked into `store` unless it is there already, for all who only read it. Folders
-/// are made at `targets` (absolute paths) and wherever else something is mounted in every sandbox, unless the layers have something
+/// A place in a root at which something will be mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Its absolute path.
+    pub path: String,
+    /// Whether a file will be mounted there, and not a folder.
+    pub is_file: bool,
+}
+
+/// The root filesystem that `layers` make, unpacked into `store` unless it is there already, for all who only read it. Files
+/// and folders are made at `targets` and wherever else something is mounted in every sandbox, unless the layers have something
 /// there. It is not removed for as long as the value lives; so there is no need for a lock of the whole store.
 ///
 /// # Errors
 /// When a layer cannot be read, is not the one that it says, or would be written outside; and when the store cannot hold it.
-pub fn unpack(store: &Store, layers: &[Layer], targets: &[String], ui: &Ui) -> Result<Root, SandboxError> {
+pub fn unpack(store: &Store, layers: &[Layer], targets: &[Target], ui: &Ui) -> Result<Root, SandboxError> {
     let owners = is_privileged();
     let mut key = format!("owners: {owners}\n");
     layers.iter().for_each(|layer| key += &format!("{}\n", layer.diff_id));
@@ -53,12 +62,12 @@ pub fn unpack(store: &Store, layers: &[Layer], targets: &[String], ui: &Ui) -> R
 ///
 /// # Errors
 /// As [`unpack`]; what has been unpacked by then stays in the folder.
-pub fn unpack_private(layers: &[Layer], targets: &[String], dir: &Path, ui: &Ui) -> Result<Root, SandboxError> {
+pub fn unpack_private(layers: &[Layer], targets: &[Target], dir: &Path, ui: &Ui) -> Result<Root, SandboxError> {
     fill(dir, is_privileged(), layers, targets, ui)?;
     Ok(Root { path: dir.to_owned(), _folder: None })
 }
 
-fn fill(dir: &Path, owners: bool, layers: &[Layer], targets: &[String], ui: &Ui) -> Result<(), SandboxError> {
+fn fill(dir: &Path, owners: bool, layers: &[Layer], targets: &[Target], ui: &Ui) -> Result<(), SandboxError> {
     let mut unpacker = Unpacker::new(dir, owners);
     for layer in layers {
         let task = ui.task(&format!("unpack {}", layer.title), Some(layer.size));
@@ -67,8 +76,8 @@ fn fill(dir: &Path, owners: bool, layers: &[Layer], targets: &[String], ui: &Ui)
     for (path, is_file) in MOUNT_POINTS {
         unpacker.mount_point(path, is_file)?;
     }
-    for target in targets {
-        unpacker.mount_point(target, false)?;
+    for Target { path, is_file } in targets {
+        unpacker.mount_point(path, *is_file)?;
     }
     unpacker.finish()?;
     Ok(())

@@ -23,6 +23,8 @@ use crate::digest::Digest;
 
 /// The bucket of [`Store::cache_folder`]s.
 const CACHES: &str = "caches";
+/// The bucket of [`Workspace`]s.
+const WORK: &str = "work";
 
 /// A folder of the store, which nobody removes for as long as this value lives.
 #[derive(Debug)]
@@ -126,6 +128,46 @@ impl Place {
         }
         fs::remove_file(&self.lock).map_err(StoreError::io("remove", &self.lock))?;
         Ok(freed)
+    }
+}
+
+/// An empty folder of the store that is removed with this value, and swept when its process is killed.
+#[derive(Debug)]
+pub struct Workspace {
+    place: Place,
+    _lock: File,
+}
+
+impl Workspace {
+    /// A new one in `store`; those of killed processes are removed.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new(store: &Store) -> Result<Self, StoreError> {
+        let name = |n: u32| format!("{}-{n}", std::process::id());
+        let mut number = 0;
+        loop {
+            let place = store.place(WORK, &name(number))?;
+            sweep(&store.root.join("folders").join(WORK))?;
+            if let Some(lock) = place.alone_at_once()? {
+                remove_tree(&place.half)?;
+                fs::create_dir(&place.half).map_err(StoreError::io("create", &place.half))?;
+                return Ok(Self { place, _lock: lock });
+            }
+            number += 1;
+        }
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.place.half
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        // What cannot be removed is left to the next sweep.
+        let _ = self.place.remove();
     }
 }
 

@@ -102,7 +102,7 @@ fn wrong_words_are_usage_errors() {
         (2, "keys that are not there", node(&["--keys", "nowhere"])),
         (2, "a CA that is not there", node(&["--ca", "nowhere.pem"])),
         (2, "an image that is not there", words(&["push", "nothing", "r.example/a:1"])),
-        (2, "a build without a recipe", words(&["build", &example])),
+        (2, "a build without a recipe", words(&["build", "."])),
         (2, "a login without a name", words(&["login", "r.example"])),
         (2, "a login without --password-stdin", words(&["login", "r.example", "-u", "me"])),
     ];

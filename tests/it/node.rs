@@ -22,7 +22,7 @@ use crate::support::{
 
 /// What the example says to whoever asks it.
 #[track_caller]
-fn assert_greets(answer: Result<Value, String>, place: &str) {
+pub(super) fn assert_greets(answer: Result<Value, String>, place: &str) {
     let answer = answer.unwrap_or_else(|why| panic!("{place}: {why}"));
     assert_eq!(answer["message"], "Hello, tests!", "{place}");
     assert_eq!(answer["node"], format!("v{NODE_VERSION}"), "{place}");
@@ -30,7 +30,7 @@ fn assert_greets(answer: Result<Value, String>, place: &str) {
 }
 
 #[track_caller]
-fn login(bench: &Workbench, registry: &DockerRegistry, options: &[&str]) {
+pub(super) fn login(bench: &Workbench, registry: &DockerRegistry, options: &[&str]) {
     let mut command = bench.home.microbuild(["login", &registry.name(), "-u", USER, "--password-stdin"]);
     let mut login =
         Process::spawn_with(command.args(options).stderr(Stdio::null()), PASSWORD.as_bytes()).expect("microbuild");
@@ -40,7 +40,7 @@ fn login(bench: &Workbench, registry: &DockerRegistry, options: &[&str]) {
 
 /// Copies an image out of a registry into an image layout, by skopeo; the layout's folder.
 #[track_caller]
-fn pulled(bench: &Workbench, reference: &str, options: &[&str]) -> Option<PathBuf> {
+pub(super) fn pulled(bench: &Workbench, reference: &str, options: &[&str]) -> Option<PathBuf> {
     let [skopeo] = tools(["skopeo"])?;
     let layout = bench.path("pulled");
     let mut command = Command::new(skopeo);
@@ -51,7 +51,7 @@ fn pulled(bench: &Workbench, reference: &str, options: &[&str]) -> Option<PathBu
 
 /// Unpacks `app` of the layout by umoci; the bundle's folder.
 #[track_caller]
-fn unpacked(bench: &Workbench, layout: &Path, name: &str) -> Option<PathBuf> {
+pub(super) fn unpacked(bench: &Workbench, layout: &Path, name: &str) -> Option<PathBuf> {
     let [umoci] = tools(["umoci"])?;
     let bundle = bench.path(name);
     let mut command = Command::new(umoci);
@@ -111,7 +111,7 @@ impl Drop for Container {
 }
 
 #[track_caller]
-fn runs_with_runc(bundle: &Path) {
+pub(super) fn runs_with_runc(bundle: &Path) {
     let port = free_port();
     let Some(container) = Container::start(bundle, port) else { return };
     assert_greets(get(port), "runc");
@@ -119,7 +119,7 @@ fn runs_with_runc(bundle: &Path) {
 }
 
 #[track_caller]
-fn runs_with_docker(registry: &DockerRegistry, reference: &str) {
+pub(super) fn runs_with_docker(registry: &DockerRegistry, reference: &str) {
     let Some(engine) = Engine::shared() else { return };
     engine.docker(["login", "-u", USER, "-p", PASSWORD, &registry.name()]).succeeds();
     engine.docker(["pull", "-q", reference]).succeeds();
@@ -137,17 +137,17 @@ fn runs_with_docker(registry: &DockerRegistry, reference: &str) {
     assert_eq!(code.succeeds().trim(), "0", "it ends when it is asked to");
 }
 
-/// Builds the example on `base`, pushes it to a registry that wants a password, pulls and runs it; the unpacked tree.
-fn pushed_and_run(bench: &Workbench, base: &str) -> Option<PathBuf> {
+/// Builds `app` on `base`, pushes it to a registry that wants a password, pulls and runs it; the unpacked tree.
+pub(super) fn pushed_and_run(bench: &Workbench, app: &Path, base: &str) -> Option<PathBuf> {
     let registry = DockerRegistry::start(Wishes { auth: true, tls: false })?;
     let reference = format!("{}/app:1", registry.name());
     let options = ["--base", base, "-t", &reference, "--push"];
-    let refused = run(&mut bench.node(&example(), options));
+    let refused = run(&mut bench.node(app, options));
     assert_eq!(refused.exits(3), "", "nobody is logged in");
     assert!(refused.stderr.contains("microbuild login"), "{}", refused.stderr);
 
     login(bench, &registry, &[]);
-    let line = bench.build(&example(), options);
+    let line = bench.build(app, options);
     assert!(line.starts_with(&format!("{reference}@sha256:")), "{line}");
     let layout = pulled(bench, &line.replace(":1@", "@"), &["--src-tls-verify=false"])?;
     let bundle = unpacked(bench, &layout, "bundle")?;
@@ -159,7 +159,7 @@ fn pushed_and_run(bench: &Workbench, base: &str) -> Option<PathBuf> {
 #[test]
 fn an_app_on_alpine_is_pushed_with_a_password_pulled_and_run() {
     let Some(bench) = Workbench::alpine() else { return };
-    let Some(root) = pushed_and_run(&bench, "alpine") else { return };
+    let Some(root) = pushed_and_run(&bench, &example(), "alpine") else { return };
     for path in ["bin/busybox", "bin/sh", "usr/bin/node", "app/server.js", "etc/apk/world"] {
         assert!(root.join(path).symlink_metadata().is_ok(), "{path}");
     }
@@ -171,7 +171,7 @@ fn an_app_on_alpine_is_pushed_with_a_password_pulled_and_run() {
 #[test]
 fn an_app_on_scratch_has_no_shell_and_runs() {
     let Some(bench) = Workbench::alpine() else { return };
-    let Some(root) = pushed_and_run(&bench, "scratch") else { return };
+    let Some(root) = pushed_and_run(&bench, &example(), "scratch") else { return };
     for path in ["bin/sh", "bin/busybox", "usr/bin/sh", "usr/bin/busybox", "sbin/apk"] {
         assert!(root.join(path).symlink_metadata().is_err(), "{path}");
     }

@@ -223,7 +223,8 @@ pub fn layers_of(job: &Value) -> Vec<Layer> {
 /// A job's root, unpacked.
 pub fn root_of(job: &Value) -> Root {
     let store = Store::open(Path::new(job["store"].as_str().expect("a store"))).expect("a store");
-    roots::unpack(&store, &layers_of(job), &strings(&job["targets"]), &Ui::silent()).expect("a root")
+    let targets = strings(&job["targets"]).into_iter().map(|path| roots::Target { path, is_file: false });
+    roots::unpack(&store, &layers_of(job), &targets.collect::<Vec<_>>(), &Ui::silent()).expect("a root")
 }
 
 /// A job's sandbox.

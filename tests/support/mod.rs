@@ -9,9 +9,11 @@ pub mod fake_registry;
 pub mod fake_repo;
 pub mod machine;
 pub mod mirror_server;
+pub mod npm_registry;
 pub mod random_image;
 pub mod skip;
 pub mod tree;
+pub mod unprivileged;
 pub mod workbench;
 
 use std::{

@@ -1,0 +1,444 @@
+//! The step that installs what a project depends on: in the dev variant, in a throw-away copy of the files that say what,
+//! remembered under everything that it depends on.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{App, BuildError, MaybeCached, check_secrets, dev::DevVariant};
+use crate::{
+    config::Base,
+    digest::{Digest, Hashing},
+    error::{Explain, Kind},
+    fetch::Fetcher,
+    image::Platform,
+    layer::{Layer, LayerRecord},
+    plan::{PATH, host_platform},
+    project::{AppFile, FileKind, Install, Project, must_compile},
+    recipe::{Dependencies, Recipe, Wishes},
+    request::Request,
+    sandbox::{Ids, Mount, Network, Output, Runtime, Sandbox, SandboxError},
+    secret::{Needles, Secret, SecretError, Secrets, Watch},
+    store::{Folder, Store, StoreError, Workspace},
+    surroundings::Surroundings,
+    ui::Ui,
+};
+
+/// The bucket of remembered results. Its version is that of how the step is run and what of it is kept.
+const DEPENDENCIES: &str = "dependencies-v1";
+
+/// What the machine is called in a dev variant.
+pub const HOSTNAME: &str = "microbuild";
+
+/// Why dependencies are not installed.
+#[derive(Debug, thiserror::Error)]
+pub enum DependenciesError {
+    /// The command failed.
+    #[error(
+        "expected `{command}` to succeed in the dev variant, found exit status {status}; what it said stands above"
+    )]
+    Failed {
+        /// The command.
+        command: String,
+        /// Its exit status, 128 and the signal's number when a signal ended it.
+        status: u8,
+        /// What may help.
+        hint: Option<String>,
+    },
+    /// Whoever builds has ended it.
+    #[error("`{0}` was interrupted")]
+    Interrupted(String),
+    /// Packages of another processor cannot be made here.
+    #[error("expected packages that need no compiler for {platform} on this machine ({host}), found {}", packages.join(", "))]
+    Foreign {
+        /// What the image is for.
+        platform: String,
+        /// What this machine is.
+        host: String,
+        /// The packages that have to be compiled, or all when the package manager cannot install for another processor.
+        packages: Vec<String>,
+    },
+    /// A secret cannot be had, or is where it must not be.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The sandbox failed.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// Files cannot be copied or read.
+    #[error("cannot prepare the installation of dependencies: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl Explain for DependenciesError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Secret(e) => e.kind(),
+            Self::Sandbox(e) => e.kind(),
+            Self::Failed { .. } | Self::Interrupted(_) | Self::Foreign { .. } | Self::Io(_) => Kind::Build,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Failed { hint, .. } => hint.clone(),
+            Self::Foreign { platform, .. } => Some(format!(
+                "build on a machine that is {platform}, use packages that come compiled, or give --ignore-scripts if they run \
+                 without"
+            )),
+            Self::Secret(e) => e.hint(),
+            Self::Sandbox(e) => e.hint(),
+            Self::Interrupted(_) | Self::Io(_) => None,
+        }
+    }
+}
+
+/// Installs the dependencies of one project.
+pub(super) struct Step<'a> {
+    pub(super) request: &'a Request,
+    pub(super) recipe: &'a Recipe,
+    pub(super) project: &'a Project,
+    pub(super) secrets: &'a Secrets,
+    pub(super) fetcher: &'a Fetcher,
+    pub(super) ui: &'a Ui,
+}
+
+/// What is run, and all that its result depends on.
+struct Command<'a> {
+    recipe: &'a Dependencies,
+    install: &'a Install,
+    platform: &'a Platform,
+    words: Vec<String>,
+    foreign: bool,
+}
+
+impl Step<'_> {
+    /// The layer of the project's dependencies for `platform`; `None` when nothing has to be installed, or nothing came of
+    /// it.
+    pub(super) fn layer(&self, platform: &Platform, app: &App) -> Result<Option<MaybeCached>, BuildError> {
+        let (Some(install), Some(recipe)) = (&self.project.install, &self.recipe.dependencies) else { return Ok(None) };
+        let command = self.command(recipe, install, platform)?;
+        let variant = DevVariant::new(self.request, self.recipe, self.project, self.fetcher)?;
+        let key = self.key(&command, &variant, app)?;
+        let store = self.fetcher.store();
+        // Of two builds that want the same, one works and the other waits for it.
+        let _only = store.lock_key(DEPENDENCIES, &key)?;
+        let recalled: Option<Option<LayerRecord>> = store.recall(DEPENDENCIES, &key);
+        match recalled {
+            Some(None) => return Ok(None),
+            Some(Some(record)) if store.blobs().contains(&record.digest, record.size) => {
+                let layer = record.clone().with(Arc::new(store.blobs().path(&record.digest)));
+                check_layer(&layer, &self.secrets.needles)?;
+                return Ok(Some((layer, true)));
+            }
+            _ => {}
+        }
+        let record = self.make(&command, &variant, app)?;
+        store.remember(DEPENDENCIES, &key, &record)?;
+        let at = |record: LayerRecord| {
+            let path = store.blobs().path(&record.digest);
+            (record.with(Arc::new(path)), false)
+        };
+        Ok(record.map(at))
+    }
+
+    /// Installs, and writes the layer of what came of it.
+    fn make(&self, command: &Command<'_>, variant: &DevVariant, app: &App) -> Result<Option<LayerRecord>, BuildError> {
+        let store = self.fetcher.store();
+        let work = Workspace::new(store)?;
+        self.run(command, variant, work.path())?;
+        let files = Project::installed(work.path(), &command.recipe.result, &command.recipe.strip)?;
+        if command.foreign {
+            self.check_foreign(command, work.path(), &files)?;
+        }
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let layer = app.layer("dependencies", work.path(), files);
+        check_secrets(&layer, self.secrets)?;
+        Ok(Some(layer.write(store.blobs(), self.request.compression)?))
+    }
+
+    fn command<'a>(
+        &self,
+        recipe: &'a Dependencies,
+        install: &'a Install,
+        platform: &'a Platform,
+    ) -> Result<Command<'a>, DependenciesError> {
+        let host = host_platform();
+        let libc = match self.request.base {
+            Base::Scratch | Base::Alpine(_) => "musl",
+        };
+        let foreign = (*platform != host).then_some((platform, libc));
+        let wishes = Wishes {
+            locked: install.lock.is_some(),
+            offline: self.request.step.offline,
+            ignore_scripts: self.request.step.ignore_scripts,
+            foreign,
+        };
+        let words = recipe.command(wishes).ok_or_else(|| DependenciesError::Foreign {
+            platform: platform.to_string(),
+            host: host.to_string(),
+            packages: vec![format!("all of recipe {}", self.recipe.name)],
+        })?;
+        Ok(Command { recipe, install, platform, words, foreign: foreign.is_some() })
+    }
+
+    /// All that the step's result depends on. Of secrets only their names, so that nothing remembered says anything of them.
+    fn key(&self, command: &Command<'_>, variant: &DevVariant, app: &App) -> Result<Digest, BuildError> {
+        let mut text = format!("{}\n{:?}\n{:?}\n", variant.digest(), command.words, command.recipe.env);
+        text += &format!("{} {} {:?} {}\n", command.platform, self.request.compression.id(), app.parents, app.epoch);
+        text += &format!("{} {:?} {}\n", command.recipe.result, command.recipe.strip, app.workdir);
+        for file in &command.install.files {
+            let digest = match &file.kind {
+                FileKind::File { .. } => {
+                    let mut content = Hashing::new(file.open(&self.project.root)?);
+                    io::copy(&mut content, &mut io::sink()).map_err(DependenciesError::Io)?;
+                    content.finish().0.to_string()
+                }
+                FileKind::Link { target } => target.clone(),
+                FileKind::Folder => String::new(),
+            };
+            text += &format!("{:?} {:o} {digest}\n", file.path, file.kind.mode());
+        }
+        let ids: Vec<_> = self.request.step.secrets.iter().map(|secret| secret.id.as_str()).collect();
+        Ok(Digest::of(text + &ids.join(" ")))
+    }
+
+    fn run(&self, command: &Command<'_>, variant: &DevVariant, work: &Path) -> Result<(), BuildError> {
+        let runtime = Runtime::find(self.request.step.runtime.as_deref()).map_err(DependenciesError::from)?;
+        copy(&self.project.root, &command.install.files, work)?;
+        let root = variant.unpack(self.fetcher.store(), self.ui).map_err(DependenciesError::from)?;
+        let ca = &self.request.step.ca;
+        let surroundings =
+            Surroundings::of_machine(|name| std::env::var(name).ok(), ca).map_err(DependenciesError::Io)?;
+        let given = Given::new(&self.secrets.list, &command.recipe.secret).map_err(DependenciesError::Io)?;
+        let caches = Caches::new(self.recipe, self.fetcher.store())?;
+        let mut mounts = caches.mounts.clone();
+        mounts.push(Mount::Bind { source: work.to_owned(), target: variant.workdir.clone(), writable: true });
+        mounts.extend(surroundings.mounts());
+        mounts.extend(given.mounts);
+        let mut env = home();
+        env.extend(surroundings.env.clone());
+        env.extend(command.recipe.variables());
+        env.extend(given.env);
+        let sandbox = Sandbox {
+            root: root.path().to_owned(),
+            writable: false,
+            args: command.words.clone(),
+            env,
+            cwd: variant.workdir.clone(),
+            user: Ids::default(),
+            mounts,
+            network: if self.request.step.offline { Network::None } else { Network::Host },
+            hostname: HOSTNAME.into(),
+        };
+        let line = command.words.join(" ");
+        let mut step = self.ui.step(&format!("installing dependencies for {}: {line}", command.platform));
+        let mut said = Said::default();
+        let mut show = |line: &str| {
+            let line = self.secrets.needles.redact(line);
+            said.note(&line);
+            step.line(&line);
+        };
+        let status = sandbox.run(&runtime, Output::Lines(&mut show)).map_err(DependenciesError::from)?;
+        if status.success() {
+            return Ok(());
+        }
+        if status.interrupted().is_some() {
+            return Err(DependenciesError::Interrupted(line).into());
+        }
+        step.show();
+        let hint = said.hint(command.install, self.request.step.offline);
+        Err(DependenciesError::Failed { command: line, status: status.code(), hint }.into())
+    }
+
+    /// Packages that would have to be compiled are an error; other scripts that were not run deserve a warning.
+    fn check_foreign(&self, command: &Command<'_>, work: &Path, files: &[AppFile]) -> Result<(), BuildError> {
+        if self.request.step.ignore_scripts {
+            return Ok(());
+        }
+        let Command { recipe, install, platform, .. } = command;
+        let cpu = recipe.cpu.get(&platform.architecture).unwrap_or(&platform.architecture);
+        let packages = must_compile(work, files, &platform.os, cpu);
+        if !packages.is_empty() {
+            let (platform, host) = (platform.to_string(), host_platform().to_string());
+            return Err(DependenciesError::Foreign { platform, host, packages }.into());
+        }
+        if !install.scripts.is_empty() {
+            let names = install.scripts.join(", ");
+            self.ui.warn(&format!("not run, because they would run on this machine: scripts of {names}"));
+        }
+        Ok(())
+    }
+}
+
+/// What a failing command said that tells what to do.
+#[derive(Default)]
+struct Said {
+    compiler: bool,
+    uncached: bool,
+    scripts: bool,
+}
+
+impl Said {
+    fn note(&mut self, line: &str) {
+        self.compiler |= line.contains("gyp ERR!");
+        self.uncached |= line.contains("ENOTCACHED");
+        self.scripts |= line.contains("command sh -c") || line.contains("lifecycle");
+    }
+
+    fn hint(&self, install: &Install, offline: bool) -> Option<String> {
+        if offline && self.uncached {
+            return Some("build once without --offline: the cache has what was installed before".into());
+        }
+        if self.compiler && install.lock.is_none() {
+            let tools =
+                "with a package-lock.json microbuild knows beforehand what must be compiled, and brings a compiler";
+            return Some(format!("{tools}; or name one: -p g++ -p make -p python3"));
+        }
+        self.scripts.then(|| {
+            "a package's own script failed: development dependencies are not installed here; --ignore-scripts runs none".into()
+        })
+    }
+}
+
+/// Variables that every command in a dev variant has.
+pub fn home() -> BTreeMap<String, String> {
+    [("PATH", PATH), ("HOME", "/root"), ("LANG", "C.UTF-8")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+}
+
+/// The folders that are kept between builds, and the home that they lie in.
+#[derive(Default)]
+pub struct Caches {
+    /// Where they are mounted.
+    pub mounts: Vec<Mount>,
+    folders: Vec<Folder>,
+}
+
+impl Caches {
+    /// Those that `recipe` names, of `store`. Nobody removes them while this value lives.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    pub fn new(recipe: &Recipe, store: &Store) -> Result<Self, StoreError> {
+        let home = Mount::Tmpfs { target: "/root".into(), mode: 0o700 };
+        let mut caches = Self { mounts: vec![home], folders: Vec::new() };
+        for target in recipe.dependencies.iter().flat_map(|dependencies| &dependencies.cache) {
+            let folder = store.cache_folder(&format!("{}{}", recipe.name, target.replace('/', "-")))?;
+            let source = folder.path().to_owned();
+            caches.mounts.push(Mount::Bind { source, target: target.clone(), writable: true });
+            caches.folders.push(folder);
+        }
+        Ok(caches)
+    }
+}
+
+/// Secrets as the step gets them: files, and variables.
+#[derive(Default)]
+pub struct Given {
+    /// The files.
+    pub mounts: Vec<Mount>,
+    /// The variables.
+    pub env: BTreeMap<String, String>,
+    folder: Option<tempfile::TempDir>,
+}
+
+impl Given {
+    /// Writes `secrets` to files that vanish with this value; `named` are variables for the path of a file, by id.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn new(secrets: &[Secret], named: &BTreeMap<String, String>) -> io::Result<Self> {
+        let mut given = Self::default();
+        if secrets.is_empty() {
+            return Ok(given);
+        }
+        let folder = private_folder()?;
+        for secret in secrets {
+            let source = folder.path().join(&secret.id);
+            fs::write(&source, &secret.bytes)?;
+            let target = format!("/run/secrets/{}", secret.id);
+            if let Some(variable) = named.get(&secret.id) {
+                given.env.insert(variable.clone(), target.clone());
+            }
+            if let (true, Ok(value)) = (secret.variable, std::str::from_utf8(&secret.bytes)) {
+                given.env.insert(secret.id.clone(), value.to_owned());
+            }
+            given.mounts.push(Mount::Bind { source, target, writable: false });
+        }
+        given.folder = Some(folder);
+        Ok(given)
+    }
+}
+
+/// A folder that nobody else may enter; in memory, where the system has such a place.
+fn private_folder() -> io::Result<tempfile::TempDir> {
+    let places = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).into_iter().chain([PathBuf::from("/dev/shm")]);
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("microbuild-secrets-");
+    for place in places.filter(|place| place.is_dir()) {
+        if let Ok(folder) = builder.tempdir_in(place) {
+            return Ok(folder);
+        }
+    }
+    builder.tempdir()
+}
+
+/// Copies `files` of the folder `from` into the folder `to`.
+fn copy(from: &Path, files: &[AppFile], to: &Path) -> Result<(), BuildError> {
+    for file in files {
+        let target = to.join(&file.path);
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent).map_err(DependenciesError::Io)?;
+        }
+        let copied = match &file.kind {
+            FileKind::Folder => fs::create_dir_all(&target),
+            FileKind::Link { target: link } => symlink(link, &target),
+            FileKind::File { .. } => {
+                let mut content = file.open(from)?;
+                fs::File::create(&target).and_then(|mut out| io::copy(&mut content, &mut out)).map(drop)
+            }
+        };
+        copied.and_then(|()| mode(&target, &file.kind)).map_err(DependenciesError::Io)?;
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn symlink(target: &str, path: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, path)
+}
+
+#[cfg(unix)]
+fn mode(path: &Path, kind: &FileKind) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    match kind {
+        FileKind::Link { .. } => Ok(()),
+        kind => fs::set_permissions(path, fs::Permissions::from_mode(kind.mode())),
+    }
+}
+
+/// Looks for secrets in a layer that was made before they were given.
+fn check_layer(layer: &Layer, needles: &Needles) -> Result<(), BuildError> {
+    if needles.is_empty() {
+        return Ok(());
+    }
+    let mut watch = Watch::new(needles);
+    let read = layer.uncompressed().and_then(|mut tar| io::copy(&mut tar, &mut watch));
+    match (watch.found, read) {
+        (Some(id), _) => Err(DependenciesError::from(SecretError::Leaked { id, place: layer.title.clone() }).into()),
+        (None, Err(e)) => Err(DependenciesError::Io(e).into()),
+        (None, Ok(_)) => Ok(()),
+    }
+}
+
+impl From<DependenciesError> for BuildError {
+    fn from(error: DependenciesError) -> Self {
+        Self::Dependencies(Box::new(error))
+    }
+}

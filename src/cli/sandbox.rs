@@ -1,0 +1,233 @@
+//! The commands that run something here: `microbuild dev` and `microbuild run`.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use serde_json::Value;
+
+use super::{
+    CliError,
+    args::{BuildOptions, DevOptions, RunOptions},
+    build::{Job, builds},
+    http, store,
+};
+use crate::{
+    build::{Caches, DevVariant, Given, HOSTNAME, home},
+    config::{Deps, Volume},
+    error::Explain as _,
+    fetch::Fetcher,
+    image::{Artifact, Image},
+    images::{self, LocalImages},
+    plan::host_platform,
+    project::{self, Project},
+    sandbox::{Forward, Ids, Mount, Network, Output, Root, Runtime, Sandbox, SandboxError, roots},
+    secret::Secrets,
+    store::Workspace,
+    surroundings::Surroundings,
+    ui::Ui,
+};
+
+/// `microbuild dev RECIPE [APP] -- CMD…`: the command's exit status.
+pub(super) fn dev(recipe: &str, app: &Path, options: &DevOptions, command: &[String]) -> Result<u8, CliError> {
+    let job = Job::new(Some(recipe), app, &building(&options.source, &options.network, &options.common))?;
+    let runtime = Runtime::find(job.request.step.runtime.as_deref())?;
+    let secrets = Secrets::read(&job.request.step.secrets)?;
+    let (variant, root, caches) = unpack_dev(&job)?;
+    let dependencies = job.recipe.dependencies.as_ref();
+    let surroundings = surroundings(&job.request.step.ca)?;
+    let named = dependencies.map(|dependencies| dependencies.secret.clone()).unwrap_or_default();
+    let given = Given::new(&secrets.list, &named).map_err(stdio("keep secrets for the command"))?;
+    let source = fs::canonicalize(app).map_err(stdio("find the app's folder"))?;
+    let mut env = home();
+    env.extend(dependencies.map(|dependencies| dependencies.variables()).unwrap_or_default());
+    for more in [&surroundings.env, &given.env, &variables(&options.env)] {
+        env.extend(more.clone());
+    }
+    let mut mounts = caches.mounts.clone();
+    mounts.push(Mount::Bind { source, target: variant.workdir.clone(), writable: true });
+    mounts.extend(surroundings.mounts());
+    mounts.extend(given.mounts.clone());
+    let args = if options.shell { vec!["/bin/sh".to_owned()] } else { command.to_vec() };
+    let sandbox = Sandbox {
+        root: root.path().to_owned(),
+        writable: false,
+        args,
+        env,
+        cwd: variant.workdir,
+        user: Ids::default(),
+        mounts,
+        network: if job.offline { Network::None } else { Network::Host },
+        hostname: HOSTNAME.into(),
+    };
+    Ok(sandbox.run(&runtime, Output::Inherit)?.code())
+}
+
+/// The recipe's dev variant, unpacked, and the folders that are kept between builds.
+fn unpack_dev(job: &Job) -> Result<(DevVariant, Root, Caches), CliError> {
+    let store = store(job.cache_dir.as_deref())?;
+    // The root's own lock outlives this one: whoever works in it for hours keeps no `gc` waiting.
+    let _in_use = store.lock_shared()?;
+    let fetcher = Fetcher::new(http(&job.network, job.offline, &job.ui)?, store.clone(), job.ui.clone(), job.offline);
+    // Whatever is run: nothing says, or has to say, what the app itself starts with.
+    let options = project::Options { deps: Deps::Auto, cmd: Some(Vec::new()), ..project::Options::default() };
+    let project = Project::read(&job.request.app, &job.recipe, &options).or_else(|error| match error {
+        // Nothing is installed here, so that it may not be said how.
+        project::ProjectError::NotInstalled { .. } => {
+            Project::read(&job.request.app, &job.recipe, &project::Options { deps: Deps::None, ..options.clone() })
+        }
+        error => Err(error),
+    });
+    let project = project.map_err(crate::build::BuildError::from)?;
+    let variant = DevVariant::new(&job.request, &job.recipe, &project, &fetcher)?;
+    let root = variant.unpack(&store, &job.ui)?;
+    let caches = Caches::new(&job.recipe, &store)?;
+    Ok((variant, root, caches))
+}
+
+/// `microbuild run IMAGE|APP [-- ARG…]`: its exit status.
+pub(super) fn run(target: &str, options: &RunOptions, args: &[String]) -> Result<u8, CliError> {
+    let runtime = Runtime::find(options.source.runtime.as_deref())?;
+    let ui = super::ui(&options.common);
+    let artifact = artifact(target, options)?;
+    let image = for_this_machine(target, &artifact)?;
+    let config: Value = serde_json::from_slice(&image.config.bytes).unwrap_or_default();
+    let config = &config["config"];
+    let user = options.user.as_ref().map(ToString::to_string);
+    let user = user.unwrap_or_else(|| config["User"].as_str().unwrap_or_default().to_owned());
+    let rootfs = Rootfs::unpack(image, options, &ui)?;
+    let ids = Ids::of(&user, rootfs.path()).map_err(SandboxError::from)?;
+    let pairs = words(&config["Env"]);
+    let pairs = pairs.iter().filter_map(|pair| pair.split_once('='));
+    let mut env: BTreeMap<String, String> = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    env.extend(variables(&options.env));
+    let mut command = words(&config["Entrypoint"]);
+    command.extend(if args.is_empty() { words(&config["Cmd"]) } else { args.to_vec() });
+    if command.is_empty() {
+        return Err(CliError::Usage {
+            message: format!("expected {target} to say what is run, found neither entrypoint nor command"),
+            hint: format!("`microbuild run {target} -- COMMAND`"),
+        });
+    }
+    let network = if options.no_network { Network::None } else { Network::Host };
+    let sandbox = Sandbox {
+        root: rootfs.path().to_owned(),
+        writable: options.writable,
+        args: command,
+        env,
+        cwd: config["WorkingDir"].as_str().filter(|dir| !dir.is_empty()).unwrap_or("/").to_owned(),
+        user: ids,
+        mounts: options.volume.iter().map(mount).collect::<Result<_, _>>()?,
+        network,
+        hostname: HOSTNAME.into(),
+    };
+    let _forwards = options.publish.iter().map(Forward::open).collect::<Result<Vec<_>, _>>()?;
+    if network == Network::Host {
+        ui.say("network: this machine's; what the app listens on is reached here at the same port");
+    }
+    let output = if options.tty { Output::Inherit } else { Output::Streams };
+    Ok(sandbox.run(&runtime, output)?.code())
+}
+
+/// The image: built, when `target` is a folder, else a local one.
+fn artifact(target: &str, options: &RunOptions) -> Result<Artifact, CliError> {
+    let path = Path::new(target);
+    if path.is_dir() {
+        let build = building(&options.source, &options.network, &options.common);
+        let job = Job::new(options.recipe.as_deref(), path, &build)?;
+        return builds(&job);
+    }
+    LocalImages::open(&images::default_dir()?)?.get(target).map_err(|error| match error {
+        images::ImagesError::NotFound { .. } => CliError::Usage {
+            message: format!("expected the app's folder or a local image, found neither at `{target}`"),
+            hint: error.hint().unwrap_or_default(),
+        },
+        error => error.into(),
+    })
+}
+
+/// The image of `artifact` that runs on this machine.
+fn for_this_machine<'a>(target: &str, artifact: &'a Artifact) -> Result<&'a Image, CliError> {
+    let host = host_platform();
+    let fits = |image: &&Image| image.platform.os == host.os && image.platform.architecture == host.architecture;
+    artifact.images.iter().find(fits).ok_or_else(|| CliError::Usage {
+        message: format!(
+            "expected an image for {host}, found {target} for {}",
+            artifact.images.iter().map(|image| image.platform.to_string()).collect::<Vec<_>>().join(", ")
+        ),
+        hint: format!("build it with --platform {host}"),
+    })
+}
+
+/// An image's root filesystem: shared with all who run it, or a copy that is thrown away.
+enum Rootfs {
+    Shared(Root),
+    Private(Workspace),
+}
+
+impl Rootfs {
+    fn unpack(image: &Image, options: &RunOptions, ui: &Ui) -> Result<Self, CliError> {
+        let store = store(options.common.cache_dir.as_deref())?;
+        let _in_use = store.lock_shared()?;
+        if !options.writable {
+            let root = roots::unpack(&store, &image.layers, &[], ui)?;
+            if !options.volume.iter().any(|volume| root.lacks(&volume.target)) {
+                return Ok(Self::Shared(root));
+            }
+        }
+        // It is written to: by the app, or for the places that volumes are mounted at.
+        let workspace = Workspace::new(&store)?;
+        let target = |volume: &Volume| roots::Target { path: volume.target.clone(), is_file: volume.source.is_file() };
+        let targets: Vec<_> = options.volume.iter().map(target).collect();
+        roots::unpack_private(&image.layers, &targets, workspace.path(), ui)?;
+        Ok(Self::Private(workspace))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Shared(root) => root.path(),
+            Self::Private(workspace) => workspace.path(),
+        }
+    }
+}
+
+fn mount(volume: &Volume) -> Result<Mount, CliError> {
+    let source = fs::canonicalize(&volume.source).map_err(|source| CliError::Usage {
+        message: format!("cannot mount {}: {source}", volume.source.display()),
+        hint: "-v SOURCE:TARGET mounts a file or folder that exists".into(),
+    })?;
+    Ok(Mount::Bind { source, target: volume.target.clone(), writable: volume.writable })
+}
+
+/// A build's options, of which only these are said.
+fn building(
+    source: &super::args::SourceOptions,
+    network: &super::NetworkOptions,
+    common: &super::CommonOptions,
+) -> BuildOptions {
+    BuildOptions { source: source.clone(), network: network.clone(), common: common.clone(), ..BuildOptions::default() }
+}
+
+fn surroundings(ca: &[std::path::PathBuf]) -> Result<Surroundings, CliError> {
+    let read = Surroundings::of_machine(|name| std::env::var(name).ok(), ca);
+    read.map_err(|source| CliError::Usage {
+        message: format!("cannot read certificates: {source}"),
+        hint: "--ca, SSL_CERT_FILE and NODE_EXTRA_CA_CERTS name files of certificates".into(),
+    })
+}
+
+/// `KEY=VALUE`, or `KEY` for its value here.
+fn variables(given: &[String]) -> BTreeMap<String, String> {
+    let pair = |text: &String| match text.split_once('=') {
+        Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+        None => Some((text.clone(), std::env::var(text).ok()?)),
+    };
+    given.iter().filter_map(pair).filter(|(name, _)| !name.is_empty()).collect()
+}
+
+/// A JSON list of strings.
+fn words(list: &Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn stdio(what: &'static str) -> impl FnOnce(std::io::Error) -> CliError {
+    move |source| CliError::Stdio { what, source }
+}

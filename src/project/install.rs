@@ -1,0 +1,77 @@
+//! What a project has installed for it: from which of its files, and what these say of it.
+
+use std::{collections::BTreeSet, path::Path};
+
+use super::{AppFile, Options, ProjectError, ignore::Rules, node, read_optional, walk};
+use crate::{
+    glob::PatternSet,
+    recipe::{Dependencies, Hook, Recipe},
+};
+
+/// What has to be installed for a project to run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Install {
+    /// The lock file that says exactly what; `None` when there is none.
+    pub lock: Option<String>,
+    /// The project's files that are read for it, sorted by path.
+    pub files: Vec<AppFile>,
+    /// The packages that run scripts of their own when they are installed, as the lock file says.
+    pub scripts: Vec<String>,
+}
+
+/// What `recipe` has installed for the app in the folder `root`. `own` are the files that go into the image.
+pub(super) fn read(
+    root: &Path,
+    recipe: &Dependencies,
+    package: &node::Package,
+    own: &[AppFile],
+    options: &Options,
+    warnings: &mut Vec<String>,
+) -> Result<Install, ProjectError> {
+    let mut install = Install::default();
+    let mut whole = package.is_whole();
+    for name in &recipe.lock {
+        let path = root.join(name);
+        if let Some(text) = read_optional(&path)? {
+            let lock = node::Lock::parse(&text, &path)?;
+            whole |= lock.local;
+            install.scripts = lock.scripts;
+            install.lock = Some(name.clone());
+            break;
+        }
+    }
+    if install.lock.is_none() {
+        let other = node::OTHER_LOCKS.into_iter().find(|name| root.join(name).exists());
+        let other = other.map_or_else(String::new, |name| format!(" ({name} is not read)"));
+        let locks = recipe.lock.join(" or ");
+        warnings.push(format!(
+            "expected {locks}, found none{other}: what is installed may differ from one build to the next"
+        ));
+    }
+    // An ignore file that keeps them out of the image does not keep them from the package manager.
+    let rules = Rules::for_app(Vec::new(), &recipe.files, &options.exclude, None, None);
+    let wanted = PatternSet::new(recipe.files.clone());
+    let top = walk::top(root, &rules)?.into_files();
+    let mut seen = BTreeSet::new();
+    let read = top.into_iter().filter(|file| wanted.matches(&file.path));
+    install.files = read.chain(own.iter().filter(|_| whole).cloned()).filter(|f| seen.insert(f.path.clone())).collect();
+    install.files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(install)
+}
+
+/// What is to be installed, when something is, and this program is to do it.
+pub(super) fn wanted<'a>(
+    recipe: &'a Recipe,
+    package: &node::Package,
+) -> Result<Option<&'a Dependencies>, ProjectError> {
+    if !package.has_dependencies() {
+        return Ok(None);
+    }
+    match (&recipe.app.hook, &recipe.dependencies) {
+        (Some(Hook::Node), Some(dependencies)) => Ok(Some(dependencies)),
+        _ => Err(ProjectError::NotInstalled {
+            recipe: recipe.name.clone(),
+            names: [package.dependencies.clone(), package.further.clone()].concat(),
+        }),
+    }
+}

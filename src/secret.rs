@@ -1,0 +1,337 @@
+//! Secrets: what `--secret` gives to the step that installs dependencies, and to nothing else.
+//!
+//! A secret reaches the step as the file `/run/secrets/ID`, and as the variable `ID` too when it came from one. It is
+//! never written into the store. [`Needles`] keeps its bytes out of what is shown, and finds them where they must not be.
+
+use std::{
+    fmt, fs,
+    io::{self, Write},
+    path::PathBuf,
+    str::FromStr,
+};
+
+use memchr::memmem;
+
+use crate::{
+    config::ValueError,
+    error::{Explain, Kind},
+};
+
+/// Fewer bytes than this are found anywhere by chance: they are neither looked for nor blotted out.
+const SHORTEST: usize = 6;
+
+/// Where a secret is to be had: `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`, as `docker build --secret` has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretSource {
+    /// What the step knows it by: letters, digits, `_`, `-` and `.`.
+    pub id: String,
+    /// Where it comes from.
+    pub from: Origin,
+}
+
+/// What holds a secret on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A file.
+    File(PathBuf),
+    /// A variable of the environment.
+    Variable(String),
+}
+
+impl FromStr for SecretSource {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let error = || ValueError::new("id=NAME,src=FILE or id=NAME,env=VARIABLE", text);
+        let (mut id, mut from) = (None, None);
+        for part in text.split(',') {
+            let (key, value) = part.split_once('=').filter(|(_, value)| !value.is_empty()).ok_or_else(error)?;
+            let twice = match key {
+                "id" => id.replace(value).is_some(),
+                "src" | "source" => from.replace(Origin::File(value.into())).is_some(),
+                "env" => from.replace(Origin::Variable(value.to_owned())).is_some(),
+                "type" if matches!(value, "file" | "env") => false,
+                _ => true,
+            };
+            if twice {
+                return Err(error());
+            }
+        }
+        let id = id.filter(|id| is_id(id)).ok_or_else(error)?.to_owned();
+        // As with docker: an id alone names the variable of that name.
+        Ok(Self { from: from.unwrap_or_else(|| Origin::Variable(id.clone())), id })
+    }
+}
+
+impl fmt::Display for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.from {
+            Origin::File(path) => write!(f, "id={},src={}", self.id, path.display()),
+            Origin::Variable(name) => write!(f, "id={},env={name}", self.id),
+        }
+    }
+}
+
+/// It becomes the name of a file.
+fn is_id(id: &str) -> bool {
+    !id.starts_with('.') && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+}
+
+/// Why there is no secret, or one too many.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The file cannot be read.
+    #[error("cannot read the secret {id} from {}: {source}", path.display())]
+    File {
+        /// The secret.
+        id: String,
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The variable is not set.
+    #[error("expected the secret {id} in the variable {variable}, found it unset or empty")]
+    Variable {
+        /// The secret.
+        id: String,
+        /// Its variable.
+        variable: String,
+    },
+    /// Its bytes are in something that would become part of the image.
+    #[error("found the secret {id} in {place}, which would become part of the image")]
+    Leaked {
+        /// The secret.
+        id: String,
+        /// Where it was found.
+        place: String,
+    },
+}
+
+impl Explain for SecretError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::File { .. } | Self::Variable { .. } => Kind::Usage,
+            Self::Leaked { .. } => Kind::Build,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::File { .. } => Some("--secret id=NAME,src=FILE names a file that you may read".into()),
+            Self::Variable { .. } => Some("set it, or name another: --secret id=NAME,env=VARIABLE".into()),
+            Self::Leaked { .. } => Some(
+                "nothing of it was kept; leave the file out (--exclude), or keep the package's script from writing it there"
+                    .into(),
+            ),
+        }
+    }
+}
+
+/// A secret that has been read. Its `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// What the step knows it by.
+    pub id: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Whether it is a variable in the step too.
+    pub variable: bool,
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({}, {} bytes)", self.id, self.bytes.len())
+    }
+}
+
+impl SecretSource {
+    /// Reads the secret; `variable` gives the environment's.
+    ///
+    /// # Errors
+    /// When there is none at its place.
+    pub fn read(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Secret, SecretError> {
+        let id = self.id.clone();
+        match &self.from {
+            Origin::File(path) => match fs::read(path) {
+                Ok(bytes) => Ok(Secret { id, bytes, variable: false }),
+                Err(source) => Err(SecretError::File { id, path: path.clone(), source }),
+            },
+            Origin::Variable(name) => match variable(name).filter(|value| !value.is_empty()) {
+                Some(value) => Ok(Secret { id, bytes: value.into_bytes(), variable: true }),
+                None => Err(SecretError::Variable { id, variable: name.clone() }),
+            },
+        }
+    }
+}
+
+/// Secrets that have been read.
+#[derive(Default)]
+pub struct Secrets {
+    /// The secrets.
+    pub list: Vec<Secret>,
+    /// Their bytes, to be looked for.
+    pub needles: Needles,
+}
+
+impl Secrets {
+    /// Reads the secrets at `sources`, variables from this process's environment.
+    ///
+    /// # Errors
+    /// The first that is not there.
+    pub fn read(sources: &[SecretSource]) -> Result<Self, SecretError> {
+        let read = sources.iter().map(|source| source.read(|name| std::env::var(name).ok()));
+        let list = read.collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { needles: Needles::new(&list), list })
+    }
+}
+
+/// Bytes that must not be seen: each secret as a whole, and the values of its lines (`//host/:_authToken=VALUE`).
+#[derive(Clone, Default)]
+pub struct Needles(Vec<(String, Vec<u8>)>);
+
+impl Needles {
+    /// The needles of `secrets`.
+    pub fn new(secrets: &[Secret]) -> Self {
+        let mut needles = Vec::new();
+        for secret in secrets {
+            let whole = secret.bytes.trim_ascii();
+            let lines = whole.split(|b| *b == b'\n').map(<[u8]>::trim_ascii);
+            let values = lines.clone().filter_map(value);
+            let mut all: Vec<&[u8]> = std::iter::once(whole).chain(lines).chain(values).collect();
+            // A line that says where a registry is, or an option's plain value, is no secret by itself.
+            all.retain(|needle| needle.len() >= SHORTEST && (*needle == whole || is_telling(needle)));
+            all.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
+            all.dedup();
+            needles.extend(all.into_iter().map(|needle| (secret.id.clone(), needle.to_vec())));
+        }
+        Self(needles)
+    }
+
+    /// Whether there is nothing to look for.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The secret whose bytes are in `haystack`.
+    pub fn find(&self, haystack: &[u8]) -> Option<&str> {
+        let found = self.0.iter().find(|(_, needle)| memmem::find(haystack, needle).is_some());
+        found.map(|(id, _)| id.as_str())
+    }
+
+    /// `line` with stars in place of every secret.
+    pub fn redact(&self, line: &str) -> String {
+        let texts = self.0.iter().filter_map(|(_, needle)| std::str::from_utf8(needle).ok());
+        texts.fold(line.to_owned(), |line, needle| line.replace(needle, "***"))
+    }
+
+    fn longest(&self) -> usize {
+        self.0.iter().map(|(_, needle)| needle.len()).max().unwrap_or(0)
+    }
+}
+
+/// What stands behind the first `=` or `: ` of a line of a configuration.
+fn value(line: &[u8]) -> Option<&[u8]> {
+    let at = line.iter().position(|b| *b == b'=').or_else(|| memmem::find(line, b": "))?;
+    Some(line[at + 1..].trim_ascii().trim_ascii_start()).map(|value| {
+        let quoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+        quoted.unwrap_or(value)
+    })
+}
+
+/// Whether a line, or a line's value, could be the secret part of a file: long, without spaces, and no plain address.
+fn is_telling(text: &[u8]) -> bool {
+    let is_plain_address = memmem::find(text, b"://").is_some() && !text.contains(&b'@');
+    text.len() >= 12 && !text.contains(&b' ') && !is_plain_address
+}
+
+/// A sink that fails as soon as a secret's bytes are written into it, however they are cut into pieces.
+pub struct Watch<'a> {
+    needles: &'a Needles,
+    /// The end of what was written so far, in case a secret begins there.
+    tail: Vec<u8>,
+    /// The secret that was found.
+    pub found: Option<String>,
+}
+
+impl<'a> Watch<'a> {
+    /// A sink that looks for `needles`.
+    pub fn new(needles: &'a Needles) -> Self {
+        Self { needles, tail: Vec::new(), found: None }
+    }
+}
+
+impl Write for Watch<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.tail.extend_from_slice(bytes);
+        if let Some(id) = self.needles.find(&self.tail) {
+            self.found = Some(id.to_owned());
+            return Err(io::Error::other("a secret"));
+        }
+        let keep = self.needles.longest().saturating_sub(1).min(self.tail.len());
+        self.tail.drain(..self.tail.len() - keep);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_read_as_docker_has_them() {
+        for (text, expected) in [
+            ("id=npmrc,src=.npmrc", Some("id=npmrc,src=.npmrc")),
+            ("id=a.b-c_D,source=/x/y", Some("id=a.b-c_D,src=/x/y")),
+            ("type=env,id=TOKEN,env=CI_TOKEN", Some("id=TOKEN,env=CI_TOKEN")),
+            ("id=TOKEN", Some("id=TOKEN,env=TOKEN")),
+            ("src=x", None),
+            ("id=../x,src=y", None),
+            ("id=.x,src=y", None),
+            ("id=a,id=b,src=y", None),
+            ("id=a,src=x,env=Y", None),
+            ("id=a,mode=0400", None),
+            ("id=,src=x", None),
+            ("", None),
+        ] {
+            let found = text.parse::<SecretSource>().ok().map(|source| source.to_string());
+            assert_eq!(found.as_deref(), expected, "{text}");
+        }
+    }
+
+    fn secret(bytes: &[u8]) -> Secret {
+        Secret { id: "s".into(), bytes: bytes.to_vec(), variable: false }
+    }
+
+    #[test]
+    fn a_secret_is_found_however_it_is_cut() {
+        let needles = Needles::new(&[secret(b"hush-hush\n")]);
+        let text = b"xxxxxhush-hushyyy";
+        for cut in 1..text.len() {
+            let mut watch = Watch::new(&needles);
+            let written = text.chunks(cut).try_for_each(|chunk| watch.write_all(chunk));
+            assert!(written.is_err(), "{cut}");
+            assert_eq!(watch.found.as_deref(), Some("s"));
+        }
+        let mut watch = Watch::new(&needles);
+        watch.write_all(b"hush-hus h").expect("no secret");
+        assert_eq!(needles.redact("a hush-hush b hush-hush"), "a *** b ***");
+    }
+
+    #[test]
+    fn the_values_of_a_files_lines_are_secrets_too() {
+        let file = b"registry=https://registry.example.org/\n//registry.example.org/:_authToken=abcdef-0123456\nfund = false\n";
+        let needles = Needles::new(&[secret(file)]);
+        assert!(needles.find(b"x abcdef-0123456 y").is_some());
+        assert!(needles.find(file).is_some());
+        for harmless in [&b"https://registry.example.org/"[..], b"fund = false", b"false"] {
+            assert!(needles.find(harmless).is_none(), "{}", String::from_utf8_lossy(harmless));
+        }
+        assert!(Needles::new(&[secret(b"abc")]).is_empty(), "too short to be looked for");
+        assert_eq!(format!("{:?}", secret(b"abc")), "Secret(s, 3 bytes)");
+    }
+}

@@ -1,0 +1,137 @@
+//! What of this machine a sandbox gets so that its network works as this machine's does: proxies, and whom to trust.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Write as _},
+    path::PathBuf,
+};
+
+use tempfile::NamedTempFile;
+
+use crate::sandbox::Mount;
+
+/// Variables that name proxies (curl(1), "ENVIRONMENT"); programs differ in which case they read.
+const PROXIES: [&str; 8] =
+    ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"];
+
+/// Where systems keep the certificates that they trust, all in one file: Debian and Alpine, Fedora, openSUSE, macOS.
+const BUNDLES: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The file of certificates in a sandbox, where every program finds it by a variable.
+const CERTIFICATES: &str = "/run/microbuild/ca.pem";
+
+/// The variables by which programs find certificates. Node's are added to those that it has built in.
+const TRUST: [&str; 7] = [
+    "SSL_CERT_FILE",
+    "NODE_EXTRA_CA_CERTS",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "PIP_CERT",
+    "CARGO_HTTP_CAINFO",
+    "GIT_SSL_CAINFO",
+];
+
+/// Proxies and certificates for a sandbox.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// Variables for its environment.
+    pub env: BTreeMap<String, String>,
+    certificates: Option<NamedTempFile>,
+}
+
+impl Surroundings {
+    /// Those of this machine, with the environment that `variable` gives, and the certificates in the files `ca` besides.
+    ///
+    /// # Errors
+    /// When a file of certificates cannot be read; the file is named.
+    pub fn of_machine(variable: impl Fn(&str) -> Option<String>, ca: &[PathBuf]) -> io::Result<Self> {
+        let given = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let mut env: BTreeMap<_, _> =
+            PROXIES.into_iter().filter_map(|name| Some((name.to_owned(), given(name)?))).collect();
+        let own = given("SSL_CERT_FILE").map(PathBuf::from);
+        let own = own.or_else(|| BUNDLES.into_iter().map(PathBuf::from).find(|path| path.is_file()));
+        let mut files: Vec<PathBuf> = own.into_iter().collect();
+        for more in given("NODE_EXTRA_CA_CERTS").map(PathBuf::from).iter().chain(ca) {
+            if !files.contains(more) {
+                files.push(more.clone());
+            }
+        }
+        let certificates = if files.is_empty() { None } else { Some(join(&files)?) };
+        if certificates.is_some() {
+            env.extend(TRUST.map(|name| (name.to_owned(), CERTIFICATES.to_owned())));
+        }
+        Ok(Self { env, certificates })
+    }
+
+    /// What is to be mounted for it. The value must live as long as they are.
+    pub fn mounts(&self) -> Vec<Mount> {
+        let file = self.certificates.iter();
+        file.map(|file| Mount::Bind {
+            source: file.path().to_owned(),
+            target: CERTIFICATES.to_owned(),
+            writable: false,
+        })
+        .collect()
+    }
+}
+
+/// The files one behind the other, readable by whoever runs in the sandbox.
+fn join(files: &[PathBuf]) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(fs::Permissions::from_mode(0o644));
+    }
+    let mut all = builder.prefix("microbuild-ca-").tempfile()?;
+    for path in files {
+        let text = fs::read(path).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
+        all.write_all(&text)?;
+        all.write_all(b"\n")?;
+    }
+    all.flush()?;
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_and_certificates_are_those_of_the_machine() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let file = |name: &str| {
+            let path = dir.path().join(name);
+            fs::write(&path, name).expect("a file");
+            path
+        };
+        let (own, node, ca) = (file("own"), file("node"), file("ca"));
+        let variable = |name: &str| match name {
+            "SSL_CERT_FILE" => Some(own.display().to_string()),
+            "NODE_EXTRA_CA_CERTS" => Some(node.display().to_string()),
+            "https_proxy" => Some("http://proxy.example:3128".to_owned()),
+            "HTTP_PROXY" => Some(String::new()),
+            "HOME" => Some("/home/me".to_owned()),
+            _ => None,
+        };
+        let surroundings = Surroundings::of_machine(variable, &[ca, own.clone()]).expect("readable");
+        assert_eq!(surroundings.env["https_proxy"], "http://proxy.example:3128");
+        assert_eq!(surroundings.env.len(), 1 + TRUST.len(), "{:?}", surroundings.env);
+        let [Mount::Bind { source, target, writable: false }] = &surroundings.mounts()[..] else { panic!("one file") };
+        assert_eq!(
+            (fs::read_to_string(source).expect("text").as_str(), target.as_str()),
+            ("own\nnode\nca\n", CERTIFICATES)
+        );
+
+        let missing = dir.path().join("missing");
+        let error = Surroundings::of_machine(|_| None, &[missing]).expect_err("no such file");
+        assert!(error.to_string().contains("missing"), "{error}");
+    }
+}
