@@ -4,8 +4,9 @@
 //! v1/folders/BUCKET/  KEY  KEY.lock  KEY.new
 //! ```
 //!
-//! A folder is made as `KEY.new` and renamed when all of it is on the disk; before it is removed it is renamed back, so that what is
-//! called `KEY` is always whole. Whoever makes or removes holds `KEY.lock` alone, whoever uses holds it together with others; its
+//! A folder is made as `KEY.new` and renamed when all of it is written; before it is removed it is renamed back, so that what is
+//! called `KEY` is always whole. Waiting for the disk would cost more than making it again: `KEY.lock` says since which start of
+//! the system it is whole, and after another start, before which the power may have failed, it is made anew. Whoever makes or removes holds `KEY.lock` alone, whoever uses holds it together with others; its
 //! time of change is the folder's last use. A process that is killed leaves a `KEY.new` whose lock is free: the next one that makes
 //! a folder of the bucket, and every `gc`, removes it.
 
@@ -70,18 +71,24 @@ impl Place {
         file.metadata().is_ok_and(|opened| fs::metadata(&self.lock).is_ok_and(|named| same(opened, named)))
     }
 
-    /// The folder, when it is there, locked together with others.
-    fn get(&self) -> Result<Option<Folder>, StoreError> {
+    /// The folder, when it is there, locked together with others; not one made before the system's start `since`.
+    fn get(&self, since: Option<&str>) -> Result<Option<Folder>, StoreError> {
         if !self.whole.is_dir() {
             return Ok(None);
         }
         let file = self.lock_file()?;
         file.lock_shared().map_err(StoreError::io("lock", &self.lock))?;
-        if !self.is_current(&file) || !self.whole.is_dir() {
+        if !self.is_current(&file) || !self.is_whole(since) {
             return Ok(None);
         }
         file.set_modified(SystemTime::now()).map_err(StoreError::io("change", &self.lock))?;
         Ok(Some(Folder { path: self.whole.clone(), _lock: file }))
+    }
+
+    /// Whether the folder is there, and was made since that start of the system.
+    fn is_whole(&self, since: Option<&str>) -> bool {
+        let made = || fs::read_to_string(&self.lock).unwrap_or_default();
+        self.whole.is_dir() && since.is_none_or(|since| made() == since)
     }
 
     /// The lock, held alone; `None` when the name leads to another one meanwhile.
@@ -101,12 +108,17 @@ impl Place {
         }
     }
 
-    /// Makes the folder by `make`, for whoever holds the lock alone.
-    fn make<E: From<StoreError>>(&self, mut make: impl FnMut(&Path) -> Result<(), E>) -> Result<(), E> {
+    /// Makes the folder by `make`, for whoever holds the lock alone; one that is there already is made anew.
+    fn make<E: From<StoreError>>(&self, since: &str, mut make: impl FnMut(&Path) -> Result<(), E>) -> Result<(), E> {
         remove_tree(&self.half)?;
+        if self.whole.is_dir() {
+            fs::rename(&self.whole, &self.half).map_err(StoreError::io("rename", &self.whole))?;
+            remove_tree(&self.half)?;
+        }
         let made = fs::create_dir(&self.half).map_err(|e| StoreError::io("create", &self.half)(e).into());
         let made = made.and_then(|()| make(&self.half));
-        let made = made.and_then(|()| Ok(sync_all(&self.half).map_err(StoreError::io("write", &self.half))?));
+        // The lock's file keeps its place, by which others know it.
+        let made = made.and_then(|()| Ok(fs::write(&self.lock, since).map_err(StoreError::io("write", &self.lock))?));
         if let Err(e) = made {
             // What is left is removed by the next one that tries.
             let _ = remove_tree(&self.half);
@@ -172,7 +184,7 @@ impl Drop for Workspace {
 }
 
 impl Store {
-    /// The folder of `bucket` under `key`; where it is missing, `make` fills an empty one, which then is synced and renamed as a
+    /// The folder of `bucket` under `key`; where it is missing, `make` fills an empty one, which then is renamed as a
     /// whole. Of several processes that want the same, one makes it and the others wait. A bucket's name carries the version of what
     /// it holds (`roots-v1`).
     ///
@@ -185,16 +197,17 @@ impl Store {
         mut make: impl FnMut(&Path) -> Result<(), E>,
     ) -> Result<Folder, E> {
         let place = self.place(bucket, &key.hex())?;
+        let since = start_of_system();
         loop {
-            if let Some(folder) = place.get()? {
+            if let Some(folder) = place.get(Some(&since))? {
                 return Ok(folder);
             }
             // Once it is made it is to be found by the next turn, unless another process removes it in that moment.
             if let Some(_lock) = place.alone()?
-                && !place.whole.is_dir()
+                && !place.is_whole(Some(&since))
             {
                 sweep(&self.root.join("folders").join(bucket))?;
-                place.make(&mut make)?;
+                place.make(&since, &mut make)?;
             }
         }
     }
@@ -207,13 +220,13 @@ impl Store {
     pub fn cache_folder(&self, name: &str) -> Result<Folder, StoreError> {
         let place = self.place(CACHES, name)?;
         loop {
-            if let Some(folder) = place.get()? {
+            if let Some(folder) = place.get(None)? {
                 return Ok(folder);
             }
             if let Some(_lock) = place.alone()?
                 && !place.whole.is_dir()
             {
-                place.make(|_| Ok::<_, StoreError>(()))?;
+                place.make("", |_| Ok::<_, StoreError>(()))?;
             }
         }
     }
@@ -269,13 +282,13 @@ fn sweep(bucket: &Path) -> Result<u64, StoreError> {
     Ok(freed)
 }
 
-/// Waits until all that was written into `folder` is on the disk.
-fn sync_all(folder: &Path) -> io::Result<()> {
-    let folder = File::open(folder)?;
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    return Ok(rustix::fs::syncfs(&folder)?);
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    folder.sync_all()
+/// What tells this start of the system from all others: Linux's own name for it (random(4)), elsewhere when it was.
+fn start_of_system() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_else(|_| {
+        let started = fs::metadata("/dev").and_then(|dev| dev.created()).ok();
+        let since = started.and_then(|started| started.duration_since(SystemTime::UNIX_EPOCH).ok());
+        format!("{}\n", since.unwrap_or_default().as_secs())
+    })
 }
 
 fn remove_counted(folder: &Path) -> Result<u64, StoreError> {
@@ -408,6 +421,19 @@ mod tests {
         assert_eq!(names(&store), ["", ".lock", ".lock"], "the next one sweeps");
         let folder = store.folder(BUCKET, &key, write("whole")).expect("the folder");
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    }
+
+    #[test]
+    fn what_was_made_before_the_system_started_is_made_anew() {
+        let (_dir, store) = store();
+        let key = Digest::of("key");
+        let folder = store.folder(BUCKET, &key, write("old")).expect("made");
+        let path = folder.path().to_owned();
+        drop(folder);
+        fs::write(path.with_extension("lock"), "another start\n").expect("written");
+        let folder = store.folder(BUCKET, &key, write("new")).expect("made again");
+        assert!(fs::read_dir(folder.path()).expect("a folder").count() == 1);
+        drop(store.folder(BUCKET, &key, never).expect("there now"));
     }
 
     #[test]
