@@ -132,6 +132,11 @@ fn accounts(passwd: &str) -> impl Iterator<Item = Account<'_>> {
     })
 }
 
+/// What passwd(5) calls the user `uid`.
+pub(super) fn name_of(passwd: &str, uid: u32) -> Option<String> {
+    accounts(passwd).find(|account| account.uid == uid).map(|account| account.name.to_owned())
+}
+
 /// The lines of group(5) that are ones.
 fn groups(group: &str) -> impl Iterator<Item = Group<'_>> {
     group.lines().filter_map(|line| {

@@ -6,8 +6,9 @@
 //!
 //! As real root the container is what Docker makes of one. As anyone else it lies in a user namespace with a single mapping: the
 //! container's user is the caller, so that what it writes belongs to the caller, and no helper is needed that real root must have
-//! installed. runc and youki become the namespace's root before they start anything, so that under them its only user is called 0,
-//! whoever was asked for, and has no capabilities unless root was asked for; crun has no such need. See [`Runtime::shows`].
+//! installed. runc and youki become the namespace's root before they start anything. Under them another user than root takes numbers
+//! that belong to the caller besides its own ([`subordinate`]); where there are none, the only user is called 0, whoever was asked
+//! for, and has no capabilities unless root was asked for. crun has no such need. See [`Runtime::shows`].
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -24,6 +25,7 @@ pub mod roots;
 mod runtime;
 mod seccomp;
 pub mod spec;
+pub mod subordinate;
 pub mod unpack;
 
 pub use error::SandboxError;

@@ -31,6 +31,7 @@ use super::{
     paths,
     runtime::is_privileged,
     spec::{self, Surroundings},
+    subordinate::Subordinate,
 };
 
 /// The signals that are passed on.
@@ -47,8 +48,9 @@ pub(super) fn run(sandbox: &Sandbox, runtime: &Runtime, output: Output) -> Resul
     sandbox.check()?;
     let bundle = Bundle::create(&bundle::base()?, runtime)?;
     let terminal = Terminal::ours().filter(|_| matches!(output, Output::Inherit));
-    let user = runtime.shows(&sandbox.user);
-    bundle.write("config.json", &config(sandbox, &user, terminal.is_some())?)?;
+    let subordinate = runtime.subordinate(&sandbox.user);
+    let user = if subordinate.is_some() { sandbox.user.clone() } else { runtime.shows(&sandbox.user) };
+    bundle.write("config.json", &config(sandbox, &user, subordinate, terminal.is_some())?)?;
 
     let start = SandboxError::io("start", &runtime.path);
     let mut signals = Signals::listen().map_err(SandboxError::io("start", &runtime.path))?;
@@ -107,12 +109,18 @@ impl Sandbox {
     }
 }
 
-fn config(sandbox: &Sandbox, user: &Ids, terminal: bool) -> Result<Vec<u8>, SandboxError> {
+fn config(
+    sandbox: &Sandbox,
+    user: &Ids,
+    subordinate: Option<Subordinate>,
+    terminal: bool,
+) -> Result<Vec<u8>, SandboxError> {
     use rustix::process::{getegid, geteuid};
     let network_files: Vec<PathBuf> = ["/etc/resolv.conf", "/etc/hosts"].map(PathBuf::from).into();
     let network_files: Vec<_> = network_files.into_iter().filter(|file| file.is_file()).collect();
     let around = Surroundings {
         caller: (!is_privileged()).then(|| (geteuid().as_raw(), getegid().as_raw())),
+        subordinate,
         terminal: terminal.then(|| std::env::var("TERM").unwrap_or_else(|_| "xterm".into())),
         network_files: &network_files,
         locked: &locked,

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Ids, SandboxError};
+use super::{Ids, SandboxError, subordinate::Subordinate};
 
 /// Which program a runtime is, as far as they differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +74,8 @@ impl Runtime {
         self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
     }
 
-    /// The numbers by which a sandbox for `user` knows that user. They are others for a caller who is not real root under a runtime
-    /// that needs root in its namespace, which then is the only user that there is.
+    /// The numbers by which a sandbox for `user` knows that user. They are others for a caller who is not real root, and has no
+    /// numbers besides its own, under a runtime that needs root in its namespace, which then is the only user that there is.
     pub fn shows(&self, user: &Ids) -> Ids {
         self.shows_to(is_privileged(), user)
     }
@@ -85,6 +85,14 @@ impl Runtime {
             return user.clone();
         }
         Ids { uid: 0, gid: 0, groups: Vec::new(), home: user.home.clone() }
+    }
+
+    /// The caller's numbers that let a sandbox have `user` although this runtime wants root in every namespace; `None` where there is
+    /// no need, or there are none.
+    pub(super) fn subordinate(&self, user: &Ids) -> Option<Subordinate> {
+        let needed = self.flavor == Flavor::Runc && user.uid != 0 && !is_privileged();
+        let ranges = needed.then(|| Subordinate::of(rustix::process::geteuid().as_raw())).flatten();
+        ranges.filter(|ranges| ranges.covers(user))
     }
 
     /// The options that come before its command.

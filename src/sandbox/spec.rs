@@ -11,7 +11,7 @@ use oci_spec::{
     },
 };
 
-use super::{Ids, Mount, Network, Sandbox, seccomp};
+use super::{Ids, Mount, Network, Sandbox, seccomp, subordinate::Subordinate};
 
 /// Where programs are looked up unless the environment says otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -67,6 +67,8 @@ pub const MOUNT_POINTS: [(&str, bool); 8] = [
 pub struct Surroundings<'a> {
     /// User and group of the caller who is not real root, and gets a user namespace.
     pub caller: Option<(u32, u32)>,
+    /// The caller's other numbers, when the command's user is to be one of them; the namespace's root is the caller then.
+    pub subordinate: Option<Subordinate>,
     /// The value of `TERM`, when the command gets a terminal.
     pub terminal: Option<String>,
     /// Files of this machine that sandboxes on its network see: `/etc/resolv.conf`, `/etc/hosts`, as far as they are there.
@@ -214,15 +216,20 @@ fn linux(sandbox: &Sandbox, user: &Ids, around: &Surroundings) -> Result<Linux, 
         .set_seccomp(Some(seccomp::profile()?))
         .set_resources(None);
     if let Some((uid, gid)) = around.caller {
-        linux
-            .set_uid_mappings(Some(vec![mapping(user.uid, uid)?]))
-            .set_gid_mappings(Some(vec![mapping(user.gid, gid)?]));
+        let (uids, gids) = match &around.subordinate {
+            None => (vec![mapping(user.uid, uid, 1)?], vec![mapping(user.gid, gid, 1)?]),
+            Some(Subordinate { users, groups }) => (
+                vec![mapping(0, uid, 1)?, mapping(1, users.0, users.1)?],
+                vec![mapping(0, gid, 1)?, mapping(1, groups.0, groups.1)?],
+            ),
+        };
+        linux.set_uid_mappings(Some(uids)).set_gid_mappings(Some(gids));
     }
     Ok(linux)
 }
 
-fn mapping(inside: u32, outside: u32) -> Result<LinuxIdMapping, OciSpecError> {
-    LinuxIdMappingBuilder::default().container_id(inside).host_id(outside).size(1_u32).build()
+fn mapping(inside: u32, outside: u32, count: u32) -> Result<LinuxIdMapping, OciSpecError> {
+    LinuxIdMappingBuilder::default().container_id(inside).host_id(outside).size(count).build()
 }
 
 #[cfg(test)]
@@ -261,7 +268,8 @@ mod tests {
 
     fn json(sandbox: &Sandbox, user: &Ids, caller: Option<(u32, u32)>, terminal: Option<&str>) -> String {
         let network_files = &["/etc/hosts".into()];
-        let around = Surroundings { caller, terminal: terminal.map(str::to_owned), network_files, locked: &locked };
+        let terminal = terminal.map(str::to_owned);
+        let around = Surroundings { caller, subordinate: None, terminal, network_files, locked: &locked };
         let mut value = serde_json::to_value(config(sandbox, user, &around).expect("a configuration")).expect("JSON");
         // A set without an order.
         for (_, list) in value["process"]["capabilities"].as_object_mut().expect("capabilities") {
