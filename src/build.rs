@@ -4,6 +4,9 @@
 //! Request → Recipe + Project → Plan → Lock → Packages → Tree → Layers → Image
 //! ```
 //!
+//! Dependencies are a layer that is made beside that line: in a container, by the language's own package manager
+//! ([`DevVariant`] is where).
+//!
 //! What has been made once is remembered: the layers of a root filesystem under all that they are made of, the app's layer
 //! under the digest of its tar. A layer that is remembered is made again only when a sink asks for bytes that the store no
 //! longer has.

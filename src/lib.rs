@@ -19,7 +19,11 @@
 //! | [`layer::Layer`] | [`layer`] | a package as it is, the rest of the tree, the app |
 //! | [`image::Artifact`] | [`image`] | layers and what the image is started with |
 //!
-//! [`sandbox`] runs a command in an unpacked root filesystem: an image, or the dev variant in which dependencies are installed.
+//! Between system and app lies a layer of what the app depends on, which is installed in the recipe's dev variant
+//! ([`build::DevVariant`]): an image like any other, whose layers are unpacked and run in by [`sandbox`], as `microbuild dev`
+//! and `microbuild run` do too. [`secret`] is what that step may know and no layer may hold, [`surroundings`] what of this
+//! machine's network it gets.
+//!
 //! [`sink`] takes an artifact to an OCI layout, an archive, a Docker engine or a [`registry`]; [`images`] keeps it locally
 //! in a [`layout`]. Underneath lie [`store`] (content-addressed bytes and memos), [`http`], [`digest`], [`glob`] and
 //! [`near`]; [`solve`] is the search under [`apk::solve`]; beside everything [`error`] (exit codes, hints) and [`ui`] (what is shown meanwhile).

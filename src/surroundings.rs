@@ -1,15 +1,8 @@
 //! What of this machine a sandbox gets so that its network works as this machine's does: proxies, and whom to trust.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::{self, Write as _},
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, fs, io, path::PathBuf};
 
-use tempfile::NamedTempFile;
-
-use crate::sandbox::Mount;
+use crate::sandbox::{FileContent, Mount};
 
 /// Variables that name proxies (curl(1), "ENVIRONMENT"); programs differ in which case they read.
 const PROXIES: [&str; 8] =
@@ -43,7 +36,8 @@ const TRUST: [&str; 7] = [
 pub struct Surroundings {
     /// Variables for its environment.
     pub env: BTreeMap<String, String>,
-    certificates: Option<NamedTempFile>,
+    /// What is to be mounted for it.
+    pub mounts: Vec<Mount>,
 }
 
 impl Surroundings {
@@ -63,40 +57,23 @@ impl Surroundings {
                 files.push(more.clone());
             }
         }
-        let certificates = if files.is_empty() { None } else { Some(join(&files)?) };
-        if certificates.is_some() {
-            env.extend(TRUST.map(|name| (name.to_owned(), CERTIFICATES.to_owned())));
+        if files.is_empty() {
+            return Ok(Self { env, mounts: Vec::new() });
         }
-        Ok(Self { env, certificates })
-    }
-
-    /// What is to be mounted for it. The value must live as long as they are.
-    pub fn mounts(&self) -> Vec<Mount> {
-        let file = self.certificates.iter();
-        file.map(|file| Mount::Bind {
-            source: file.path().to_owned(),
-            target: CERTIFICATES.to_owned(),
-            writable: false,
-        })
-        .collect()
+        env.extend(TRUST.map(|name| (name.to_owned(), CERTIFICATES.to_owned())));
+        let content = FileContent(join(&files)?);
+        Ok(Self { env, mounts: vec![Mount::File { content, target: CERTIFICATES.to_owned() }] })
     }
 }
 
-/// The files one behind the other, readable by whoever runs in the sandbox.
-fn join(files: &[PathBuf]) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(fs::Permissions::from_mode(0o644));
-    }
-    let mut all = builder.prefix("microbuild-ca-").tempfile()?;
+/// The content of all files, one behind the other.
+fn join(files: &[PathBuf]) -> io::Result<Vec<u8>> {
+    let mut all = Vec::new();
     for path in files {
         let text = fs::read(path).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
-        all.write_all(&text)?;
-        all.write_all(b"\n")?;
+        all.extend(text);
+        all.push(b'\n');
     }
-    all.flush()?;
     Ok(all)
 }
 
@@ -124,10 +101,16 @@ mod tests {
         let surroundings = Surroundings::of_machine(variable, &[ca, own.clone()]).expect("readable");
         assert_eq!(surroundings.env["https_proxy"], "http://proxy.example:3128");
         assert_eq!(surroundings.env.len(), 1 + TRUST.len(), "{:?}", surroundings.env);
-        let [Mount::Bind { source, target, writable: false }] = &surroundings.mounts()[..] else { panic!("one file") };
+        let [Mount::File { content, target }] = &surroundings.mounts[..] else { panic!("one file") };
         assert_eq!(
-            (fs::read_to_string(source).expect("text").as_str(), target.as_str()),
-            ("own\nnode\nca\n", CERTIFICATES)
+            (&content.0[..], target.as_str()),
+            (
+                &b"own
+node
+ca
+"[..],
+                CERTIFICATES
+            )
         );
 
         let missing = dir.path().join("missing");

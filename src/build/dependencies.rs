@@ -1,12 +1,7 @@
 //! The step that installs what a project depends on: in the dev variant, in a throw-away copy of the files that say what,
 //! remembered under everything that it depends on.
 
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc};
 
 use super::{App, BuildError, MaybeCached, check_secrets, dev::DevVariant};
 use crate::{
@@ -20,7 +15,7 @@ use crate::{
     project::{AppFile, FileKind, Install, Project, must_compile},
     recipe::{Dependencies, Recipe, Wishes},
     request::Request,
-    sandbox::{Ids, Mount, Network, Output, Runtime, Sandbox, SandboxError},
+    sandbox::{FileContent, Ids, Mount, Network, Output, Runtime, Sandbox, SandboxError},
     secret::{Needles, Secret, SecretError, Secrets, Watch},
     store::{Folder, Store, StoreError, Workspace},
     surroundings::Surroundings,
@@ -214,14 +209,14 @@ impl Step<'_> {
         let ca = &self.request.step.ca;
         let surroundings =
             Surroundings::of_machine(|name| std::env::var(name).ok(), ca).map_err(DependenciesError::Io)?;
-        let given = Given::new(&self.secrets.list, &command.recipe.secret).map_err(DependenciesError::Io)?;
+        let given = Given::new(&self.secrets.list, &command.recipe.secret);
         let caches = Caches::new(self.recipe, self.fetcher.store())?;
         let mut mounts = caches.mounts.clone();
         mounts.push(Mount::Bind { source: work.to_owned(), target: variant.workdir.clone(), writable: true });
-        mounts.extend(surroundings.mounts());
+        mounts.extend(surroundings.mounts);
         mounts.extend(given.mounts);
         let mut env = home();
-        env.extend(surroundings.env.clone());
+        env.extend(surroundings.env);
         env.extend(command.recipe.variables());
         env.extend(given.env);
         let sandbox = Sandbox {
@@ -345,23 +340,13 @@ pub struct Given {
     pub mounts: Vec<Mount>,
     /// The variables.
     pub env: BTreeMap<String, String>,
-    folder: Option<tempfile::TempDir>,
 }
 
 impl Given {
-    /// Writes `secrets` to files that vanish with this value; `named` are variables for the path of a file, by id.
-    ///
-    /// # Errors
-    /// When they cannot be written.
-    pub fn new(secrets: &[Secret], named: &BTreeMap<String, String>) -> io::Result<Self> {
+    /// `secrets` for a sandbox; `named` are variables for the path of a secret's file, by its id.
+    pub fn new(secrets: &[Secret], named: &BTreeMap<String, String>) -> Self {
         let mut given = Self::default();
-        if secrets.is_empty() {
-            return Ok(given);
-        }
-        let folder = private_folder()?;
         for secret in secrets {
-            let source = folder.path().join(&secret.id);
-            fs::write(&source, &secret.bytes)?;
             let target = format!("/run/secrets/{}", secret.id);
             if let Some(variable) = named.get(&secret.id) {
                 given.env.insert(variable.clone(), target.clone());
@@ -369,24 +354,10 @@ impl Given {
             if let (true, Ok(value)) = (secret.variable, std::str::from_utf8(&secret.bytes)) {
                 given.env.insert(secret.id.clone(), value.to_owned());
             }
-            given.mounts.push(Mount::Bind { source, target, writable: false });
+            given.mounts.push(Mount::File { content: FileContent(secret.bytes.clone()), target });
         }
-        given.folder = Some(folder);
-        Ok(given)
+        given
     }
-}
-
-/// A folder that nobody else may enter; in memory, where the system has such a place.
-fn private_folder() -> io::Result<tempfile::TempDir> {
-    let places = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).into_iter().chain([PathBuf::from("/dev/shm")]);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("microbuild-secrets-");
-    for place in places.filter(|place| place.is_dir()) {
-        if let Ok(folder) = builder.tempdir_in(place) {
-            return Ok(folder);
-        }
-    }
-    builder.tempdir()
 }
 
 /// Copies `files` of the folder `from` into the folder `to`.

@@ -35,7 +35,7 @@ pub(super) fn dev(recipe: &str, app: &Path, options: &DevOptions, command: &[Str
     let dependencies = job.recipe.dependencies.as_ref();
     let surroundings = surroundings(&job.request.step.ca)?;
     let named = dependencies.map(|dependencies| dependencies.secret.clone()).unwrap_or_default();
-    let given = Given::new(&secrets.list, &named).map_err(stdio("keep secrets for the command"))?;
+    let given = Given::new(&secrets.list, &named);
     let source = fs::canonicalize(app).map_err(stdio("find the app's folder"))?;
     let mut env = home();
     env.extend(dependencies.map(|dependencies| dependencies.variables()).unwrap_or_default());
@@ -44,8 +44,8 @@ pub(super) fn dev(recipe: &str, app: &Path, options: &DevOptions, command: &[Str
     }
     let mut mounts = caches.mounts.clone();
     mounts.push(Mount::Bind { source, target: variant.workdir.clone(), writable: true });
-    mounts.extend(surroundings.mounts());
-    mounts.extend(given.mounts.clone());
+    mounts.extend(surroundings.mounts);
+    mounts.extend(given.mounts);
     let args = if options.shell { vec!["/bin/sh".to_owned()] } else { command.to_vec() };
     let sandbox = Sandbox {
         root: root.path().to_owned(),

@@ -10,7 +10,7 @@
 //! that belong to the caller besides its own ([`subordinate`]); where there are none, the only user is called 0, whoever was asked
 //! for, and has no capabilities unless root was asked for. crun has no such need. See [`Runtime::shows`].
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 pub mod bundle;
 mod error;
@@ -69,6 +69,13 @@ pub enum Mount {
         /// Whether it may be written.
         writable: bool,
     },
+    /// A file with this content, which is written for the run, where only this user can read it, and vanishes with it.
+    File {
+        /// What is in it.
+        content: FileContent,
+        /// Where it appears, an absolute path in the root.
+        target: String,
+    },
     /// An empty folder in memory.
     Tmpfs {
         /// Where it appears, an absolute path in the root.
@@ -76,6 +83,25 @@ pub enum Mount {
         /// Its permission bits.
         mode: u32,
     },
+}
+
+/// The content of a [`Mount::File`]. It may be secret: `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FileContent(pub Vec<u8>);
+
+impl fmt::Debug for FileContent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl Mount {
+    /// Where it appears.
+    pub fn target(&self) -> &str {
+        match self {
+            Self::Bind { target, .. } | Self::File { target, .. } | Self::Tmpfs { target, .. } => target,
+        }
+    }
 }
 
 /// What a sandbox reaches.

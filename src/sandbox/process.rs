@@ -50,7 +50,12 @@ pub(super) fn run(sandbox: &Sandbox, runtime: &Runtime, output: Output) -> Resul
     let terminal = Terminal::ours().filter(|_| matches!(output, Output::Inherit));
     let subordinate = runtime.subordinate(&sandbox.user);
     let user = if subordinate.is_some() { sandbox.user.clone() } else { runtime.shows(&sandbox.user) };
-    bundle.write("config.json", &config(sandbox, &user, subordinate, terminal.is_some())?)?;
+    for mount in &sandbox.mounts {
+        if let Mount::File { content, target } = mount {
+            bundle.write(&spec::file_name(target), &content.0)?;
+        }
+    }
+    bundle.write("config.json", &config(sandbox, &user, subordinate, &bundle, terminal.is_some())?)?;
 
     let start = SandboxError::io("start", &runtime.path);
     let mut signals = Signals::listen().map_err(SandboxError::io("start", &runtime.path))?;
@@ -94,9 +99,7 @@ impl Sandbox {
         if self.writable {
             return Ok(());
         }
-        let targets = self.mounts.iter().map(|mount| match mount {
-            Mount::Bind { target, .. } | Mount::Tmpfs { target, .. } => target.as_str(),
-        });
+        let targets = self.mounts.iter().map(Mount::target);
         let made = ["/dev", "/proc", "/sys", "/tmp", "/var/tmp", "/run"];
         for (place, path) in targets.clone().chain([self.cwd.as_str()]).enumerate() {
             let earlier = targets.clone().take(place).chain(made);
@@ -113,6 +116,7 @@ fn config(
     sandbox: &Sandbox,
     user: &Ids,
     subordinate: Option<Subordinate>,
+    bundle: &Bundle,
     terminal: bool,
 ) -> Result<Vec<u8>, SandboxError> {
     use rustix::process::{getegid, geteuid};
@@ -121,6 +125,7 @@ fn config(
     let around = Surroundings {
         caller: (!is_privileged()).then(|| (geteuid().as_raw(), getegid().as_raw())),
         subordinate,
+        bundle: bundle.path(),
         terminal: terminal.then(|| std::env::var("TERM").unwrap_or_else(|_| "xterm".into())),
         network_files: &network_files,
         locked: &locked,

@@ -69,12 +69,19 @@ pub struct Surroundings<'a> {
     pub caller: Option<(u32, u32)>,
     /// The caller's other numbers, when the command's user is to be one of them; the namespace's root is the caller then.
     pub subordinate: Option<Subordinate>,
+    /// The bundle's folder, where the files of [`Mount::File`] lie under their [`file_name`]s.
+    pub bundle: &'a Path,
     /// The value of `TERM`, when the command gets a terminal.
     pub terminal: Option<String>,
     /// Files of this machine that sandboxes on its network see: `/etc/resolv.conf`, `/etc/hosts`, as far as they are there.
     pub network_files: &'a [PathBuf],
     /// The options that the mount on which a path lies has, and that only real root may take from it: `noexec`, `ro`.
     pub locked: &'a dyn Fn(&Path) -> Vec<&'static str>,
+}
+
+/// What the file of a [`Mount::File`] is called in the bundle.
+pub fn file_name(target: &str) -> String {
+    format!("file{}", target.replace('/', "-"))
 }
 
 /// The configuration of `sandbox`, whose user is known as `user` in it (see [`Runtime::shows`](super::Runtime::shows)).
@@ -182,6 +189,10 @@ fn extra(mount: &Mount, around: &Surroundings) -> Result<SpecMount, OciSpecError
             }
             self::mount(target, "none", source, &options)
         }
+        Mount::File { target, .. } => {
+            let source = around.bundle.join(file_name(target));
+            extra(&Mount::Bind { source, target: target.clone(), writable: false }, around)
+        }
         Mount::Tmpfs { target, mode } => {
             self::mount(target, "tmpfs", "tmpfs", &["nosuid", "nodev", &format!("mode={mode:o}")])
         }
@@ -238,7 +249,7 @@ mod tests {
 
     use serde_json::Value;
 
-    use super::*;
+    use super::{super::FileContent, *};
 
     fn sandbox(user: Ids, network: Network) -> Sandbox {
         Sandbox {
@@ -252,6 +263,7 @@ mod tests {
                 Mount::Bind { source: "/home/me/app".into(), target: "/app".into(), writable: true },
                 Mount::Bind { source: "/mnt/data".into(), target: "/data".into(), writable: false },
                 Mount::Tmpfs { target: "/cache".into(), mode: 0o700 },
+                Mount::File { content: FileContent(b"x".to_vec()), target: "/run/secrets/a".into() },
             ],
             network,
             hostname: "microbuild".into(),
@@ -269,7 +281,8 @@ mod tests {
     fn json(sandbox: &Sandbox, user: &Ids, caller: Option<(u32, u32)>, terminal: Option<&str>) -> String {
         let network_files = &["/etc/hosts".into()];
         let terminal = terminal.map(str::to_owned);
-        let around = Surroundings { caller, subordinate: None, terminal, network_files, locked: &locked };
+        let bundle = Path::new("/run/bundle");
+        let around = Surroundings { caller, subordinate: None, bundle, terminal, network_files, locked: &locked };
         let mut value = serde_json::to_value(config(sandbox, user, &around).expect("a configuration")).expect("JSON");
         // A set without an order.
         for (_, list) in value["process"]["capabilities"].as_object_mut().expect("capabilities") {
