@@ -4,13 +4,9 @@
 //! stand in the app's `recipes/` or in `$XDG_CONFIG_HOME/microbuild/recipes/`, and win over a built-in one of their name.
 
 mod dependencies;
+mod shelves;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt, fs, io,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::{collections::BTreeMap, fmt, io, path::PathBuf, str::FromStr};
 
 use serde::Deserialize;
 
@@ -22,6 +18,7 @@ use crate::{
 };
 
 pub use dependencies::{Dependencies, Wishes};
+pub use shelves::{Shelves, config_home, is_path};
 
 /// The recipes that the program brings along, by name.
 const BUILT_IN: [(&str, &str); 1] = [("node", include_str!("../recipes/node.toml"))];
@@ -348,136 +345,6 @@ impl Recipe {
     }
 }
 
-/// Whether a recipe is asked for by the path of its file (`./mine.toml`, `my/recipe`), not by name.
-pub fn is_path(recipe: &str) -> bool {
-    recipe.contains('/') || Path::new(recipe).extension().is_some_and(|extension| extension == "toml")
-}
-
-/// Where recipes are looked for besides the program itself.
-#[derive(Debug, Clone, Default)]
-pub struct Shelves {
-    folders: Vec<PathBuf>,
-}
-
-impl Shelves {
-    /// The recipes of the app in the folder `app`, and of the user whose configuration lies in `config`
-    /// (`$XDG_CONFIG_HOME`).
-    pub fn new(app: &Path, config: Option<&Path>) -> Self {
-        let user = config.map(|config| config.join("microbuild/recipes"));
-        Self { folders: std::iter::once(app.join("recipes")).chain(user).collect() }
-    }
-
-    /// The recipe that is meant by `recipe`: the path of a file, or a name, which is looked up in the app's folder, in
-    /// the user's configuration, and among the built-in recipes.
-    ///
-    /// # Errors
-    /// When there is none, or it cannot be read as one.
-    pub fn find(&self, recipe: &str) -> Result<Recipe, RecipeError> {
-        if is_path(recipe) {
-            let path = PathBuf::from(recipe);
-            if path.is_dir() {
-                return Err(RecipeError::NotAFile { path, found: "a folder" });
-            }
-            return read(&path)?.ok_or(RecipeError::NotAFile { path, found: "nothing" });
-        }
-        if is_name(recipe) {
-            for folder in &self.folders {
-                if let Some(found) = read(&folder.join(format!("{recipe}.toml")))? {
-                    return named(found, recipe);
-                }
-            }
-            if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| *name == recipe) {
-                return Recipe::parse(text, &format!("built-in recipe {name}"));
-            }
-        }
-        Err(RecipeError::Unknown { name: recipe.to_owned(), known: self.names()?.into_iter().collect() })
-    }
-
-    /// The recipe that the files at the top of the folder `app` speak for.
-    ///
-    /// # Errors
-    /// When they speak for none, or for several; and as [`Shelves::all`].
-    pub fn detect(&self, app: &Path) -> Result<Recipe, RecipeError> {
-        let files: Vec<String> = fs::read_dir(app)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|e| e.file_name().into_string().ok())
-            .collect();
-        let speaks = |recipe: &Recipe| {
-            let patterns = PatternSet::new(recipe.detect.clone());
-            files.iter().filter(|file| patterns.matches(file)).min().cloned()
-        };
-        let mut found: Vec<(Recipe, String)> =
-            self.all()?.into_iter().filter_map(|recipe| speaks(&recipe).map(|file| (recipe, file))).collect();
-        match (found.pop(), found.is_empty()) {
-            (Some((recipe, _)), true) => Ok(recipe),
-            (last, _) => {
-                let found = found.into_iter().chain(last).map(|(recipe, file)| (recipe.name, file)).collect();
-                Err(RecipeError::Detected { app: app.to_owned(), found })
-            }
-        }
-    }
-
-    /// All recipes that have a name here, sorted by it; of those with the same name the one that [`Shelves::find`] takes.
-    ///
-    /// # Errors
-    /// When one of them cannot be read as a recipe.
-    pub fn all(&self) -> Result<Vec<Recipe>, RecipeError> {
-        self.names()?.iter().map(|name| self.find(name)).collect()
-    }
-
-    /// The names of all recipes.
-    fn names(&self) -> Result<BTreeSet<String>, RecipeError> {
-        let mut names: BTreeSet<String> = BUILT_IN.iter().map(|(name, _)| (*name).to_owned()).collect();
-        for folder in &self.folders {
-            let error = |source| RecipeError::Io { path: folder.clone(), source };
-            let entries = match fs::read_dir(folder) {
-                Ok(entries) => entries,
-                // No such folder, or an app whose `recipes` is a file: there are none there.
-                Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
-                Err(e) => return Err(error(e)),
-            };
-            for entry in entries {
-                let path = entry.map_err(error)?.path();
-                let toml = path.extension().is_some_and(|extension| extension == "toml");
-                if let Some(name) = path.file_stem().and_then(|stem| stem.to_str()).filter(|name| toml && is_name(name))
-                {
-                    names.insert(name.to_owned());
-                }
-            }
-        }
-        Ok(names)
-    }
-}
-
-/// The folder of the user's configuration: `$XDG_CONFIG_HOME`, else `~/.config`.
-pub fn config_home() -> Option<PathBuf> {
-    // XDG Base Directory Specification 0.8: a relative path in the variable is invalid and to be ignored.
-    let absolute = |variable| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))
-}
-
-/// The recipe in the file `path`, or `None` when there is no such file.
-fn read(path: &Path) -> Result<Option<Recipe>, RecipeError> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
-        Err(source) => return Err(RecipeError::Io { path: path.to_owned(), source }),
-    };
-    let recipe = Recipe::parse(&text, &path.display().to_string())?;
-    Ok(Some(Recipe { origin: Origin::File(path.to_owned()), ..recipe }))
-}
-
-/// `recipe`, when it goes by the name of its file.
-fn named(recipe: Recipe, name: &str) -> Result<Recipe, RecipeError> {
-    if recipe.name == name {
-        return Ok(recipe);
-    }
-    let message = format!("expected name = \"{name}\" as the file's name has it, found \"{}\"", recipe.name);
-    Err(RecipeError::Meaning { file: recipe.origin.to_string(), message })
-}
-
 fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('-') && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
@@ -514,6 +381,8 @@ fn template<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Templat
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
     use super::*;
 
     const SMALL: &str = "name = 'x'\ndescription = 'x'\n[base.alpine]\npackages = ['x']\n";
@@ -582,6 +451,21 @@ mod tests {
         assert_eq!(shelves.find(path.to_str().unwrap()).unwrap().origin, Origin::File(path));
         let all: Vec<_> = shelves.all().unwrap().into_iter().map(|recipe| (recipe.name, recipe.description)).collect();
         assert_eq!(all, [("node".into(), "app".into()), ("zig".into(), "user".into())]);
+    }
+
+    #[test]
+    fn files_speak_for_a_recipe() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelves = Shelves::new(dir.path(), None);
+        let told = |shelves: &Shelves| shelves.detect(dir.path()).map(|recipe| recipe.name).map_err(|e| e.to_string());
+        assert!(told(&shelves).unwrap_err().ends_with("to speak for one recipe, found none that does"));
+        fs::write(dir.path().join("package.json"), "{}").unwrap();
+        assert_eq!(told(&shelves).as_deref(), Ok("node"));
+        fs::create_dir(dir.path().join("recipes")).unwrap();
+        let zig = format!("detect = ['*.zig', 'package.json']\n{}", SMALL.replacen('x', "zig", 1));
+        fs::write(dir.path().join("recipes/zig.toml"), zig).unwrap();
+        let both = told(&shelves).unwrap_err();
+        assert!(both.ends_with("found package.json for node, package.json for zig"), "{both}");
     }
 
     #[test]
