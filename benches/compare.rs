@@ -1,9 +1,10 @@
-//! The same job by microbuild, by `docker build` and `docker push` (BuildKit), and by `buildah`, side by side: a Node app
-//! on Alpine, from one mirror to one registry, both on loopback. `make bench`, or `cargo bench --bench compare -- --rounds 9`.
+//! The same jobs by microbuild, by `docker build` and `docker push` (BuildKit), and by `buildah`, side by side: Node apps on
+//! Alpine, from one mirror to one registry, both on loopback; the second one's dependencies come from where npm finds them.
+//! `make bench`, or `cargo bench --bench compare -- --rounds 9 --job node-deps`.
 //!
-//! Each round starts every tool from the same state (no cache of its own; a registry that holds only the Alpine base, which
-//! docker and buildah have already pulled) and times three jobs: everything for the first time, the app changed, nothing
-//! changed. What is shown is the median, with the fastest and the slowest round.
+//! Each round starts every tool from the same state (no cache of its own, npm's neither; a registry that holds only the
+//! Alpine base, which docker and buildah have already pulled) and times a job's steps: everything for the first time, then
+//! with something changed. What is shown is the median, with the fastest and the slowest round.
 
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "the tests' helpers have parts that only tests use")]
 
@@ -11,9 +12,8 @@
 mod support;
 
 use std::{
-    fmt::Write as _,
     fs,
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
@@ -30,19 +30,87 @@ use support::{
 };
 use tempfile::TempDir;
 
-const JOBS: [&str; 3] = ["cold build + push", "app changed", "nothing changed"];
-
 /// The packages of the `alpine` image.
 const BASE: [&str; 6] = ["alpine-baselayout", "alpine-keys", "alpine-release", "apk-tools", "busybox", "musl-utils"];
 
-const DOCKERFILE: &str = "\
+/// One app: how it is built without microbuild, and what is timed.
+struct Job {
+    /// Its folder among the examples.
+    example: &'static str,
+    dockerfile: &'static str,
+    steps: &'static [Step],
+}
+
+/// A build and push that is timed.
+struct Step {
+    name: &'static str,
+    /// A file of the app and what is added to it before.
+    change: Option<(&'static str, &'static str)>,
+}
+
+const COLD: Step = Step { name: "cold build + push", change: None };
+const APP: Step = Step { name: "app changed", change: Some(("server.js", "// changed\n")) };
+const NOTHING: Step = Step { name: "nothing changed", change: None };
+const LOCK: Step = Step { name: "lock file changed", change: Some(("package-lock.json", "\n")) };
+
+const JOBS: [Job; 2] = [
+    Job {
+        example: "node",
+        dockerfile: "\
 ARG BASE
 FROM $BASE
 RUN apk add --no-cache nodejs
 WORKDIR /app
 COPY . .
 CMD [\"node\", \"server.js\"]
-";
+",
+        steps: &[COLD, APP, NOTHING],
+    },
+    // npm's settings are those of microbuild's recipe, and its cache is kept between builds, as microbuild keeps it.
+    Job {
+        example: "node-deps",
+        dockerfile: "\
+ARG BASE
+FROM $BASE AS dependencies
+RUN apk add --no-cache nodejs npm
+WORKDIR /app
+COPY package.json package-lock.json ./
+ENV NODE_EXTRA_CA_CERTS=/run/secrets/ca npm_config_audit=false npm_config_fund=false npm_config_update_notifier=false
+RUN --mount=type=cache,target=/root/.npm --mount=type=secret,id=ca npm ci --omit=dev
+
+FROM $BASE
+RUN apk add --no-cache nodejs
+WORKDIR /app
+COPY --from=dependencies /app/node_modules node_modules
+COPY . .
+CMD [\"node\", \"server.js\"]
+",
+        steps: &[COLD, APP, NOTHING, LOCK],
+    },
+];
+
+impl Job {
+    /// A copy of the app that may be changed, with its Dockerfile.
+    fn app(&self) -> io::Result<TempDir> {
+        let app = tempfile::tempdir()?;
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(self.example);
+        copy_all(&example.join("."), app.path());
+        // The example's own folder may have been worked in.
+        let _ = fs::remove_dir_all(app.path().join("node_modules"));
+        fs::write(app.path().join("Dockerfile"), self.dockerfile)?;
+        append(&app.path().join(".dockerignore"), "node_modules\nDockerfile\n.dockerignore\n")?;
+        Ok(app)
+    }
+}
+
+fn append(path: &Path, text: &str) -> io::Result<()> {
+    fs::OpenOptions::new().append(true).create(true).open(path)?.write_all(text.as_bytes())
+}
+
+/// The certificates that this machine trusts.
+fn certificates() -> PathBuf {
+    std::env::var_os("SSL_CERT_FILE").map_or_else(|| "/etc/ssl/certs/ca-certificates.crt".into(), PathBuf::from)
+}
 
 /// A registry whose content can be set back.
 struct Registry {
@@ -120,13 +188,12 @@ fn copy_all(from: &Path, to: &Path) {
     run(Command::new("cp").arg("-a").arg(from).arg(to)).succeeds();
 }
 
-/// What the tools work on.
+/// What the tools work with.
 struct Bench {
     mirror: Mirror,
     server: MirrorServer,
     registry: Registry,
     base: String,
-    app: TempDir,
     engine: Engine,
 }
 
@@ -137,10 +204,7 @@ impl Bench {
         let server = MirrorServer::start(&mirror.dir);
         let registry = Registry::start()?;
         let engine = Engine::start(&[]).ok_or_else(|| missing("a Docker engine"))?;
-        let app = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/node");
-        run(Command::new("cp").arg("-R").arg(example.join(".")).arg(app.path())).succeeds();
-        let bench = Self { base: registry.reference("base"), mirror, server, registry, app, engine };
+        let bench = Self { base: registry.reference("base"), mirror, server, registry, engine };
         bench.make_base()?;
         Ok(bench)
     }
@@ -162,21 +226,24 @@ impl Bench {
         Ok(())
     }
 
-    fn change_app(&self, round: usize, tool: &str) {
-        let path = self.app.path().join("server.js");
-        let mut text = fs::read_to_string(&path).expect("the example starts with server.js");
-        writeln!(text, "// changed in round {round} for {tool}").expect("a string takes everything");
-        fs::write(path, text).expect("a copy of our own");
+    /// What `docker build` and `buildah bud` are told alike, to make `image` of `app`.
+    fn build_options(&self, image: &str, app: &Path) -> Vec<String> {
+        let app = app.display();
+        let (base, file) = (format!("--build-arg=BASE={}", self.base), format!("--file={app}/Dockerfile"));
+        let ca = certificates();
+        let secret = ca.is_file().then(|| format!("--secret=id=ca,src={}", ca.display()));
+        let last = ["--network=host".to_owned(), base, file, format!("--tag={image}"), app.to_string()];
+        secret.into_iter().chain(last).collect()
     }
 }
 
-/// A tool that does the job.
+/// A tool that does the jobs.
 trait Contender {
     fn name(&self) -> &'static str;
     /// The state from which a cold build starts.
     fn reset(&mut self, bench: &Bench);
     /// Builds the app and pushes it to the registry under the tool's name.
-    fn build_and_push(&self, bench: &Bench) -> Vec<Finished>;
+    fn build_and_push(&self, bench: &Bench, app: &Path) -> Vec<Finished>;
 }
 
 struct Microbuild(Home);
@@ -190,9 +257,9 @@ impl Contender for Microbuild {
         self.0 = Home::new();
     }
 
-    fn build_and_push(&self, bench: &Bench) -> Vec<Finished> {
+    fn build_and_push(&self, bench: &Bench, app: &Path) -> Vec<Finished> {
         let mut command = self.0.microbuild(["node"]);
-        command.arg(bench.app.path()).arg("-t").arg(bench.registry.reference(self.name())).arg("--push");
+        command.arg(app).arg("-t").arg(bench.registry.reference(self.name())).arg("--push");
         command.arg("--mirror").arg(bench.server.url()).arg("--keys").arg(&bench.mirror.keys_dir);
         vec![run(&mut command)]
     }
@@ -230,11 +297,10 @@ impl Contender for Docker {
         self.docker(bench, ["builder", "prune", "-af"]).succeeds();
     }
 
-    fn build_and_push(&self, bench: &Bench) -> Vec<Finished> {
-        let (image, app) = (bench.registry.reference(self.name()), bench.app.path().display().to_string());
-        let file = format!("{app}/Dockerfile");
-        let base = format!("BASE={}", bench.base);
-        let build = ["build", "--network", "host", "--build-arg", &base, "-f", &file, "-t", &image, &app];
+    fn build_and_push(&self, bench: &Bench, app: &Path) -> Vec<Finished> {
+        let image = bench.registry.reference(self.name());
+        let options = bench.build_options(&image, app);
+        let build = ["build"].into_iter().chain(options.iter().map(String::as_str));
         vec![self.docker(bench, build), self.docker(bench, ["push", &image])]
     }
 }
@@ -249,10 +315,15 @@ impl Buildah {
         Some(Self { binary: tool("buildah")?, dir: tempfile::tempdir().ok()? })
     }
 
+    fn temporary(&self) -> PathBuf {
+        self.dir.path().join("tmp")
+    }
+
     fn buildah<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Finished {
         let mut command = Command::new(&self.binary);
         command.arg("--root").arg(self.dir.path().join("root")).arg("--runroot").arg(self.dir.path().join("run"));
-        run(command.args(["--storage-driver", "overlay"]).args(args))
+        // Below TMPDIR lies what `RUN --mount=type=cache` keeps.
+        run(command.args(["--storage-driver", "overlay"]).args(args).env("TMPDIR", self.temporary()))
     }
 }
 
@@ -262,16 +333,18 @@ impl Contender for Buildah {
     }
 
     fn reset(&mut self, bench: &Bench) {
+        // In the first round there is none yet.
+        let _ = fs::remove_dir_all(self.temporary());
+        fs::create_dir(self.temporary()).expect("a folder of our own");
         self.buildah(["rmi", "--all", "--force"]);
         self.buildah(["pull", "--tls-verify=false", &bench.base]).succeeds();
     }
 
-    fn build_and_push(&self, bench: &Bench) -> Vec<Finished> {
-        let (image, app) = (bench.registry.reference(self.name()), bench.app.path().display().to_string());
-        let file = format!("{app}/Dockerfile");
-        let base = format!("BASE={}", bench.base);
-        let mut build = vec!["bud", "--layers", "--isolation", "chroot", "--network", "host", "--tls-verify=false"];
-        build.extend(["--build-arg", &base, "-f", &file, "-t", &image, &app]);
+    fn build_and_push(&self, bench: &Bench, app: &Path) -> Vec<Finished> {
+        let image = bench.registry.reference(self.name());
+        let options = bench.build_options(&image, app);
+        let build = ["bud", "--layers", "--isolation=chroot", "--tls-verify=false"].into_iter();
+        let build = build.chain(options.iter().map(String::as_str));
         vec![self.buildah(build), self.buildah(["push", "--tls-verify=false", &image])]
     }
 }
@@ -279,8 +352,8 @@ impl Contender for Buildah {
 /// What one tool took.
 struct Measured {
     name: &'static str,
-    /// Seconds, by job and round.
-    seconds: [Vec<f64>; JOBS.len()],
+    /// Seconds, by step and round.
+    seconds: Vec<Vec<f64>>,
     /// Bytes of the pushed layers.
     size: u64,
     /// Why it was not measured to the end.
@@ -288,31 +361,50 @@ struct Measured {
 }
 
 impl Measured {
-    fn new(name: &'static str) -> Self {
-        Self { name, seconds: Default::default(), size: 0, failed: None }
+    fn new(name: &'static str, job: &Job) -> Self {
+        Self { name, seconds: vec![Vec::new(); job.steps.len()], size: 0, failed: None }
     }
 }
 
 /// One round of one tool; the error says what went wrong.
-fn round(bench: &mut Bench, tool: &mut dyn Contender, number: usize, measured: &mut Measured) -> Result<(), String> {
+fn round(
+    bench: &mut Bench,
+    app: &Path,
+    tool: &mut dyn Contender,
+    job: &Job,
+    measured: &mut Measured,
+) -> Result<(), String> {
     bench.registry.reset()?;
     tool.reset(bench);
-    for (job, seconds) in measured.seconds.iter_mut().enumerate() {
-        if job == 1 {
-            bench.change_app(number, tool.name());
+    for (step, seconds) in job.steps.iter().zip(&mut measured.seconds) {
+        if let Some((file, text)) = step.change {
+            append(&app.join(file), text).map_err(|e| format!("{file}: {e}"))?;
         }
-        // What an earlier job left to be written must not slow this one down.
+        // What an earlier step left to be written must not slow this one down.
         run(&mut Command::new("sync"));
         let begin = Instant::now();
-        let finished = tool.build_and_push(bench);
+        let finished = tool.build_and_push(bench, app);
         let elapsed = begin.elapsed().as_secs_f64();
         if let Some(failed) = finished.iter().find(|finished| finished.code != Some(0)) {
-            return Err(format!("{}: {}\n{}", JOBS[job], failed.line, failed.stderr));
+            return Err(format!("{}: {}\n{}", step.name, failed.line, failed.stderr));
         }
         seconds.push(elapsed);
     }
     measured.size = bench.registry.size(tool.name()).ok_or("the registry does not have the image")?;
     Ok(())
+}
+
+/// All rounds of one job by all tools.
+fn compare(bench: &mut Bench, tools: &mut [Box<dyn Contender>], job: &Job, rounds: usize) -> io::Result<Vec<Measured>> {
+    let app = job.app()?;
+    let mut all: Vec<Measured> = tools.iter().map(|tool| Measured::new(tool.name(), job)).collect();
+    for number in 1..=rounds {
+        for (tool, measured) in tools.iter_mut().zip(&mut all).filter(|(_, measured)| measured.failed.is_none()) {
+            eprintln!("{}, round {number}: {}", job.example, tool.name());
+            measured.failed = round(bench, app.path(), tool.as_mut(), job, measured).err();
+        }
+    }
+    Ok(all)
 }
 
 fn median(seconds: &[f64]) -> f64 {
@@ -329,18 +421,18 @@ fn cell(seconds: &[f64]) -> String {
 }
 
 /// The results as a Markdown table: a column for each tool, and how many times as long as microbuild it takes.
-fn table(all: &[Measured]) -> String {
+fn table(job: &Job, all: &[Measured]) -> String {
     let done: Vec<&Measured> = all.iter().filter(|measured| measured.failed.is_none()).collect();
     let ours = done.iter().find(|measured| measured.name == "microbuild");
     let ratio = |theirs: f64, own: Option<f64>| own.map_or(String::new(), |own| format!(" ×{:.1}", theirs / own));
     let mut text = String::from("| seconds: median (fastest–slowest) |");
     done.iter().for_each(|measured| text += &format!(" {} |", measured.name));
     text += &format!("\n|---|{}", "---|".repeat(done.len()));
-    for (job, name) in JOBS.iter().enumerate() {
-        text += &format!("\n| {name} |");
+    for (number, step) in job.steps.iter().enumerate() {
+        text += &format!("\n| {} |", step.name);
         for measured in &done {
-            let own = ours.filter(|own| own.name != measured.name).map(|own| median(&own.seconds[job]));
-            let seconds = &measured.seconds[job];
+            let own = ours.filter(|own| own.name != measured.name).map(|own| median(&own.seconds[number]));
+            let seconds = &measured.seconds[number];
             text += &format!(" {}{} |", cell(seconds), ratio(median(seconds), own));
         }
     }
@@ -375,9 +467,16 @@ fn machine() -> String {
     )
 }
 
-fn rounds() -> usize {
-    let mut args = std::env::args().skip_while(|arg| arg != "--rounds");
-    args.nth(1).and_then(|count| count.parse().ok()).filter(|count| *count > 0).unwrap_or(5)
+/// The value of the option `name`.
+fn option(name: &str) -> Option<String> {
+    std::env::args().skip_while(|arg| arg != name).nth(1)
+}
+
+fn tools() -> Vec<Box<dyn Contender>> {
+    let docker = Docker::find().map(|docker| Box::new(docker) as Box<dyn Contender>);
+    let buildah = Buildah::find().map(|buildah| Box::new(buildah) as Box<dyn Contender>);
+    let ours: Box<dyn Contender> = Box::new(Microbuild(Home::new()));
+    [Some(ours), docker, buildah].into_iter().flatten().collect()
 }
 
 fn main() -> ExitCode {
@@ -388,25 +487,19 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    fs::write(bench.app.path().join("Dockerfile"), DOCKERFILE).expect("a folder of our own");
-    fs::write(bench.app.path().join(".dockerignore"), "Dockerfile\n.dockerignore\n").expect("a folder of our own");
-    let docker = Docker::find().map(|docker| Box::new(docker) as Box<dyn Contender>);
-    let buildah = Buildah::find().map(|buildah| Box::new(buildah) as Box<dyn Contender>);
-    let ours: Box<dyn Contender> = Box::new(Microbuild(Home::new()));
-    let mut tools: Vec<Box<dyn Contender>> = [Some(ours), docker, buildah].into_iter().flatten().collect();
-    let mut all: Vec<Measured> = tools.iter().map(|tool| Measured::new(tool.name())).collect();
-    for number in 0..rounds() {
-        for (tool, measured) in tools.iter_mut().zip(&mut all).filter(|(_, measured)| measured.failed.is_none()) {
-            eprintln!("round {}: {}", number + 1, tool.name());
-            measured.failed = round(&mut bench, tool.as_mut(), number, measured).err();
-        }
-    }
-    println!("{}\n\n{}", machine(), table(&all));
+    let rounds = option("--rounds").and_then(|count| count.parse().ok()).filter(|count| *count > 0).unwrap_or(5);
+    let wanted = option("--job");
+    let mut tools = tools();
     let mut code = ExitCode::SUCCESS;
-    for measured in &all {
-        if let Some(why) = &measured.failed {
-            eprintln!("{} was not measured: {why}", measured.name);
-            code = ExitCode::FAILURE;
+    println!("{}", machine());
+    for job in JOBS.iter().filter(|job| wanted.as_ref().is_none_or(|wanted| wanted == job.example)) {
+        let all = compare(&mut bench, &mut tools, job, rounds).expect("temporary folders");
+        println!("\nexamples/{}\n\n{}", job.example, table(job, &all));
+        for measured in &all {
+            if let Some(why) = &measured.failed {
+                eprintln!("{} was not measured: {why}", measured.name);
+                code = ExitCode::FAILURE;
+            }
         }
     }
     code
