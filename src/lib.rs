@@ -13,7 +13,7 @@
 //! | [`recipe::Recipe`] | [`recipe`] | `recipes/NAME.toml`, built in or the user's |
 //! | [`project::Project`] | [`project`] | the app's folder |
 //! | [`plan::Plan`] | [`plan`] | the three above |
-//! | [`lock::Lock`] | [`lock`], [`apk`] | signed indexes, solved |
+//! | [`lock::Lock`] | [`lock`], [`apk`], [`deb`] | signed indexes, solved |
 //! | [`apk::package::Package`] | [`fetch`], [`apk`] | a mirror; usable only once verified |
 //! | [`rootfs::Tree`] | [`rootfs`] | the packages, laid over each other as apk does |
 //! | [`layer::Layer`] | [`layer`] | a package as it is, the rest of the tree, the app |
@@ -27,6 +27,7 @@ pub mod apk;
 pub mod build;
 pub mod cli;
 pub mod config;
+pub mod deb;
 pub mod digest;
 pub mod error;
 pub mod fetch;
