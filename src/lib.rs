@@ -39,6 +39,7 @@ pub mod layer;
 pub mod layout;
 pub mod lock;
 pub mod near;
+pub mod package;
 pub mod plan;
 pub mod project;
 pub mod recipe;

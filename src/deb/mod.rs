@@ -9,6 +9,7 @@ pub mod control;
 pub mod dependency;
 pub mod index;
 pub mod key;
+pub mod package;
 pub mod release;
 pub mod solve;
 pub mod sources;
