@@ -11,6 +11,9 @@ mod it {
     mod apk_version;
     mod bad_packages;
     mod cli;
+    mod deb_mirror;
+    mod deb_solver;
+    mod deb_version;
     mod http;
     mod local_images;
     mod mirror;

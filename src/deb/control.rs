@@ -9,6 +9,8 @@
 //! An index has tens of thousands of paragraphs of which a build needs a hundred: nothing is copied while paragraphs are
 //! looked through, and a [`Record`] is its paragraph's text with the places of the fields that matter.
 
+use std::fmt;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
@@ -222,7 +224,7 @@ pub enum MultiArch {
 }
 
 /// A package as an index describes it: the paragraph, in which the fields are found at once.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Record {
     paragraph: Box<str>,
     places: [(u32, u32); FIELDS.len()],
@@ -230,6 +232,12 @@ pub struct Record {
     size: u64,
     installed_size: Option<u64>,
     sha256: Digest,
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.name(), self.version, self.architecture())
+    }
 }
 
 /// Two records are the same when their paragraphs are.

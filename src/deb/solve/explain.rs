@@ -272,3 +272,170 @@ fn merge(nodes: Vec<Node>) -> Vec<Node> {
     }
     merged.into_iter().map(|(labels, below, _)| Node { text: some(labels), below }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use crate::{
+        deb::solve::{
+            solve,
+            tests::{repository, world},
+        },
+        error::{Explain as _, Kind},
+    };
+
+    /// The message for wishes that cannot be met, and the hint.
+    fn refusal(records: &[&str], wishes: &str) -> String {
+        let repositories = [repository(records)];
+        let world = world(wishes);
+        let error = solve(&repositories, "amd64", &world, &[]).expect_err("wishes that cannot be met");
+        assert_eq!(error.kind(), Kind::Build);
+        format!("{error}\nhint: {}", error.hint().expect("a hint"))
+    }
+
+    #[test]
+    fn a_package_that_is_not_there() {
+        assert_snapshot!(refusal(&["nodejs 18.1-1"], "nodesj"), @r"
+        no choice of packages meets all wishes:
+          nodesj is wanted, which no package provides; similar: nodejs
+        hint: did you mean nodejs?
+        ");
+        assert_snapshot!(refusal(&["nodejs 18.1-1"], "php"), @r"
+        no choice of packages meets all wishes:
+          php is wanted, which no package provides
+        hint: check the spelling, or take another suite or component
+        ");
+    }
+
+    #[test]
+    fn a_version_that_is_not_there() {
+        assert_snapshot!(refusal(&["python3 3.11-1", "python3 3.12-1"], "python3=4"), @r"
+        no choice of packages meets all wishes:
+          python3=4 is wanted, but found only 3.12-1, 3.11-1
+        hint: ask for a version of python3 that there is
+        ");
+    }
+
+    #[test]
+    fn a_virtual_package_that_needs_a_choice() {
+        assert_snapshot!(refusal(&["mawk 1 Provides:awk", "gawk 1 Provides:awk"], "awk"), @r"
+        no choice of packages meets all wishes:
+          awk is wanted, which several packages may stand for, so one has to be named: gawk, mawk
+        hint: ask for one of them (-p gawk)
+        ");
+    }
+
+    #[test]
+    fn a_dependency_that_nothing_meets() {
+        assert_snapshot!(refusal(&["node 1 Depends:libuv2|libuv3(>=4)", "libuv3 3"], "node"), @r"
+        no choice of packages meets all wishes:
+          node is wanted
+          └─ node 1
+             └─ needs libuv2 | libuv3 (>= 4), but found only libuv3 3
+        hint: the suites do not fit together: use those of one release, and all of its components
+        ");
+        assert_snapshot!(refusal(&["node 1 Depends:libuv2", "libuv1 3"], "node"), @r"
+        no choice of packages meets all wishes:
+          node is wanted
+          └─ node 1
+             └─ needs libuv2, which no package provides
+        hint: the suites do not fit together: use those of one release, and all of its components
+        ");
+    }
+
+    #[test]
+    fn two_wishes_that_need_different_versions() {
+        let packages = [
+            "app 1 Depends:lib",
+            "lib 1 Depends:core(<<2)",
+            "tool 3 Depends:core(>=2)",
+            "tool 2 Depends:core(>=2)",
+            "core 1",
+            "core 2",
+            "core 3",
+        ];
+        assert_snapshot!(refusal(&packages, "app tool"), @r"
+        no choice of packages meets all wishes:
+          app is wanted
+          └─ app 1
+             └─ needs lib
+                └─ lib 1
+                   └─ needs core (<< 2)
+                      └─ core 1
+                         └─ only one version of core can be installed
+          tool is wanted
+          └─ tool 3, tool 2
+             └─ needs core (>= 2)
+                └─ core 3, core 2
+                   └─ only one version of core can be installed
+        hint: drop one of the wishes, or ask for other versions
+        ");
+    }
+
+    #[test]
+    fn conflicts() {
+        assert_snapshot!(refusal(&["a 1 Conflicts:b", "b 1"], "a b"), @r"
+        no choice of packages meets all wishes:
+          a is wanted
+          └─ a 1
+             └─ cannot stand beside b 1 (it excludes b)
+          b is wanted
+          └─ b 1
+             └─ cannot stand beside a 1 (which excludes b)
+        hint: drop one of the wishes, or ask for other versions
+        ");
+        let packages = ["postfix 1 Provides:mta Conflicts:mta", "exim 1 Provides:mta", "app 1 Depends:mta(=2)|exim"];
+        assert_snapshot!(refusal(&packages, "app postfix"), @r"
+        no choice of packages meets all wishes:
+          app is wanted
+          └─ app 1
+             └─ needs mta (= 2) | exim
+                └─ exim 1
+                   └─ cannot stand beside postfix 1 (which excludes mta)
+          postfix is wanted
+          └─ postfix 1
+             └─ cannot stand beside exim 1 (it excludes mta)
+        hint: drop one of the wishes, or ask for other versions
+        ");
+    }
+
+    #[test]
+    fn a_package_that_cannot_be_installed_at_all() {
+        assert_snapshot!(refusal(&["a 1 Depends:b(", "c 1 Depends:a"], "c"), @r"
+        no choice of packages meets all wishes:
+          c is wanted
+          └─ c 1
+             └─ needs a, but a 1 cannot be installed: expected a dependency such as `name:any (>= 1.2) | other`, found `b (`
+        hint: leave it out, or use another mirror
+        ");
+        assert_snapshot!(refusal(&["a 1 Depends:b("], "a"), @r"
+        no choice of packages meets all wishes:
+          a is wanted, but a 1 cannot be installed: expected a dependency such as `name:any (>= 1.2) | other`, found `b (`
+        hint: leave it out, or use another mirror
+        ");
+        assert_snapshot!(refusal(&["a 1 Depends:b:any", "b 1"], "a"), @r"
+        no choice of packages meets all wishes:
+          a is wanted
+          └─ a 1
+             └─ needs b:any, but found only b 1
+        hint: the suites do not fit together: use those of one release, and all of its components
+        ");
+    }
+
+    #[test]
+    fn the_same_conflict_has_always_the_same_words() {
+        let packages = [
+            "a 1 Depends:x Conflicts:c",
+            "b 1 Depends:x(<<2),c",
+            "c 1 Depends:x",
+            "x 1",
+            "x 2",
+            "d 1 Depends:x(>>1),a",
+        ];
+        let words = refusal(&packages, "a b d");
+        for _ in 0..50 {
+            assert_eq!(refusal(&packages, "a b d"), words);
+        }
+    }
+}

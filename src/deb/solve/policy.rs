@@ -233,6 +233,9 @@ impl<'u> State<'u, '_> {
         while let Some(version) = left.pop() {
             if !std::mem::replace(&mut seen[version], true) {
                 needed.push(version);
+                if self.universe.rules(version).broken.is_some() {
+                    return false;
+                }
                 for group in &self.universe.rules(version).depends {
                     let meeting = self.universe.meeting(group, &self.selected);
                     if meeting.is_empty() {

@@ -63,13 +63,14 @@ impl<'u, 'a> Map<'u, 'a> {
         };
         map.add_candidates(universe, wants);
         for want in wants {
-            map.demand(None, Demand::Wish(want), want.versions.clone());
+            map.demand(None, Demand::Wish(want), &want.versions);
         }
         for at in 0..map.versions.len() {
             let (version, rules) = (map.versions[at], universe.rules(map.versions[at]));
             let candidate = map.candidates[version];
             for group in &rules.depends {
-                map.demand(candidate, Demand::Depends(group), map.ways(universe, group, liked));
+                let ways = map.ways(universe, group, liked);
+                map.demand(candidate, Demand::Depends(group), &ways);
             }
             for dependency in &rules.excludes {
                 let rivals = universe.excluded(version, dependency).filter_map(|rival| map.candidates[rival]);
@@ -119,7 +120,7 @@ impl<'u, 'a> Map<'u, 'a> {
         ways
     }
 
-    fn demand(&mut self, by: Option<Candidate>, demand: Demand<'u, 'a>, versions: Vec<VersionId>) {
+    fn demand(&mut self, by: Option<Candidate>, demand: Demand<'u, 'a>, versions: &[VersionId]) {
         let candidates = versions.iter().filter_map(|&version| self.candidates[version]).collect();
         let requirement = self.problem.requirement(candidates);
         self.problem.require(by, requirement);

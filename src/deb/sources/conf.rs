@@ -30,7 +30,7 @@ fn switch(text: &str, name: &str) -> Option<bool> {
     while let Some((token, after)) = token(rest) {
         rest = after;
         match token {
-            "{" => scopes.push(words.drain(..).collect::<Vec<_>>().join("::")),
+            "{" => scopes.push(std::mem::take(&mut words).join("::")),
             "}" => {
                 scopes.pop();
                 words.clear();
