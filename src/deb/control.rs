@@ -193,9 +193,11 @@ fn field(name: &str) -> Option<usize> {
     FIELDS.iter().position(|field| field.len() == name.len() && field.eq_ignore_ascii_case(name))
 }
 
-/// How important a package is (Debian policy 2.5), the most important first.
+/// How important a package is (Debian policy 2.5), the most important first, in apt's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
+    /// No such field: apt puts it first.
+    None,
     /// `required`
     Required,
     /// `important`
@@ -206,8 +208,6 @@ pub enum Priority {
     Optional,
     /// `extra`, and whatever else stands there.
     Extra,
-    /// No such field.
-    None,
 }
 
 /// What other architectures may do with a package (deb-control(5), "Multi-Arch").

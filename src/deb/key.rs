@@ -360,7 +360,11 @@ impl Verifier {
         command.arg(put("signature", signature).map_err(failed)?).arg(put("text", text).map_err(failed)?);
         let output = command.stdin(Stdio::null()).current_dir(folder.path()).output().map_err(failed)?;
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        let trusted = || keys.names().collect::<Vec<_>>().join(", ");
+        let trusted = || {
+            let first: Vec<_> = keys.names().take(3).collect();
+            let more = keys.files.len() - first.len();
+            if more > 0 { format!("{} and {more} more", first.join(", ")) } else { first.join(", ") }
+        };
         match self {
             Self::Sqv(_) => read_sqv(output.status.success(), &stdout, &stderr, keys, trusted),
             Self::Gpgv(_) => read_gpgv(&stdout, &stderr, keys, trusted),

@@ -325,6 +325,12 @@ impl Release {
         [name, bare].iter().any(|name| [&self.suite, &self.codename].into_iter().any(|own| own == name))
     }
 
+    /// Whether the suite is one of the distribution (`debian`, `ubuntu`), as far as its origin tells. Other archives give their
+    /// suites the same names.
+    pub fn is_of(&self, distribution: &str) -> bool {
+        self.origin.is_empty() || self.origin.eq_ignore_ascii_case(distribution)
+    }
+
     /// Checks that the file is that of the suite `name`, and that it is still valid at `now`; `None` does not ask.
     ///
     /// # Errors
@@ -448,6 +454,7 @@ mod tests {
         {
             assert_eq!(release.is_called(name), expected, "{name}");
         }
+        assert!(release.is_of("debian") && !release.is_of("ubuntu"));
         let at = |text: &str| Some(text.parse::<Timestamp>().expect("a time"));
         assert!(release.check("bookworm", at("2025-05-24T09:20:00Z"), "x").is_ok());
         assert!(release.check("bookworm", None, "x").is_ok());

@@ -134,7 +134,8 @@ impl<'a> Solution<'a> {
 }
 
 /// Chooses the packages of `repositories` for `architecture` that the wishes in `world` need. Dependencies of packages that
-/// a package named in `dropped` would meet are taken as met; a wish for such a package counts nevertheless.
+/// a package named in `dropped` would meet are taken as met; a wish for such a package counts nevertheless. As in apt the
+/// order of the wishes may matter, where several packages will do.
 ///
 /// # Errors
 /// When there is no such choice: with the reasons, as a tree.

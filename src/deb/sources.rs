@@ -276,7 +276,7 @@ impl Sources {
     /// its security updates. Those of a release that the machine does not have are made out of its own release's; of these
     /// only the first one must exist.
     ///
-    /// Other archives may have a suite of that name, too: what their Release gives as its origin tells them apart.
+    /// Other archives may have a suite of that name, too: their Release tells them apart (`Release::is_of`).
     ///
     /// # Errors
     /// When there are none, or none of them can be fetched from.

@@ -4,12 +4,18 @@ use std::{
     collections::BTreeSet,
     fmt::Write as _,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
 
-use microbuild::deb::solve::{Repository, Solution, Wish, solve};
+use microbuild::{
+    deb::{
+        index,
+        solve::{Repository, Solution, Wish, solve},
+    },
+    digest::Digest,
+};
 use tempfile::TempDir;
 
 use crate::{
@@ -26,15 +32,17 @@ struct Apt {
 
 impl Apt {
     fn new(program: PathBuf, suites: &[Suite], architecture: &str) -> Self {
+        let text = |suite: &Suite| suite.index.records.iter().map(|r| format!("{}\n\n", r.paragraph())).collect();
+        Self::with_lists(program, &suites.iter().map(text).collect::<Vec<String>>(), architecture)
+    }
+
+    /// apt with the texts of these indexes.
+    fn with_lists(program: PathBuf, indexes: &[String], architecture: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let lists = folder.path().join("lists");
         fs::create_dir_all(lists.join("partial")).expect("a folder");
         let mut sources = String::new();
-        for (number, suite) in suites.iter().enumerate() {
-            let mut text = String::new();
-            for record in &suite.index.records {
-                let _ = writeln!(text, "{}\n", record.paragraph());
-            }
+        for (number, text) in indexes.iter().enumerate() {
             let name = format!("s{number}");
             let _ = writeln!(sources, "deb [trusted=yes] file:/m {name} main");
             let file = format!("_m_dists_{name}_main_binary-{architecture}_Packages");
@@ -235,4 +243,103 @@ fn what_is_dropped_takes_with_it_what_only_it_needs() {
         }
     }
     assert!(less >= 5, "{less}");
+}
+
+/// The text of an index of a few packages with random versions, dependencies and, where that is asked for, conflicts.
+fn random_index(random: &mut Random, conflicts: bool) -> String {
+    const NAMES: [&str; 9] = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+    const VIRTUAL: [&str; 3] = ["x", "y", "z"];
+    let constraint = |random: &mut Random| match random.below(8) {
+        0 => format!(" ({} {})", random.of(&["<<", "<=", "=", ">=", ">>"]), 1 + random.below(3)),
+        _ => String::new(),
+    };
+    let any = |random: &mut Random| {
+        let name = if random.chance(25) { random.of(&VIRTUAL) } else { random.of(&NAMES) };
+        let qualifier = if random.chance(5) { ":any" } else { "" };
+        format!("{name}{qualifier}{}", constraint(random))
+    };
+    let mut text = String::new();
+    for name in NAMES {
+        for version in 1..=1 + random.below(2) {
+            let hash = Digest::of(format!("{name}{version}{}", random.below(1 << 30))).hex();
+            let _ = writeln!(text, "Package: {name}\nVersion: {version}\nArchitecture: amd64");
+            for (field, chance, most, alternatives) in
+                [("Pre-Depends", 10, 1, 1), ("Depends", 60, 3, 3), ("Conflicts", 20, 1, 1), ("Breaks", 20, 1, 1)]
+            {
+                if (field == "Conflicts" || field == "Breaks") && !conflicts || !random.chance(chance) {
+                    continue;
+                }
+                let entry = |random: &mut Random| {
+                    let count = 1 + random.below(alternatives);
+                    (0..count).map(|_| any(random)).collect::<Vec<_>>().join(" | ")
+                };
+                let count = 1 + random.below(most);
+                let entries: Vec<_> = (0..count).map(|_| entry(random)).collect();
+                let _ = writeln!(text, "{field}: {}", entries.join(", "));
+            }
+            if random.chance(30) {
+                let provided = if random.chance(30) { format!(" (= {})", 1 + random.below(3)) } else { String::new() };
+                let _ = writeln!(text, "Provides: {}{provided}", random.of(&VIRTUAL));
+            }
+            for (field, chance, values) in [
+                ("Priority", 50, &["required", "important", "optional", "extra"][..]),
+                ("Essential", 5, &["yes"]),
+                ("Protected", 5, &["yes"]),
+                ("Multi-Arch", 30, &["allowed", "foreign", "same"]),
+            ] {
+                if random.chance(chance) {
+                    let _ = writeln!(text, "{field}: {}", random.of(values));
+                }
+            }
+            let _ = writeln!(text, "Filename: p/{name}_{version}.deb\nSize: 1\nSHA256: {hash}\n");
+        }
+    }
+    text
+}
+
+/// In how many of the random cases apt and this program have an answer, and in how many of these another one.
+fn random_cases(program: &Path, seed: u64, count: usize, conflicts: bool) -> (usize, String) {
+    let mut random = Random::new(seed);
+    let (mut compared, mut different) = (0, String::new());
+    for number in 0..count {
+        let texts: Vec<_> = (0..1 + random.below(2)).map(|_| random_index(&mut random, conflicts)).collect();
+        let repositories = texts.iter().map(|text| index::parse(text).expect("an index"));
+        let repositories: Vec<_> = repositories.map(|index| Repository { index, priority: 500 }).collect();
+        let names = ["a", "b", "c", "d"];
+        let case: Vec<_> = (0..1 + random.below(3)).map(|_| *random.of(&names.each_ref())).collect();
+        let ours = solve(&repositories, "amd64", &wishes(&case), &[]).map(|solution| set(&solution)).ok();
+        let theirs = Apt::with_lists(program.to_owned(), &texts, "amd64").install(&case);
+        match (ours, theirs) {
+            (_, None) => {}
+            (Some(ours), Some(theirs)) if ours == theirs => compared += 1,
+            (ours, theirs) => {
+                compared += 1;
+                let _ =
+                    writeln!(different, "{number}: {case:?}: apt {theirs:?}, we {ours:?}\n{}", texts.join("----\n"));
+            }
+        }
+    }
+    (compared, different)
+}
+
+fn worlds() -> usize {
+    (5 * effort().0).max(120)
+}
+
+#[test]
+fn random_worlds_without_conflicts_are_solved_as_by_apt() {
+    let Some([program]) = tools(["apt-get"]) else { return };
+    let (compared, different) = random_cases(&program, 1, worlds(), false);
+    assert!(compared > 40, "{compared}");
+    assert!(different.is_empty(), "of {compared}, these differ:\n{different}");
+}
+
+#[test]
+fn random_worlds_with_conflicts_are_mostly_solved_as_by_apt() {
+    let Some([program]) = tools(["apt-get"]) else { return };
+    let (compared, different) = random_cases(&program, 2, worlds(), true);
+    assert!(compared > 20, "{compared}");
+    let count = different.matches(": apt ").count();
+    println!("{count} of {compared} differ");
+    assert!(count * 20 <= compared, "{count} of {compared} differ:\n{different}");
 }

@@ -2,7 +2,7 @@
 //! dependency.
 //!
 //! First every wish is taken as it stands, so that a package that is asked for by name meets the alternatives of others;
-//! then each package's dependencies are met in their order, depth first. Where one cannot be met, the package that needs it
+//! then, wish by wish, each package's dependencies are met in their order, depth first. Where one cannot be met, the package that needs it
 //! is given up and its next rival tried. What is wished for, and whatever is its only way, is *protected*: it is never
 //! given up, and what it excludes is never chosen.
 
@@ -40,7 +40,6 @@ pub(super) fn choose(universe: &Universe<'_>, wants: &[Want<'_>]) -> Choice {
         state.protected[name] = true;
         wished.push(name);
     }
-    universe.sort_by_mention(&mut wished);
     for name in wished {
         state.install(name, 0, true);
     }

@@ -108,14 +108,13 @@ impl<'u, 'a> Map<'u, 'a> {
             let mut found: Vec<_> = universe.matching(dependency).filter(|version| !ways.contains(version)).collect();
             universe.sort(dependency, &mut found, |_| false);
             found.dedup();
-            // A package's candidate goes before its other versions, and these after the candidates of its rivals.
-            let rank = |v: &VersionId| {
-                let name = universe.versions[*v].name;
-                universe.names[name].versions.iter().position(|other| other == v)
-            };
-            found.sort_by_key(rank);
             ways.append(&mut found);
         }
+        // apt knows candidates only: other versions, the newest first, are for when none of these will do.
+        ways.sort_by_key(|&v| {
+            let versions = &universe.names[universe.versions[v].name].versions;
+            versions.iter().position(|&other| other == v)
+        });
         ways.sort_by_key(|&v| liked[universe.versions[v].name] != Some(v));
         ways
     }

@@ -229,25 +229,21 @@ impl<'a> Universe<'a> {
     pub(super) fn sort(&self, dependency: &Dependency, versions: &mut [VersionId], protected: impl Fn(NameId) -> bool) {
         let key = |v: VersionId| {
             let Found { name, record, .. } = &self.versions[v];
-            // apt counts itself among what must not be missing.
-            let apt = record.name() == "apt";
+            // What one version says of itself counts for the package, and apt is sure of its own worth.
+            let any = |says: fn(&Record) -> bool| {
+                let mut versions = self.names[*name].versions.iter();
+                record.name() == "apt" || versions.any(|&version| says(self.versions[version].record))
+            };
             (
                 !protected(*name),
                 record.name() != dependency.name,
-                !(record.essential() || apt),
-                !(record.protected() || apt),
+                !any(Record::essential),
+                !any(Record::protected),
                 record.priority(),
             )
         };
         let mention = |v: VersionId| Reverse(self.mention(self.names[self.versions[v].name].text));
         versions.sort_by(|&a, &b| key(a).cmp(&key(b)).then_with(|| mention(a).cmp(&mention(b))));
-    }
-
-    /// Sorts names by their first mention in the indexes.
-    pub(super) fn sort_by_mention(&self, names: &mut [NameId]) {
-        if names.len() > 1 {
-            names.sort_by_key(|&name| self.mention(self.names[name].text));
-        }
     }
 
     /// The place of the first mention of a name; apt numbers packages so.
