@@ -14,6 +14,7 @@ use microbuild::{
         version::Version,
     },
     config::{Base, Command, Compression, FileConfig, Pair, Port, Size, User, Workdir},
+    deb,
     digest::Digest,
     glob::Pattern,
     image::Platform,
@@ -40,6 +41,42 @@ pub const PARSERS: &[Parser] = &[
         apk_scripts,
         &["user=x\naddgroup -S -g 42 $user 2>/dev/null\nadduser -SDH -h /var/lib/x -G x -g 'X Y' x"],
     ),
+    ("deb_version", deb_version, &["1:2.3~rc1-4", "0", "2.36-9+deb12u14\n2.36-9"]),
+    (
+        "deb_dependency",
+        deb_dependency,
+        &["a-b (>= 1:2~rc) [amd64 !i386] <!nocheck> <cross> | python3:any,\n c (<< 2)", "x, y (= 1)", "nodejs=18-1"],
+    ),
+    (
+        "deb_index",
+        deb_index,
+        &["Package: a\nVersion: 1\nArchitecture: all\nDepends: b,\n c\nFilename: p/a.deb\nSize: 1\nSHA256: \
+           0000000000000000000000000000000000000000000000000000000000000000\n\n"],
+    ),
+    (
+        "deb_release",
+        deb_release,
+        &[
+            "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nCodename: a\nDate: Sat, 17 May 2025 09:20:01 UTC\nSHA256:\n \
+           0000000000000000000000000000000000000000000000000000000000000000 5 main/binary-amd64/Packages.xz\n-----BEGIN PGP \
+           SIGNATURE-----\n\niQ==\n-----END PGP SIGNATURE-----\n",
+        ],
+    ),
+    (
+        "deb_sources",
+        deb_sources,
+        &[
+            "deb [arch=amd64 signed-by=/a.gpg] http://m/debian bookworm main # x\n",
+            "Types: deb\nURIs: http://m/debian\nSuites: a a-updates\nComponents: main\nSigned-By:\n -----BEGIN PGP PUBLIC KEY \
+             BLOCK-----\n .\n mQ==\n",
+        ],
+    ),
+    (
+        "deb_key",
+        deb_key,
+        &["-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQE=\n=AAAA\n-----END PGP PUBLIC KEY BLOCK-----\n"],
+    ),
+    ("deb_package", deb_package, &["!<arch>\ndebian-binary   0           0     0     100644  4         `\n2.0\n"]),
     (
         "recipe",
         recipe,
@@ -137,6 +174,87 @@ pub fn apk_scripts(bytes: &[u8]) {
     accounts.apply_script(text(bytes), 1);
     let _ = accounts.files();
     let _ = package::parse_pkginfo(text(bytes));
+}
+
+pub fn deb_version(bytes: &[u8]) {
+    let (a, b) = text(bytes).split_once('\n').unwrap_or((text(bytes), "1-1"));
+    round_trip::<deb::version::Version>(a);
+    let (a, b) = (deb::version::Version::new(a), deb::version::Version::new(b));
+    assert_eq!(a.cmp(&b), b.cmp(&a).reverse());
+    assert!(a.cmp(&a).is_eq() && (!a.is_valid() || !a.upstream().is_empty()));
+}
+
+pub fn deb_dependency(bytes: &[u8]) {
+    let text = text(bytes);
+    round_trip::<deb::dependency::Alternatives>(text);
+    round_trip::<deb::solve::Wish>(text);
+    let _ = deb::dependency::parse_list(text);
+    let _ = deb::dependency::parse_provides(text);
+}
+
+pub fn deb_index(bytes: &[u8]) {
+    if let Ok(index) = deb::index::parse(text(bytes)) {
+        for record in &index.records {
+            let _ = (record.depends(), record.conflicts(), record.replaces(), record.provides(), record.source());
+        }
+    }
+    let packings = ["a.xz", "a.zst", "a.gz", "a"].map(|name| deb::index::Packing::of(name).expect("a packing"));
+    for packing in packings {
+        let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
+        let _ =
+            deb::index::open(bytes, &deb::release::IndexFile { path: String::new(), digest, size, packing }, "fuzz");
+    }
+}
+
+pub fn deb_release(bytes: &[u8]) {
+    let clear = deb::release::Unverified::in_release(bytes, "fuzz");
+    let detached = deb::release::Unverified::detached(bytes.to_vec(), Vec::new(), "fuzz");
+    for unverified in [clear, detached].into_iter().flatten() {
+        if let Ok(release) = unverified.trust("fuzz") {
+            let _ = release.check("a", None, "fuzz");
+            let _ = release.indexes("main", "amd64", "fuzz");
+        }
+    }
+}
+
+pub fn deb_sources(bytes: &[u8]) {
+    let lists = [deb::sources::parse_list, deb::sources::parse_sources].map(|parse| parse(text(bytes), "fuzz"));
+    for list in lists.into_iter().flatten() {
+        let (distribution, codename) = ("debian".to_owned(), "bookworm".to_owned());
+        let sources = deb::sources::Sources { list, distribution, codename };
+        let _ = sources.family("trixie", "amd64");
+    }
+}
+
+pub fn deb_key(bytes: &[u8]) {
+    let _ = deb::key::KeyRing::new().add("fuzz", bytes);
+}
+
+/// The bytes as a package as they are; and as the data member of one whose other members are right.
+pub fn deb_package(bytes: &[u8]) {
+    let Ok(dir) = tempfile::tempdir() else { return };
+    let Ok(blobs) = BlobDir::open(dir.path()) else { return };
+    verify_deb(bytes, &blobs);
+    let member = |name: &str, content: &[u8]| {
+        let header = format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, content.len());
+        [header.as_bytes(), content, &b"\n"[..content.len() % 2]].concat()
+    };
+    if let Ok(control) = tar("./control", b"Package: a\nVersion: 1\nArchitecture: all\n") {
+        let start = [&b"!<arch>\n"[..], &member("debian-binary", b"2.0\n"), &member("control.tar", &control)].concat();
+        for end in ["", ".xz", ".zst", ".gz"] {
+            verify_deb(&[&start[..], &member(&format!("data.tar{end}"), bytes)].concat(), &blobs);
+        }
+    }
+}
+
+fn verify_deb(bytes: &[u8], blobs: &BlobDir) {
+    let text = format!(
+        "Package: a\nVersion: 1\nArchitecture: all\nFilename: a\nSize: {}\nSHA256: {}\nInstalled-Size: 100\n",
+        bytes.len(),
+        Digest::of(bytes).hex()
+    );
+    let index = deb::index::parse(&text).expect("a record");
+    let _ = deb::package::verify(bytes, &index.records[0], blobs);
 }
 
 pub fn recipe(bytes: &[u8]) {

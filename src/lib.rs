@@ -13,8 +13,8 @@
 //! | [`recipe::Recipe`] | [`recipe`] | `recipes/NAME.toml`, built in or the user's |
 //! | [`project::Project`] | [`project`] | the app's folder |
 //! | [`plan::Plan`] | [`plan`] | the three above |
-//! | [`lock::Lock`] | [`lock`], [`apk`] | signed indexes, solved |
-//! | [`apk::package::Package`] | [`fetch`], [`apk`] | a mirror; usable only once verified |
+//! | [`lock::Lock`] | [`lock`], [`apk`], [`deb`] | signed indexes, solved |
+//! | [`apk::package::Package`] | [`fetch`], [`apk`], [`package`] | a mirror; usable only once verified |
 //! | [`rootfs::Tree`] | [`rootfs`] | the packages, laid over each other as apk does |
 //! | [`layer::Layer`] | [`layer`] | a package as it is, the rest of the tree, the app |
 //! | [`image::Artifact`] | [`image`] | layers and what the image is started with |
@@ -26,12 +26,14 @@
 //!
 //! [`sink`] takes an artifact to an OCI layout, an archive, a Docker engine or a [`registry`]; [`images`] keeps it locally
 //! in a [`layout`]. Underneath lie [`store`] (content-addressed bytes and memos), [`http`], [`digest`], [`glob`] and
-//! [`near`]; [`solve`] is the search under [`apk::solve`]; beside everything [`error`] (exit codes, hints) and [`ui`] (what is shown meanwhile).
+//! [`near`]; [`solve`] is the search under [`apk::solve`] and [`deb::solve`]; beside everything [`error`] (exit codes, hints)
+//! and [`ui`] (what is shown meanwhile).
 
 pub mod apk;
 pub mod build;
 pub mod cli;
 pub mod config;
+pub mod deb;
 pub mod digest;
 pub mod error;
 pub mod fetch;
@@ -43,6 +45,7 @@ pub mod layer;
 pub mod layout;
 pub mod lock;
 pub mod near;
+pub mod package;
 pub mod plan;
 pub mod project;
 pub mod recipe;

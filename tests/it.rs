@@ -12,6 +12,9 @@ mod it {
     mod bad_packages;
     mod cli;
     mod containers;
+    mod deb_mirror;
+    mod deb_solver;
+    mod deb_version;
     mod dependencies;
     mod http;
     mod local_images;

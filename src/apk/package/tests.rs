@@ -1,4 +1,5 @@
 use super::{testing::Draft, *};
+use crate::error::{Explain as _, Kind};
 
 fn blobs() -> (tempfile::TempDir, BlobDir) {
     let dir = tempfile::tempdir().expect("a temporary folder");

@@ -1,0 +1,428 @@
+//! What packages of every kind have in common: files in a tar, of which some may be in no package.
+//!
+//! [`crate::apk::package`] and [`crate::deb::package`] know the containers around that tar, and what vouches for it.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Read},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    digest::{Digest, Hashing},
+    error::{Explain, Kind},
+    store::StoreError,
+};
+
+/// The longest path, and the longest name in it, that Linux opens (PATH_MAX, NAME_MAX).
+const PATH_LIMIT: usize = 4096;
+const NAME_LIMIT: usize = 255;
+/// What the headers and the padding of a data tar may add to its files, in bytes: enough for 40,000 files, whose installed
+/// size then allows for more of them.
+const TAR_OVERHEAD: u64 = 64 << 20;
+/// What may follow the end of the data tar: its padding to a record, zeros.
+const TRAILER_LIMIT: u64 = 1 << 20;
+/// Prefix of the PAX records that hold extended attributes, as star(1) began it and container engines read it.
+pub(crate) const XATTR: &str = "SCHILY.xattr.";
+
+/// Why a package is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum PackageError {
+    /// The bytes could not be read; another attempt may succeed.
+    #[error("{package}: cannot read it: {source}")]
+    Read {
+        /// Name and version.
+        package: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not what the index says, or not a package at all.
+    #[error("{package}: {what}: expected {expected}, found {found}")]
+    Mismatch {
+        /// Name and version.
+        package: String,
+        /// What was compared.
+        what: &'static str,
+        /// What was expected.
+        expected: String,
+        /// What was found.
+        found: String,
+    },
+    /// The package holds something that no package may hold.
+    #[error("{package}: refused: {path}: {why}")]
+    Refused {
+        /// Name and version.
+        package: String,
+        /// The path in the package.
+        path: String,
+        /// Why it is refused.
+        why: String,
+    },
+    /// The store cannot take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Explain for PackageError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Read { .. } => Kind::Network,
+            Self::Mismatch { .. } | Self::Refused { .. } => Kind::Unverified,
+            Self::Store(e) => e.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Mismatch { .. } => Some(
+                "the mirror may be in the middle of an update, or a proxy changed the file: try again, or another --mirror"
+                    .into(),
+            ),
+            Self::Store(e) => e.hint(),
+            Self::Read { .. } | Self::Refused { .. } => None,
+        }
+    }
+}
+
+/// An install script or trigger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Script {
+    /// Permission bits.
+    pub mode: u32,
+    /// The text. Nothing runs it; what it is known to do is reproduced (see [`crate::rootfs`]).
+    #[serde(with = "base64_bytes")]
+    pub bytes: Vec<u8>,
+}
+
+/// A member of the data tar.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Path below the root, without a slash at either end.
+    pub path: String,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Permission bits, with setuid, setgid and sticky.
+    pub mode: u32,
+    /// Owner as the tar has it in numbers.
+    pub uid: u64,
+    /// Group as the tar has it in numbers.
+    pub gid: u64,
+    /// Owner's name; empty when the tar has none.
+    pub user: String,
+    /// Group's name; empty when the tar has none.
+    pub group: String,
+    /// Extended attributes, such as file capabilities, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub xattrs: BTreeMap<String, Vec<u8>>,
+}
+
+/// What a member of the data tar is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EntryKind {
+    /// A folder.
+    Directory,
+    /// A file of this many bytes, and the SHA-1 of its content, which apk's database of installed files wants.
+    File {
+        /// Length in bytes.
+        size: u64,
+        /// SHA-1 of the content.
+        sha1: [u8; 20],
+    },
+    /// A symbolic link to this target.
+    Symlink(String),
+    /// Another name of the file at this path of the same package.
+    Hardlink(String),
+}
+
+mod base64_bytes {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        STANDARD.decode(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// How a kind of package writes its data tar.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Style {
+    /// What stands before every path: `./`, or nothing.
+    pub(crate) prefix: &'static str,
+    /// Whether a path is that of a file for the package manager, which is not installed.
+    pub(crate) is_metadata: fn(&str) -> bool,
+}
+
+impl Style {
+    fn strip<'p>(&self, path: &'p [u8]) -> &'p [u8] {
+        path.strip_prefix(self.prefix.as_bytes()).unwrap_or(path)
+    }
+
+    /// Whether a member is the root itself, which some tars have and no tree.
+    fn is_root(&self, path: &[u8]) -> bool {
+        !self.prefix.is_empty() && (self.strip(path).is_empty() || path == b".")
+    }
+}
+
+/// Lists what a package's data tar holds, and refuses what no package may hold.
+pub(crate) struct Lister<'a> {
+    /// Name and version, for messages.
+    pub(crate) package: &'a str,
+    /// What the file ought to be, for messages.
+    pub(crate) format: &'static str,
+    /// What the package takes when it is installed, in bytes, as its index says.
+    pub(crate) installed_size: u64,
+    /// How the tar is written.
+    pub(crate) style: Style,
+}
+
+impl Lister<'_> {
+    #[allow(clippy::needless_pass_by_value, reason = "callers have numbers, texts and digests, owned and borrowed")]
+    pub(crate) fn mismatch(&self, what: &'static str, expected: impl ToString, found: impl ToString) -> PackageError {
+        PackageError::Mismatch {
+            package: self.package.to_owned(),
+            what,
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }
+    }
+
+    pub(crate) fn refused(&self, path: impl Into<String>, why: impl Into<String>) -> PackageError {
+        PackageError::Refused { package: self.package.to_owned(), path: path.into(), why: why.into() }
+    }
+
+    pub(crate) fn not_a_package(&self, found: impl ToString) -> PackageError {
+        self.mismatch("format", self.format, found)
+    }
+
+    /// Lists the members of the data tar, refuses what no package may hold, and hashes the tar.
+    pub(crate) fn list(&self, tar: impl Read) -> Result<Listing, PackageError> {
+        // The index's figure counts disk blocks in old packages and bytes in new ones.
+        let budget = self.installed_size.saturating_mul(2).saturating_add(1 << 20);
+        // Members without content, and headers that go on and on, are bombs too.
+        let mut tar = Hashing::new(tar.take(budget.saturating_add(TAR_OVERHEAD)));
+        let listed = self.members(&mut tar, budget);
+        if tar.get_mut().limit() == 0 {
+            return Err(self.bomb("data"));
+        }
+        let (entries, complete) = listed?;
+        self.check_trailer(&mut tar)?;
+        let (diff_id, _, _) = tar.finish();
+        Ok(Listing { diff_id, complete, entries })
+    }
+
+    fn bomb(&self, path: &str) -> PackageError {
+        let limit = self.installed_size;
+        self.refused(path, format!("the package unpacks to far more than the {limit} bytes of its index"))
+    }
+
+    /// The members of the tar, and whether these are all; whatever is wrong with one is an error.
+    fn members(&self, tar: &mut impl Read, mut budget: u64) -> Result<(Vec<Entry>, bool), PackageError> {
+        let mut archive = tar::Archive::new(tar);
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut complete = true;
+        let mut files = BTreeMap::new();
+        for member in archive.entries().map_err(|e| self.not_a_package(e))? {
+            let mut member = member.map_err(|e| self.not_a_package(e))?;
+            if member.header().entry_type().is_dir() && self.style.is_root(&member.path_bytes()) {
+                continue;
+            }
+            let entry = self.entry(&mut member, &mut budget, &files)?;
+            if (self.style.is_metadata)(&entry.path) {
+                complete = false;
+                continue;
+            }
+            if let EntryKind::File { .. } = entry.kind {
+                files.insert(entry.path.clone(), entry.kind.clone());
+            } else if !matches!(entry.kind, EntryKind::Hardlink(_)) {
+                files.remove(&entry.path);
+            }
+            entries.push(entry);
+        }
+        Ok((entries, complete))
+    }
+
+    /// Refuses what a reader that goes on behind the end of the archive would find there: no member may be seen by a
+    /// container engine and not by this program.
+    fn check_trailer(&self, tar: &mut impl Read) -> Result<(), PackageError> {
+        let mut left = TRAILER_LIMIT;
+        let mut buf = [0; 1 << 12];
+        loop {
+            let n = tar.read(&mut buf).map_err(|e| self.not_a_package(e))?;
+            if n == 0 {
+                return Ok(());
+            }
+            match left.checked_sub(n as u64) {
+                Some(rest) if buf[..n].iter().all(|byte| *byte == 0) => left = rest,
+                _ => return Err(self.refused("data", "more follows the end of the archive than its padding")),
+            }
+        }
+    }
+
+    fn entry<R: Read>(
+        &self,
+        member: &mut tar::Entry<'_, R>,
+        budget: &mut u64,
+        files: &BTreeMap<String, EntryKind>,
+    ) -> Result<Entry, PackageError> {
+        let path = self.path(self.style.strip(&member.path_bytes()))?;
+        let (recorded, xattrs) = pax_records(member);
+        let header = member.header();
+        let field = |value: io::Result<u64>| value.map_err(|e| self.refused(&path, e.to_string()));
+        let (mode, uid, gid) = (header.mode().map(u64::from), header.uid(), header.gid());
+        let (mode, uid, gid) = (field(mode)?, field(uid)?, field(gid)?);
+        let name = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+        let (user, group) = (name(header.username_bytes()), name(header.groupname_bytes()));
+        let target = |member: &tar::Entry<'_, R>| {
+            let bytes = member.link_name_bytes().unwrap_or_default();
+            match String::from_utf8(bytes.into_owned()) {
+                Ok(target) if !target.is_empty() && target.len() < PATH_LIMIT && !target.contains('\0') => Ok(target),
+                _ => Err(self.refused(&path, "a link without a target that can be used")),
+            }
+        };
+        let kind = match header.entry_type() {
+            tar::EntryType::Directory => EntryKind::Directory,
+            tar::EntryType::Regular | tar::EntryType::Continuous => {
+                let size = member.size();
+                *budget = budget.checked_sub(size).ok_or_else(|| self.bomb(&path))?;
+                let sha1 = match recorded {
+                    Some(sha1) => sha1,
+                    None => sha1_of(member).map_err(|e| self.not_a_package(e))?,
+                };
+                EntryKind::File { size, sha1 }
+            }
+            tar::EntryType::Symlink => EntryKind::Symlink(target(member)?),
+            tar::EntryType::Link => {
+                let target = target(member)?;
+                let target = target.strip_prefix(self.style.prefix).unwrap_or(&target).to_owned();
+                if !files.contains_key(target.as_str()) {
+                    let target = target.escape_debug().take(200).collect::<String>();
+                    return Err(self.refused(&path, format!("a hard link to `{target}`, which is no file before it")));
+                }
+                EntryKind::Hardlink(target)
+            }
+            tar::EntryType::Char | tar::EntryType::Block => return Err(self.refused(path, "a device node")),
+            tar::EntryType::Fifo => return Err(self.refused(path, "a named pipe")),
+            other => return Err(self.refused(path, format!("an archive member of the unknown type {other:?}"))),
+        };
+        #[allow(clippy::cast_possible_truncation, reason = "masked to twelve bits")]
+        let mode = (mode & 0o7777) as u32;
+        Ok(Entry { path, kind, mode, uid, gid, user, group, xattrs })
+    }
+
+    /// A path of the archive as one below the root, when it is one.
+    fn path(&self, bytes: &[u8]) -> Result<String, PackageError> {
+        let shown = || String::from_utf8_lossy(bytes).into_owned();
+        let path = std::str::from_utf8(bytes).map_err(|_| self.refused(shown(), "a path that is not UTF-8"))?;
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let why = if path.starts_with('/') {
+            "an absolute path"
+        } else if path.is_empty() || path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            "a path that is not plain (it has an empty part, `.` or `..`)"
+        } else if path.split('/').any(|part| part.starts_with(".wh.")) {
+            "a name that container engines take for a deletion"
+        } else if path.chars().any(char::is_control) {
+            "a path with a control character"
+        } else if path.len() >= PATH_LIMIT || path.split('/').any(|part| part.len() > NAME_LIMIT) {
+            "a path that is too long"
+        } else {
+            return Ok(path.to_owned());
+        };
+        Err(self.refused(shown().escape_debug().take(200).collect::<String>(), why))
+    }
+}
+
+/// What a data tar holds: its digest, its members, and whether these are all that it has.
+pub(crate) struct Listing {
+    pub(crate) diff_id: Digest,
+    pub(crate) complete: bool,
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// Gives each member of a package's data tar to `visit`, in the order of `entries`: its place there and its content.
+///
+/// # Errors
+/// When the tar is not the one that was once listed, cannot be read, or `visit` fails.
+pub(crate) fn visit(
+    tar: impl Read,
+    style: Style,
+    entries: &[Entry],
+    diff_id: &Digest,
+    mut visit: impl FnMut(usize, &mut dyn Read) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut archive = tar::Archive::new(Hashing::new(tar));
+    let damaged = || io::Error::new(io::ErrorKind::InvalidData, "its bytes in the store have changed");
+    let mut place = 0;
+    for member in archive.entries()? {
+        let mut member = member?;
+        if member.header().entry_type().is_dir() && style.is_root(&member.path_bytes()) {
+            continue;
+        }
+        let path = String::from_utf8_lossy(style.strip(&member.path_bytes())).into_owned();
+        if (style.is_metadata)(&path) {
+            continue;
+        }
+        let expected = entries.get(place).ok_or_else(damaged)?;
+        if path.trim_end_matches('/') != expected.path {
+            return Err(damaged());
+        }
+        visit(place, &mut member)?;
+        place += 1;
+    }
+    let mut rest = archive.into_inner();
+    io::copy(&mut rest, &mut io::sink())?;
+    let (found, _, _) = rest.finish();
+    if found == *diff_id { Ok(()) } else { Err(damaged()) }
+}
+
+/// The SHA-1 that abuild-tar wrote into the member's PAX record `APK-TOOLS.checksum.SHA1`, and the member's extended
+/// attributes (`SCHILY.xattr.NAME`).
+fn pax_records<R: Read>(member: &mut tar::Entry<'_, R>) -> (Option<[u8; 20]>, BTreeMap<String, Vec<u8>>) {
+    let mut sha1 = None;
+    let mut xattrs = BTreeMap::new();
+    for record in member.pax_extensions().ok().flatten().into_iter().flatten().flatten() {
+        match record.key() {
+            Ok("APK-TOOLS.checksum.SHA1") => sha1 = parse_sha1(record.value_bytes()),
+            Ok(key) => {
+                if let Some(name) = key.strip_prefix(XATTR) {
+                    xattrs.insert(name.to_owned(), record.value_bytes().to_owned());
+                }
+            }
+            Err(_) => {}
+        }
+    }
+    (sha1, xattrs)
+}
+
+fn parse_sha1(hex: &[u8]) -> Option<[u8; 20]> {
+    let mut sha1 = [0; 20];
+    if hex.len() != 40 || !hex.is_ascii() {
+        return None;
+    }
+    for (byte, pair) in sha1.iter_mut().zip(hex.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(sha1)
+}
+
+fn sha1_of(mut reader: impl Read) -> io::Result<[u8; 20]> {
+    let mut hash = ring::digest::Context::new(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY);
+    let mut buf = [0; 1 << 14];
+    loop {
+        match reader.read(&mut buf)? {
+            0 => return Ok(fixed(hash)),
+            n => hash.update(&buf[..n]),
+        }
+    }
+}
+
+/// The digest as an array.
+pub(crate) fn fixed<const N: usize>(hash: ring::digest::Context) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(hash.finish().as_ref());
+    bytes
+}
