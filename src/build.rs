@@ -110,6 +110,19 @@ impl BuildError {
     }
 }
 
+impl BuildError {
+    /// What a shell's `$?` would be when a signal ended the build: 130 for Ctrl-C. `None` when nothing did.
+    pub fn status(&self) -> Option<u8> {
+        match self {
+            Self::Dependencies(error) => match **error {
+                DependenciesError::Interrupted { signal, .. } => u8::try_from(128 + signal).ok(),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
 impl Explain for BuildError {
     fn kind(&self) -> Kind {
         self.inner().map_or(Kind::TooLarge, Explain::kind)

@@ -1,12 +1,13 @@
 //! Indexes and packages from mirrors: over HTTP or from a folder, cached in the store, in parallel, with retries.
 
 use std::{
+    collections::HashMap,
     fmt,
     fs::{self, File},
     io,
     path::PathBuf,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -152,6 +153,8 @@ pub struct Fetcher {
     store: Store,
     ui: Ui,
     offline: bool,
+    /// The indexes that this process knows to be current, by their URLs: an image and its dev variant have the same ones.
+    current: Arc<Mutex<HashMap<String, Digest>>>,
 }
 
 /// An index as it came, not yet verified.
@@ -177,7 +180,7 @@ struct IndexMemo {
 impl Fetcher {
     /// A fetcher; with `offline` it takes what the store has, without asking whether it is still current.
     pub fn new(http: Http, store: Store, ui: Ui, offline: bool) -> Self {
-        Self { http, store, ui, offline }
+        Self { http, store, ui, offline, current: Arc::default() }
     }
 
     /// The store that it fetches into.
@@ -201,8 +204,9 @@ impl Fetcher {
             Location::Url(url) => {
                 let known: Option<IndexMemo> = self.store.recall(INDEXES, &Digest::of(url));
                 let known = known.filter(|memo| self.store.blobs().contains(&memo.digest, memo.size));
+                let current = || self.current.lock().unwrap_or_else(PoisonError::into_inner).get(url).copied();
                 match known {
-                    Some(memo) if self.offline => Ok(UnverifiedIndex {
+                    Some(memo) if self.offline || current() == Some(memo.digest) => Ok(UnverifiedIndex {
                         name,
                         digest: memo.digest,
                         bytes: None,
@@ -228,7 +232,11 @@ impl Fetcher {
             }
         }
         let response = self.http.send(request).map_err(failed)?;
+        let is_current = |digest| {
+            self.current.lock().unwrap_or_else(PoisonError::into_inner).insert(url.to_owned(), digest);
+        };
         if let (304, Some(memo)) = (response.status(), known) {
+            is_current(memo.digest);
             let (name, url) = (name.to_owned(), url.to_owned());
             return Ok(UnverifiedIndex { name, digest: memo.digest, bytes: None, memo: Some(memo.clone()), url });
         }
@@ -237,6 +245,7 @@ impl Fetcher {
         let (etag, last_modified) = (header(header::ETAG), header(header::LAST_MODIFIED));
         let bytes = response.bytes(INDEX_LIMIT).map_err(failed)?;
         let digest = Digest::of(&bytes);
+        is_current(digest);
         let memo = Some(IndexMemo { digest, size: bytes.len() as u64, etag, last_modified });
         Ok(UnverifiedIndex { name: name.to_owned(), digest, bytes: Some(bytes), memo, url: url.to_owned() })
     }

@@ -98,6 +98,14 @@ pub enum SecretError {
         /// Its variable.
         variable: String,
     },
+    /// It cannot have that name.
+    #[error("expected another id for the secret {id}: {why}")]
+    Id {
+        /// The id.
+        id: String,
+        /// Why not.
+        why: &'static str,
+    },
     /// Its bytes are in something that would become part of the image.
     #[error("found the secret {id} in {place}, which would become part of the image")]
     Leaked {
@@ -111,7 +119,7 @@ pub enum SecretError {
 impl Explain for SecretError {
     fn kind(&self) -> Kind {
         match self {
-            Self::File { .. } | Self::Variable { .. } => Kind::Usage,
+            Self::File { .. } | Self::Variable { .. } | Self::Id { .. } => Kind::Usage,
             Self::Leaked { .. } => Kind::Build,
         }
     }
@@ -120,6 +128,7 @@ impl Explain for SecretError {
         match self {
             Self::File { .. } => Some("--secret id=NAME,src=FILE names a file that you may read".into()),
             Self::Variable { .. } => Some("set it, or name another: --secret id=NAME,env=VARIABLE".into()),
+            Self::Id { .. } => Some("--secret id=NAME,… names it; the step finds it as /run/secrets/NAME".into()),
             Self::Leaked { .. } => Some(
                 "nothing of it was kept; leave the file out (--exclude), or keep the package's script from writing it there"
                     .into(),
@@ -182,6 +191,14 @@ impl Secrets {
     pub fn read(sources: &[SecretSource]) -> Result<Self, SecretError> {
         let read = sources.iter().map(|source| source.read(|name| std::env::var(name).ok()));
         let list = read.collect::<Result<Vec<_>, _>>()?;
+        for (at, secret) in list.iter().enumerate() {
+            if list[..at].iter().any(|other| other.id == secret.id) {
+                return Err(SecretError::Id { id: secret.id.clone(), why: "another secret has it" });
+            }
+            if secret.variable && ["PATH", "HOME", "LANG"].contains(&secret.id.as_str()) {
+                return Err(SecretError::Id { id: secret.id.clone(), why: "that variable has a meaning of its own" });
+            }
+        }
         Ok(Self { needles: Needles::new(&list), list })
     }
 }
@@ -193,18 +210,17 @@ pub struct Needles(Vec<(String, Vec<u8>)>);
 impl Needles {
     /// The needles of `secrets`.
     pub fn new(secrets: &[Secret]) -> Self {
-        let mut needles = Vec::new();
+        let mut needles: Vec<(String, Vec<u8>)> = Vec::new();
         for secret in secrets {
             let whole = secret.bytes.trim_ascii();
-            let lines = whole.split(|b| *b == b'\n').map(<[u8]>::trim_ascii);
-            let values = lines.clone().filter_map(value);
-            let mut all: Vec<&[u8]> = std::iter::once(whole).chain(lines).chain(values).collect();
-            // A line that says where a registry is, or an option's plain value, is no secret by itself.
-            all.retain(|needle| needle.len() >= SHORTEST && (*needle == whole || is_telling(needle)));
-            all.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
-            all.dedup();
-            needles.extend(all.into_iter().map(|needle| (secret.id.clone(), needle.to_vec())));
+            let lines = whole.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|line| is_telling(line));
+            let all = std::iter::once(whole).chain(lines).chain(tokens(whole));
+            let long = all.filter(|needle| needle.len() >= SHORTEST);
+            needles.extend(long.map(|needle| (secret.id.clone(), needle.to_vec())));
         }
+        // The longest first: one secret may be the beginning of another.
+        needles.sort_by_key(|(_, needle)| std::cmp::Reverse(needle.len()));
+        needles.dedup_by(|a, b| a.1 == b.1);
         Self(needles)
     }
 
@@ -230,19 +246,33 @@ impl Needles {
     }
 }
 
-/// What stands behind the first `=` or `: ` of a line of a configuration.
-fn value(line: &[u8]) -> Option<&[u8]> {
-    let at = line.iter().position(|b| *b == b'=').or_else(|| memmem::find(line, b": "))?;
-    Some(line[at + 1..].trim_ascii().trim_ascii_start()).map(|value| {
-        let quoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
-        quoted.unwrap_or(value)
+/// The words of a file (`.npmrc`, `.netrc`, JSON, `KEY=value`) that are the secret part of it: what follows a word that says so,
+/// and what looks like nothing that a person would write.
+fn tokens(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    const SAYING: [&str; 6] = ["pass", "token", "auth", "secret", "key", "pwd"];
+    let parts = text.split(|b| b.is_ascii_whitespace() || b"\"',;=:{}[]".contains(b));
+    let mut says = false;
+    parts.filter(|part| !part.is_empty()).filter(move |part| {
+        let lower = part.to_ascii_lowercase();
+        let follows =
+            std::mem::replace(&mut says, SAYING.iter().any(|word| memmem::find(&lower, word.as_bytes()).is_some()));
+        // `auth-type = legacy` is no secret.
+        let is_plain = part.len() < 8 && part.iter().all(u8::is_ascii_lowercase);
+        (follows && !is_plain) || is_random(part)
     })
 }
 
-/// Whether a line, or a line's value, could be the secret part of a file: long, without spaces, and no plain address.
+/// Whether a word is long, and has letters and digits, and is no name of a host or file.
+fn is_random(word: &[u8]) -> bool {
+    let has = |test: fn(&u8) -> bool| word.iter().any(test);
+    let is_path = word.contains(&b'/') || (word.contains(&b'.') && !has(u8::is_ascii_uppercase));
+    word.len() >= 16 && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic) && !is_path
+}
+
+/// Whether a whole line could be a secret: long, without spaces, and no plain address.
 fn is_telling(text: &[u8]) -> bool {
     let is_plain_address = memmem::find(text, b"://").is_some() && !text.contains(&b'@');
-    text.len() >= 12 && !text.contains(&b' ') && !is_plain_address
+    text.len() >= 16 && !text.contains(&b' ') && !is_plain_address
 }
 
 /// A sink that fails as soon as a secret's bytes are written into it, however they are cut into pieces.
@@ -320,6 +350,24 @@ mod tests {
         let mut watch = Watch::new(&needles);
         watch.write_all(b"hush-hus h").expect("no secret");
         assert_eq!(needles.redact("a hush-hush b hush-hush"), "a *** b ***");
+    }
+
+    #[test]
+    fn what_is_secret_in_a_file_is_found() {
+        for (file, secret) in [
+            (&b"{\"user\": \"me\", \"token\": \"SuperSecretToken\", \"x\": 1}"[..], &b"SuperSecretToken"[..]),
+            (b"machine registry.example.org login me password hunter-two\n", b"hunter-two"),
+            (b"//registry.example.org/:_password=c2VjcmV0\n", b"c2VjcmV0"),
+            (b"npm_0123456789abcdefAB\n# a comment", b"npm_0123456789abcdefAB"),
+        ] {
+            let needles = Needles::new(&[self::secret(file)]);
+            assert!(needles.find(secret).is_some(), "{}", String::from_utf8_lossy(secret));
+            for harmless in [&b"registry.example.org"[..], b"machine", b"login me"] {
+                assert!(needles.find(harmless).is_none(), "{}", String::from_utf8_lossy(harmless));
+            }
+        }
+        let two = Needles::new(&[secret(b"abcdefgh"), secret(b"abcdefghIJKLMNOP")]);
+        assert_eq!(two.redact("a abcdefghIJKLMNOP b abcdefgh c"), "a *** b *** c");
     }
 
     #[test]

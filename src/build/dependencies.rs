@@ -44,8 +44,24 @@ pub enum DependenciesError {
         hint: Option<String>,
     },
     /// Whoever builds has ended it.
-    #[error("`{0}` was interrupted")]
-    Interrupted(String),
+    #[error("`{command}` was interrupted")]
+    Interrupted {
+        /// The command.
+        command: String,
+        /// The signal's number.
+        signal: i32,
+    },
+    /// The command did not do what it is for.
+    #[error("expected `{command}` to make {result}, found none")]
+    Nothing {
+        /// The command.
+        command: String,
+        /// The folder that it should make.
+        result: String,
+    },
+    /// A file of certificates cannot be read.
+    #[error("cannot read certificates: {0}")]
+    Certificates(io::Error),
     /// Packages of another processor cannot be made here.
     #[error("expected packages that need no compiler for {platform} on this machine ({host}), found {}", packages.join(", "))]
     Foreign {
@@ -72,7 +88,12 @@ impl Explain for DependenciesError {
         match self {
             Self::Secret(e) => e.kind(),
             Self::Sandbox(e) => e.kind(),
-            Self::Failed { .. } | Self::Interrupted(_) | Self::Foreign { .. } | Self::Io(_) => Kind::Build,
+            Self::Certificates(_) => Kind::Usage,
+            Self::Failed { .. }
+            | Self::Interrupted { .. }
+            | Self::Nothing { .. }
+            | Self::Foreign { .. }
+            | Self::Io(_) => Kind::Build,
         }
     }
 
@@ -85,7 +106,10 @@ impl Explain for DependenciesError {
             )),
             Self::Secret(e) => e.hint(),
             Self::Sandbox(e) => e.hint(),
-            Self::Interrupted(_) | Self::Io(_) => None,
+            Self::Certificates(_) => {
+                Some("--ca, SSL_CERT_FILE and NODE_EXTRA_CA_CERTS name files of certificates".into())
+            }
+            Self::Interrupted { .. } | Self::Nothing { .. } | Self::Io(_) => None,
         }
     }
 }
@@ -149,7 +173,11 @@ impl Step<'_> {
             self.check_foreign(command, work.path(), &files)?;
         }
         if files.is_empty() {
-            return Ok(None);
+            let nothing = || DependenciesError::Nothing {
+                command: command.words.join(" "),
+                result: command.recipe.result.clone(),
+            };
+            return if command.install.required { Err(nothing().into()) } else { Ok(None) };
         }
         let layer = app.layer("dependencies", work.path(), files);
         check_secrets(&layer, self.secrets)?;
@@ -183,7 +211,7 @@ impl Step<'_> {
 
     /// All that the step's result depends on. Of secrets only their names, so that nothing remembered says anything of them.
     fn key(&self, command: &Command<'_>, variant: &DevVariant, app: &App) -> Result<Digest, BuildError> {
-        let mut text = format!("{}\n{:?}\n{:?}\n", variant.digest(), command.words, command.recipe.env);
+        let mut text = format!("{}\n{:?}\n{:?}\n", variant.digest(), command.words, command.recipe.variables());
         text += &format!("{} {} {:?} {}\n", command.platform, self.request.compression.id(), app.parents, app.epoch);
         text += &format!("{} {:?} {}\n", command.recipe.result, command.recipe.strip, app.workdir);
         for file in &command.install.files {
@@ -208,7 +236,7 @@ impl Step<'_> {
         let root = variant.unpack(self.fetcher.store(), self.ui).map_err(DependenciesError::from)?;
         let ca = &self.request.step.ca;
         let surroundings =
-            Surroundings::of_machine(|name| std::env::var(name).ok(), ca).map_err(DependenciesError::Io)?;
+            Surroundings::of_machine(|name| std::env::var(name).ok(), ca).map_err(DependenciesError::Certificates)?;
         let given = Given::new(&self.secrets.list, &command.recipe.secret);
         let caches = Caches::new(self.recipe, self.fetcher.store())?;
         let mut mounts = caches.mounts.clone();
@@ -242,8 +270,8 @@ impl Step<'_> {
         if status.success() {
             return Ok(());
         }
-        if status.interrupted().is_some() {
-            return Err(DependenciesError::Interrupted(line).into());
+        if let Some(signal) = status.interrupted() {
+            return Err(DependenciesError::Interrupted { command: line, signal }.into());
         }
         step.show();
         let hint = said.hint(command.install, self.request.step.offline);
@@ -276,13 +304,15 @@ struct Said {
     compiler: bool,
     uncached: bool,
     scripts: bool,
+    unlocked: bool,
 }
 
 impl Said {
     fn note(&mut self, line: &str) {
         self.compiler |= line.contains("gyp ERR!");
         self.uncached |= line.contains("ENOTCACHED");
-        self.scripts |= line.contains("command sh -c") || line.contains("lifecycle");
+        self.scripts |= line.contains("npm error command sh -c");
+        self.unlocked |= line.contains("npm error code EUSAGE");
     }
 
     fn hint(&self, install: &Install, offline: bool) -> Option<String> {
@@ -293,6 +323,10 @@ impl Said {
             let tools =
                 "with a package-lock.json microbuild knows beforehand what must be compiled, and brings a compiler";
             return Some(format!("{tools}; or name one: -p g++ -p make -p python3"));
+        }
+        if self.unlocked && install.lock.is_some() {
+            let update = "microbuild dev node APP -- npm install --package-lock-only";
+            return Some(format!("bring the lock file up to date with package.json: `{update}`"));
         }
         self.scripts.then(|| {
             "a package's own script failed: development dependencies are not installed here; --ignore-scripts runs none".into()

@@ -352,7 +352,7 @@ pub struct RunOptions {
     /// Give it no network instead of this machine's
     #[arg(long, conflicts_with = "publish")]
     pub no_network: bool,
-    /// Let the app write to its root filesystem, which is thrown away when it ends
+    /// Let the app write to its root filesystem, as far as its user may, in a copy that is thrown away when it ends
     #[arg(long)]
     pub writable: bool,
     /// Run as this user instead of the image's

@@ -281,6 +281,8 @@ fn remove(names: &[String], common: &CommonOptions) -> Result<(), CliError> {
 }
 
 fn gc(all: bool, common: &CommonOptions) -> Result<(), CliError> {
+    // First, so that nothing runs any more in what is then removed.
+    crate::sandbox::bundle::sweep()?;
     let local = LocalImages::open(&images::default_dir()?)?;
     let freed = local.gc(&store(common.cache_dir.as_deref())?, GcOptions { unused_for: UNUSED, all })?;
     if common.json {
@@ -374,6 +376,7 @@ pub fn explain(error: &CliError) -> u8 {
     match error {
         // As a shell has it, for a command that could not be started.
         CliError::Sandbox(error) => error.status().unwrap_or(error.kind() as u8),
+        CliError::Build(error) => error.status().unwrap_or(error.kind() as u8),
         error => error.kind() as u8,
     }
 }

@@ -85,9 +85,8 @@ fn unpack_dev(job: &Job) -> Result<(DevVariant, Root, Caches), CliError> {
 
 /// `microbuild run IMAGE|APP [-- ARG…]`: its exit status.
 pub(super) fn run(target: &str, options: &RunOptions, args: &[String]) -> Result<u8, CliError> {
-    let runtime = Runtime::find(options.source.runtime.as_deref())?;
     let ui = super::ui(&options.common);
-    let artifact = artifact(target, options)?;
+    let (artifact, runtime) = artifact(target, options)?;
     let image = for_this_machine(target, &artifact)?;
     let config: Value = serde_json::from_slice(&image.config.bytes).unwrap_or_default();
     let config = &config["config"];
@@ -119,6 +118,11 @@ pub(super) fn run(target: &str, options: &RunOptions, args: &[String]) -> Result
         network,
         hostname: HOSTNAME.into(),
     };
+    for publish in options.publish.iter().filter(|p| p.host.port() == p.container && !p.host.ip().is_unspecified()) {
+        ui.warn(&format!(
+            "-p {publish} is no limit: the app has this machine's network, and listens at the addresses that it chooses"
+        ));
+    }
     let _forwards = options.publish.iter().map(Forward::open).collect::<Result<Vec<_>, _>>()?;
     if network == Network::Host {
         ui.say("network: this machine's; what the app listens on is reached here at the same port");
@@ -127,21 +131,25 @@ pub(super) fn run(target: &str, options: &RunOptions, args: &[String]) -> Result
     Ok(sandbox.run(&runtime, output)?.code())
 }
 
-/// The image: built, when `target` is a folder, else a local one.
-fn artifact(target: &str, options: &RunOptions) -> Result<Artifact, CliError> {
+/// The image: built for this machine when `target` is a folder, else a local one; and what it is run with.
+fn artifact(target: &str, options: &RunOptions) -> Result<(Artifact, Runtime), CliError> {
     let path = Path::new(target);
     if path.is_dir() {
         let build = building(&options.source, &options.network, &options.common);
-        let job = Job::new(options.recipe.as_deref(), path, &build)?;
-        return builds(&job);
+        let mut job = Job::new(options.recipe.as_deref(), path, &build)?;
+        job.request.platforms = vec![host_platform()];
+        let runtime = Runtime::find(job.request.step.runtime.as_deref())?;
+        return Ok((builds(&job)?, runtime));
     }
-    LocalImages::open(&images::default_dir()?)?.get(target).map_err(|error| match error {
+    let runtime = Runtime::find(options.source.runtime.as_deref())?;
+    let image = LocalImages::open(&images::default_dir()?)?.get(target).map_err(|error| match error {
         images::ImagesError::NotFound { .. } => CliError::Usage {
             message: format!("expected the app's folder or a local image, found neither at `{target}`"),
             hint: error.hint().unwrap_or_default(),
         },
         error => error.into(),
-    })
+    });
+    Ok((image?, runtime))
 }
 
 /// The image of `artifact` that runs on this machine.

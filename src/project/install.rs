@@ -15,6 +15,8 @@ pub struct Install {
     pub lock: Option<String>,
     /// The project's files that are read for it, sorted by path.
     pub files: Vec<AppFile>,
+    /// Whether the project cannot do without some of it.
+    pub required: bool,
     /// The packages that run scripts of their own when they are installed, as the lock file says.
     pub scripts: Vec<String>,
 }
@@ -28,7 +30,7 @@ pub(super) fn read(
     options: &Options,
     warnings: &mut Vec<String>,
 ) -> Result<Install, ProjectError> {
-    let mut install = Install::default();
+    let mut install = Install { required: !package.dependencies.is_empty(), ..Install::default() };
     let mut whole = package.is_whole();
     for name in &recipe.lock {
         let path = root.join(name);

@@ -287,7 +287,10 @@ impl Explain for ProjectError {
                  installed in the app's folder; --deps none builds without them"
                     .into(),
             ),
-            Self::Missing { .. } => Some("run `npm ci --omit=dev` in the app's folder first".into()),
+            Self::Missing { folder, .. } => Some(format!(
+                "`microbuild dev node {} -- npm ci --omit=dev` puts them there; without --deps copy the build installs them itself",
+                folder.parent().unwrap_or(folder).display()
+            )),
             Self::Changed { .. } => Some("build again when nothing writes to the app's folder".into()),
             Self::Io { .. } | Self::Ignore { .. } | Self::PackageJson { .. } => None,
         }

@@ -122,14 +122,21 @@ pub(super) fn walk(root: &Path, rules: &Rules, dependencies: Option<&(&str, Rule
     Ok(found)
 }
 
-/// What `rules` leave of the top of the folder `root`: what lies in its folders is not looked at.
+/// What `rules` leave of the top of the folder `root`, links followed: what lies in its folders is not looked at.
 pub(super) fn top(root: &Path, rules: &Rules) -> Result<Listing, ProjectError> {
     let mut listing = Listing::default();
     for entry in entries(root)? {
         let file_type = entry.file_type().map_err(|source| unreadable(&entry.path(), source))?;
         let path = entry.file_name().to_string_lossy().into_owned();
-        if !file_type.is_dir() && !rules.leaves_out(&rules.top(), &path) {
-            listing.0.insert(path.clone(), inspect(&entry, file_type, &path, &mut Vec::new())?);
+        if file_type.is_dir() || rules.leaves_out(&rules.top(), &path) {
+            continue;
+        }
+        let about = fs::metadata(entry.path());
+        if let Ok(about) = about.as_ref().map_err(drop)
+            && about.is_file()
+        {
+            let executable = about.permissions().mode() & 0o100 != 0;
+            listing.0.insert(path, FileKind::File { size: about.len(), executable });
         }
     }
     Ok(listing)

@@ -153,6 +153,15 @@ fn lock_file(path: &Path) -> Result<File, SandboxError> {
 }
 
 /// The bundles in `base` whose processes have ended; to be dropped.
+/// Ends what runs for processes that were killed, and removes what they left: the containers' folders.
+///
+/// # Errors
+/// When the folder in which they lie is not this user's alone.
+pub fn sweep() -> Result<(), SandboxError> {
+    abandoned(&base()?).into_iter().for_each(drop);
+    Ok(())
+}
+
 fn abandoned(base: &Path) -> Vec<Bundle> {
     let entries = fs::read_dir(base).into_iter().flatten().flatten();
     entries.filter_map(|entry| abandoned_bundle(&entry.path())).collect()

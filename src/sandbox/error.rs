@@ -138,7 +138,7 @@ impl Explain for SandboxError {
             Self::BadRuntime(_) => Some("without --runtime, the first of runc, crun and youki is taken".into()),
             Self::UserNamespace { remedy, .. } => Some(remedy.clone()),
             Self::NotFound { .. } => Some(
-                "the base `scratch` has no shell and no tools: name a program that the image holds, or run it in the dev variant (`microbuild dev`)"
+                "name a program that the image holds; the base `scratch` has no shell and no tools, the dev variant (`microbuild dev`) has both"
                     .into(),
             ),
             Self::NotExecutable { .. } => {

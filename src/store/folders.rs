@@ -273,10 +273,12 @@ fn places(bucket: &Path) -> Result<Vec<Place>, StoreError> {
 fn sweep(bucket: &Path) -> Result<u64, StoreError> {
     let mut freed = 0;
     for place in places(bucket)? {
-        if place.half.symlink_metadata().is_ok()
+        // Of a workspace that is gone, its lock is all that is left.
+        let is_work = bucket.ends_with(WORK);
+        if (is_work || place.half.symlink_metadata().is_ok())
             && let Some(_lock) = place.alone_at_once()?
         {
-            freed += remove_counted(&place.half)?;
+            freed += if is_work { place.remove()? } else { remove_counted(&place.half)? };
         }
     }
     Ok(freed)
