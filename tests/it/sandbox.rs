@@ -212,7 +212,7 @@ fn what_is_written_into_a_mount_belongs_to_the_caller() {
         let work = machine.path("work");
         for (user, owner) in [("", machine.uid), ("65532:65532", if machine.is_root() { 65532 } else { machine.uid })] {
             fs::set_permissions(&work, fs::Permissions::from_mode(0o777)).expect("root's or its own");
-            let more = json!({"user": user, "work": work, "cwd": "/work"});
+            let more = json!({"user": user, "work": work, "cwd": "/shared"});
             machine.sh("mkdir folder && echo hello > folder/file && ln -s x folder/link && ls -l folder", more);
             for path in ["folder", "folder/file", "folder/link"] {
                 let meta = work.join(path).symlink_metadata().expect("it was made");
@@ -220,7 +220,7 @@ fn what_is_written_into_a_mount_belongs_to_the_caller() {
             }
             fs::remove_dir_all(work.join("folder")).expect("removed");
         }
-        let more = json!({"work": work, "writable": false, "cwd": "/work"});
+        let more = json!({"work": work, "writable": false, "cwd": "/shared"});
         let said = machine.sh("touch file 2>&1 || true", more);
         assert!(said.contains("Read-only file system"), "{said}");
     }
@@ -243,7 +243,7 @@ fn npm_installs_into_a_mounted_app() {
         run(Command::new("tar").args(["-czf", "dep.tgz", "package"]).current_dir(&work)).succeeds();
         run(Command::new("chown").args(["-R", &format!("{0}:{0}", machine.uid)]).arg(&work)).succeeds();
         let env = json!({"npm_config_cache": "/tmp/npm", "npm_config_update_notifier": "false"});
-        let more = json!({"work": work, "cwd": "/work", "lines": true, "env": env});
+        let more = json!({"work": work, "cwd": "/shared", "lines": true, "env": env});
         let said =
             machine.sh("npm install --offline --no-audit --no-fund --foreground-scripts && npm ci --offline", more);
         assert!(said.contains("added 1 package"), "{said}");
@@ -408,7 +408,7 @@ fn crun_runs_it_too_and_shows_users_by_their_numbers() {
     }
     for machine in machines() {
         let id = |user: &str| {
-            let script = "echo $(id -u):$(id -g); touch /work/file; grep CapEff /proc/1/status";
+            let script = "echo $(id -u):$(id -g); touch /shared/file; grep CapEff /proc/1/status";
             let more = json!({"runtime": crun, "user": user, "work": machine.path("work")});
             let inner = machine.command(&merged(machine.job(&["sh", "-c", script]), more));
             let mut command = Command::new(&unshare);
@@ -448,7 +448,7 @@ fn a_root_is_what_the_layers_say() {
     let mut places = vec!["etc/hosts", "etc/resolv.conf", "run", "var", "var/tmp", "work"];
     places.retain(|place| expected.get(place).is_none());
     assert_eq!(paths, places);
-    assert!(root.lacks("/no/such/folder") && !root.lacks("/work") && !root.lacks("/bin/sh"));
+    assert!(root.lacks("/no/such/folder") && !root.lacks("/shared") && !root.lacks("/bin/sh"));
 }
 
 #[test]

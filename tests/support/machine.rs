@@ -101,7 +101,7 @@ impl Machine {
 
     /// `args` in a sandbox of the image, as its root, with no network.
     pub fn job(&self, args: &[&str]) -> Value {
-        json!({"layers": self.layers, "store": self.path("cache"), "args": args, "targets": ["/work"]})
+        json!({"layers": self.layers, "store": self.path("cache"), "args": args, "targets": ["/shared"]})
     }
 
     /// The child that does `job` as this machine's user.
@@ -232,7 +232,7 @@ pub fn root_of(job: &Value) -> Root {
 /// # Errors
 /// When its user is not in the image.
 pub fn sandbox_of(job: &Value, root: &Root) -> Result<Sandbox, SandboxError> {
-    let mount = |path: &str, writable| Mount::Bind { source: path.into(), target: "/work".into(), writable };
+    let mount = |path: &str, writable| Mount::Bind { source: path.into(), target: "/shared".into(), writable };
     let env = job["env"].as_object().into_iter().flatten();
     Ok(Sandbox {
         root: root.path().to_owned(),
