@@ -22,8 +22,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use dependencies::{Caches, DependenciesError, Given, HOSTNAME, home};
-pub use dev::DevVariant;
+pub use dependencies::DependenciesError;
+pub use dev::{Caches, DevJob, DevVariant, HOSTNAME};
 use system::{Folders, System};
 
 use crate::{

@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc};
 
-use super::{App, BuildError, MaybeCached, check_secrets, dev::DevVariant};
+use super::{
+    App, BuildError, MaybeCached, check_secrets,
+    dev::{Caches, DevJob, DevVariant},
+};
 use crate::{
     config::Base,
     digest::{Digest, Hashing},
@@ -11,22 +14,18 @@ use crate::{
     fetch::Fetcher,
     image::Platform,
     layer::{Layer, LayerRecord},
-    plan::{PATH, host_platform},
+    plan::host_platform,
     project::{AppFile, FileKind, Install, Project, must_compile},
     recipe::{Dependencies, Recipe, Wishes},
     request::Request,
-    sandbox::{FileContent, Ids, Mount, Network, Output, Runtime, Sandbox, SandboxError},
-    secret::{Needles, Secret, SecretError, Secrets, Watch},
-    store::{Folder, Store, StoreError, Workspace},
-    surroundings::Surroundings,
+    sandbox::{Output, Runtime, SandboxError},
+    secret::{Needles, SecretError, Secrets, Watch},
+    store::Workspace,
     ui::Ui,
 };
 
 /// The bucket of remembered results. Its version is that of how the step is run and what of it is kept.
 const DEPENDENCIES: &str = "dependencies-v1";
-
-/// What the machine is called in a dev variant.
-pub const HOSTNAME: &str = "microbuild";
 
 /// Why dependencies are not installed.
 #[derive(Debug, thiserror::Error)]
@@ -145,10 +144,14 @@ impl Step<'_> {
         // Of two builds that want the same, one works and the other waits for it.
         let _only = store.lock_key(DEPENDENCIES, &key)?;
         let recalled: Option<Option<LayerRecord>> = store.recall(DEPENDENCIES, &key);
+        let stored = |record: LayerRecord| {
+            let path = store.blobs().path(&record.digest);
+            record.with(Arc::new(path))
+        };
         match recalled {
             Some(None) => return Ok(None),
             Some(Some(record)) if store.blobs().contains(&record.digest, record.size) => {
-                let layer = record.clone().with(Arc::new(store.blobs().path(&record.digest)));
+                let layer = stored(record);
                 check_layer(&layer, &self.secrets.needles)?;
                 return Ok(Some((layer, true)));
             }
@@ -156,11 +159,7 @@ impl Step<'_> {
         }
         let record = self.make(&command, &variant, app)?;
         store.remember(DEPENDENCIES, &key, &record)?;
-        let at = |record: LayerRecord| {
-            let path = store.blobs().path(&record.digest);
-            (record.with(Arc::new(path)), false)
-        };
-        Ok(record.map(at))
+        Ok(record.map(|record| (stored(record), false)))
     }
 
     /// Installs, and writes the layer of what came of it.
@@ -234,30 +233,15 @@ impl Step<'_> {
         let runtime = Runtime::find(self.request.step.runtime.as_deref()).map_err(DependenciesError::from)?;
         copy(&self.project.root, &command.install.files, work)?;
         let root = variant.unpack(self.fetcher.store(), self.ui).map_err(DependenciesError::from)?;
-        let ca = &self.request.step.ca;
-        let surroundings =
-            Surroundings::of_machine(|name| std::env::var(name).ok(), ca).map_err(DependenciesError::Certificates)?;
-        let given = Given::new(&self.secrets.list, &command.recipe.secret);
         let caches = Caches::new(self.recipe, self.fetcher.store())?;
-        let mut mounts = caches.mounts.clone();
-        mounts.push(Mount::Bind { source: work.to_owned(), target: variant.workdir.clone(), writable: true });
-        mounts.extend(surroundings.mounts);
-        mounts.extend(given.mounts);
-        let mut env = home();
-        env.extend(surroundings.env);
-        env.extend(command.recipe.variables());
-        env.extend(given.env);
-        let sandbox = Sandbox {
-            root: root.path().to_owned(),
-            writable: false,
+        let job = DevJob {
             args: command.words.clone(),
-            env,
-            cwd: variant.workdir.clone(),
-            user: Ids::default(),
-            mounts,
-            network: if self.request.step.offline { Network::None } else { Network::Host },
-            hostname: HOSTNAME.into(),
+            folder: work.to_owned(),
+            env: BTreeMap::new(),
+            secrets: &self.secrets.list,
+            step: &self.request.step,
         };
+        let sandbox = variant.sandbox(self.recipe, &root, &caches, job)?;
         let line = command.words.join(" ");
         let mut step = self.ui.step(&format!("installing dependencies for {}: {line}", command.platform));
         let mut said = Said::default();
@@ -331,66 +315,6 @@ impl Said {
         self.scripts.then(|| {
             "a package's own script failed: development dependencies are not installed here; --ignore-scripts runs none".into()
         })
-    }
-}
-
-/// Variables that every command in a dev variant has.
-pub fn home() -> BTreeMap<String, String> {
-    [("PATH", PATH), ("HOME", "/root"), ("LANG", "C.UTF-8")]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into()
-}
-
-/// The folders that are kept between builds, and the home that they lie in.
-#[derive(Default)]
-pub struct Caches {
-    /// Where they are mounted.
-    pub mounts: Vec<Mount>,
-    folders: Vec<Folder>,
-}
-
-impl Caches {
-    /// Those that `recipe` names, of `store`. Nobody removes them while this value lives.
-    ///
-    /// # Errors
-    /// When they cannot be made.
-    pub fn new(recipe: &Recipe, store: &Store) -> Result<Self, StoreError> {
-        let home = Mount::Tmpfs { target: "/root".into(), mode: 0o700 };
-        let mut caches = Self { mounts: vec![home], folders: Vec::new() };
-        for target in recipe.dependencies.iter().flat_map(|dependencies| &dependencies.cache) {
-            let folder = store.cache_folder(&format!("{}{}", recipe.name, target.replace('/', "-")))?;
-            let source = folder.path().to_owned();
-            caches.mounts.push(Mount::Bind { source, target: target.clone(), writable: true });
-            caches.folders.push(folder);
-        }
-        Ok(caches)
-    }
-}
-
-/// Secrets as the step gets them: files, and variables.
-#[derive(Default)]
-pub struct Given {
-    /// The files.
-    pub mounts: Vec<Mount>,
-    /// The variables.
-    pub env: BTreeMap<String, String>,
-}
-
-impl Given {
-    /// `secrets` for a sandbox; `named` are variables for the path of a secret's file, by its id.
-    pub fn new(secrets: &[Secret], named: &BTreeMap<String, String>) -> Self {
-        let mut given = Self::default();
-        for secret in secrets {
-            let target = format!("/run/secrets/{}", secret.id);
-            if let Some(variable) = named.get(&secret.id) {
-                given.env.insert(variable.clone(), target.clone());
-            }
-            if let (true, Ok(value)) = (secret.variable, std::str::from_utf8(&secret.bytes)) {
-                given.env.insert(secret.id.clone(), value.to_owned());
-            }
-            given.mounts.push(Mount::File { content: FileContent(secret.bytes.clone()), target });
-        }
-        given
     }
 }
 

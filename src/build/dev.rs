@@ -1,22 +1,44 @@
 //! The dev variant: the runtime with the language's tools, in which dependencies are installed and tests are run.
 
-use super::{BuildError, system::System};
+use std::{collections::BTreeMap, path::PathBuf};
+
+use super::{BuildError, DependenciesError, system::System};
 use crate::{
     digest::Digest,
     fetch::Fetcher,
     layer::{Layer, compress::Compression},
     lock::{Lock, lock},
-    plan::{Plan, architecture},
+    plan::{PATH, Plan, architecture},
     project::Project,
-    recipe::Recipe,
-    request::Request,
-    sandbox::{Root, SandboxError, roots},
-    store::Store,
+    recipe::{Dependencies, Recipe},
+    request::{Request, Step},
+    sandbox::{FileContent, Ids, Mount, Network, Root, Sandbox, SandboxError, roots},
+    secret::Secret,
+    store::{Folder, Store, StoreError},
+    surroundings::Surroundings,
     ui::Ui,
 };
 
 /// How its layers are compressed: they are unpacked here once, and pushed nowhere.
 const COMPRESSION: Compression = Compression::Gzip(1);
+
+/// What the machine is called in a container.
+pub const HOSTNAME: &str = "microbuild";
+
+/// A command to be run in a dev variant.
+#[derive(Debug)]
+pub struct DevJob<'a> {
+    /// The command.
+    pub args: Vec<String>,
+    /// The folder that is mounted at the work directory.
+    pub folder: PathBuf,
+    /// Variables, over all others.
+    pub env: BTreeMap<String, String>,
+    /// What it may know.
+    pub secrets: &'a [Secret],
+    /// Its network and whom it trusts there.
+    pub step: &'a Step,
+}
 
 /// A dev variant: an image's layers, for this machine's processor.
 #[derive(Debug)]
@@ -53,8 +75,104 @@ impl DevVariant {
         roots::unpack(store, &self.layers, &[app], ui)
     }
 
+    /// The sandbox in which `job` is run for an app of `recipe`, in this variant unpacked at `root`.
+    ///
+    /// # Errors
+    /// When a file of certificates cannot be read.
+    pub fn sandbox(
+        &self,
+        recipe: &Recipe,
+        root: &Root,
+        caches: &Caches,
+        job: DevJob<'_>,
+    ) -> Result<Sandbox, DependenciesError> {
+        let surroundings = Surroundings::of_machine(|name| std::env::var(name).ok(), &job.step.ca);
+        let surroundings = surroundings.map_err(DependenciesError::Certificates)?;
+        let dependencies = recipe.dependencies.as_ref();
+        let named = dependencies.map(|dependencies| dependencies.secret.clone()).unwrap_or_default();
+        let given = Given::new(job.secrets, &named);
+        let mut mounts = caches.mounts.clone();
+        mounts.push(Mount::Bind { source: job.folder, target: self.workdir.clone(), writable: true });
+        mounts.extend(surroundings.mounts);
+        mounts.extend(given.mounts);
+        let mut env = home();
+        let variables = dependencies.map(Dependencies::variables).unwrap_or_default();
+        [surroundings.env, variables, given.env, job.env].into_iter().for_each(|more| env.extend(more));
+        Ok(Sandbox {
+            root: root.path().to_owned(),
+            writable: false,
+            args: job.args,
+            env,
+            cwd: self.workdir.clone(),
+            user: Ids::default(),
+            mounts,
+            network: if job.step.offline { Network::None } else { Network::Host },
+            hostname: HOSTNAME.into(),
+        })
+    }
+
     /// Names the content of its root filesystem.
     pub fn digest(&self) -> Digest {
         Digest::of(self.layers.iter().map(|layer| format!("{}\n", layer.diff_id)).collect::<String>())
+    }
+}
+
+/// Variables that every command in a dev variant has.
+fn home() -> BTreeMap<String, String> {
+    [("PATH", PATH), ("HOME", "/root"), ("LANG", "C.UTF-8")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+}
+
+/// The folders that are kept between builds, and the home that they lie in.
+#[derive(Default)]
+pub struct Caches {
+    /// Where they are mounted.
+    mounts: Vec<Mount>,
+    folders: Vec<Folder>,
+}
+
+impl Caches {
+    /// Those that `recipe` names, of `store`. Nobody removes them while this value lives.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    pub fn new(recipe: &Recipe, store: &Store) -> Result<Self, StoreError> {
+        let home = Mount::Tmpfs { target: "/root".into(), mode: 0o700 };
+        let mut caches = Self { mounts: vec![home], folders: Vec::new() };
+        for target in recipe.dependencies.iter().flat_map(|dependencies| &dependencies.cache) {
+            let folder = store.cache_folder(&format!("{}{}", recipe.name, target.replace('/', "-")))?;
+            let source = folder.path().to_owned();
+            caches.mounts.push(Mount::Bind { source, target: target.clone(), writable: true });
+            caches.folders.push(folder);
+        }
+        Ok(caches)
+    }
+}
+
+/// Secrets as the step gets them: files, and variables.
+#[derive(Default)]
+struct Given {
+    /// The files.
+    mounts: Vec<Mount>,
+    /// The variables.
+    env: BTreeMap<String, String>,
+}
+
+impl Given {
+    /// `secrets` for a sandbox; `named` are variables for the path of a secret's file, by its id.
+    fn new(secrets: &[Secret], named: &BTreeMap<String, String>) -> Self {
+        let mut given = Self::default();
+        for secret in secrets {
+            let target = format!("/run/secrets/{}", secret.id);
+            if let Some(variable) = named.get(&secret.id) {
+                given.env.insert(variable.clone(), target.clone());
+            }
+            if let (true, Ok(value)) = (secret.variable, std::str::from_utf8(&secret.bytes)) {
+                given.env.insert(secret.id.clone(), value.to_owned());
+            }
+            given.mounts.push(Mount::File { content: FileContent(secret.bytes.clone()), target });
+        }
+        given
     }
 }

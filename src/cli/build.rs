@@ -57,8 +57,7 @@ pub(super) fn build(recipe: Option<&str>, app: &Path, options: &BuildOptions) ->
     let fetcher = Fetcher::new(http.clone(), store.clone(), job.ui.clone(), job.offline);
     let mut built = build::build(&job.request, &job.recipe, &fetcher, &job.ui)?;
 
-    let names = if job.tags.is_empty() { vec![local_name(&built, &job.request.app)] } else { job.tags.clone() };
-    let names: Vec<String> = names.iter().map(|name| images::with_tag(name)).collect();
+    let names = names(&job, &built);
     let mut delivered = Delivered { reference: names[0].clone(), pushed: Vec::new() };
     let started = Instant::now();
     // Kept locally while it is pushed: the one waits for the disk, the other for the network. When the push fails,
@@ -87,8 +86,7 @@ pub(super) fn builds(job: &Job) -> Result<Artifact, CliError> {
     let _in_use = store.lock_shared()?;
     let fetcher = Fetcher::new(http(&job.network, job.offline, &job.ui)?, store, job.ui.clone(), job.offline);
     let built = build::build(&job.request, &job.recipe, &fetcher, &job.ui)?;
-    let names = if job.tags.is_empty() { vec![local_name(&built, &job.request.app)] } else { job.tags.clone() };
-    LocalImages::open(&images::default_dir()?)?.put(&names, &built.artifact, &job.ui)?;
+    LocalImages::open(&images::default_dir()?)?.put(&names(job, &built), &built.artifact, &job.ui)?;
     Ok(built.artifact)
 }
 
@@ -105,6 +103,12 @@ fn report(job: &Job, built: &Built, delivered: &Delivered) -> Result<(), CliErro
         return print(&json());
     }
     print(&format!("{}@{}\n", delivered.reference, built.artifact.root().digest))
+}
+
+/// What the image is called: its tags, else its project's name.
+fn names(job: &Job, built: &Built) -> Vec<String> {
+    let names = if job.tags.is_empty() { vec![local_name(built, &job.request.app)] } else { job.tags.clone() };
+    names.iter().map(|name| images::with_tag(name)).collect()
 }
 
 /// The name of an image that was given none: its project's, or its folder's.

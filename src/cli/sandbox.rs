@@ -11,7 +11,7 @@ use super::{
     http, store,
 };
 use crate::{
-    build::{Caches, DevVariant, Given, HOSTNAME, home},
+    build::{BuildError, Caches, DevJob, DevVariant, HOSTNAME},
     config::{Deps, Volume},
     error::Explain as _,
     fetch::Fetcher,
@@ -22,7 +22,6 @@ use crate::{
     sandbox::{Forward, Ids, Mount, Network, Output, Root, Runtime, Sandbox, SandboxError, roots},
     secret::Secrets,
     store::Workspace,
-    surroundings::Surroundings,
     ui::Ui,
 };
 
@@ -32,32 +31,11 @@ pub(super) fn dev(recipe: &str, app: &Path, options: &DevOptions, command: &[Str
     let runtime = Runtime::find(job.request.step.runtime.as_deref())?;
     let secrets = Secrets::read(&job.request.step.secrets)?;
     let (variant, root, caches) = unpack_dev(&job)?;
-    let dependencies = job.recipe.dependencies.as_ref();
-    let surroundings = surroundings(&job.request.step.ca)?;
-    let named = dependencies.map(|dependencies| dependencies.secret.clone()).unwrap_or_default();
-    let given = Given::new(&secrets.list, &named);
-    let source = fs::canonicalize(app).map_err(stdio("find the app's folder"))?;
-    let mut env = home();
-    env.extend(dependencies.map(|dependencies| dependencies.variables()).unwrap_or_default());
-    for more in [&surroundings.env, &given.env, &variables(&options.env)] {
-        env.extend(more.clone());
-    }
-    let mut mounts = caches.mounts.clone();
-    mounts.push(Mount::Bind { source, target: variant.workdir.clone(), writable: true });
-    mounts.extend(surroundings.mounts);
-    mounts.extend(given.mounts);
+    let folder = fs::canonicalize(app).map_err(stdio("find the app's folder"))?;
     let args = if options.shell { vec!["/bin/sh".to_owned()] } else { command.to_vec() };
-    let sandbox = Sandbox {
-        root: root.path().to_owned(),
-        writable: false,
-        args,
-        env,
-        cwd: variant.workdir,
-        user: Ids::default(),
-        mounts,
-        network: if job.offline { Network::None } else { Network::Host },
-        hostname: HOSTNAME.into(),
-    };
+    let env = variables(&options.env);
+    let dev_job = DevJob { args, folder, env, secrets: &secrets.list, step: &job.request.step };
+    let sandbox = variant.sandbox(&job.recipe, &root, &caches, dev_job).map_err(BuildError::from)?;
     Ok(sandbox.run(&runtime, Output::Inherit)?.code())
 }
 
@@ -76,7 +54,7 @@ fn unpack_dev(job: &Job) -> Result<(DevVariant, Root, Caches), CliError> {
         }
         error => Err(error),
     });
-    let project = project.map_err(crate::build::BuildError::from)?;
+    let project = project.map_err(BuildError::from)?;
     let variant = DevVariant::new(&job.request, &job.recipe, &project, &fetcher)?;
     let root = variant.unpack(&store, &job.ui)?;
     let caches = Caches::new(&job.recipe, &store)?;
@@ -212,14 +190,6 @@ fn building(
     common: &super::CommonOptions,
 ) -> BuildOptions {
     BuildOptions { source: source.clone(), network: network.clone(), common: common.clone(), ..BuildOptions::default() }
-}
-
-fn surroundings(ca: &[std::path::PathBuf]) -> Result<Surroundings, CliError> {
-    let read = Surroundings::of_machine(|name| std::env::var(name).ok(), ca);
-    read.map_err(|source| CliError::Usage {
-        message: format!("cannot read certificates: {source}"),
-        hint: "--ca, SSL_CERT_FILE and NODE_EXTRA_CA_CERTS name files of certificates".into(),
-    })
 }
 
 /// `KEY=VALUE`, or `KEY` for its value here.
