@@ -11,6 +11,7 @@
 //! under the digest of its tar. A layer that is remembered is made again only when a sink asks for bytes that the store no
 //! longer has.
 
+mod base;
 mod dependencies;
 mod dev;
 mod system;
@@ -22,19 +23,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use base::settle;
 pub use dependencies::DependenciesError;
 pub use dev::{Caches, DevJob, DevVariant, HOSTNAME};
 use system::{Folders, System};
 
 use crate::{
-    config::Command,
+    config::{Base, Command},
     digest::Digest,
     error::{Explain, Kind},
     fetch::{FetchError, Fetcher},
     image::{Artifact, Image, ImageError, Platform},
     layer::{Layer, LayerError, LayerRecord, Remade, app::AppLayer, compress::Compression},
     lock::{Lock, LockError, lock},
-    plan::{Plan, PlanError, architecture},
+    plan::{Plan, PlanError},
     project::{self, AppFile, Project, ProjectError},
     recipe::{Recipe, RecipeError},
     request::Request,
@@ -61,7 +63,7 @@ pub enum BuildError {
     Plan(#[from] PlanError),
     /// No packages.
     #[error(transparent)]
-    Lock(#[from] LockError),
+    Lock(Box<LockError>),
     /// A package cannot be had.
     #[error(transparent)]
     Fetch(#[from] FetchError),
@@ -92,13 +94,19 @@ pub enum BuildError {
     },
 }
 
+impl From<LockError> for BuildError {
+    fn from(error: LockError) -> Self {
+        Self::Lock(Box::new(error))
+    }
+}
+
 impl BuildError {
     fn inner(&self) -> Option<&dyn Explain> {
         Some(match self {
             Self::Recipe(e) => e,
             Self::Project(e) => e,
             Self::Plan(e) => e,
-            Self::Lock(e) => e,
+            Self::Lock(e) => e.as_ref(),
             Self::Fetch(e) => e,
             Self::Rootfs(e) => e,
             Self::Dependencies(e) => e.as_ref(),
@@ -141,6 +149,8 @@ impl Explain for BuildError {
 pub struct Built {
     /// The images.
     pub artifact: Artifact,
+    /// What their root filesystems start from.
+    pub base: Base,
     /// What each image consists of, in the artifact's order.
     pub platforms: Vec<PlatformReport>,
     /// The project, for whoever names the image after it.
@@ -166,6 +176,7 @@ pub struct PlatformReport {
 /// The first failure of any step; see [`BuildError`].
 pub fn build(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> Result<Built, BuildError> {
     let mut clock = Clock::start();
+    let request = &base::settle(request, recipe, fetcher, ui)?;
     let (project, plan) = plan(request, recipe, ui)?;
     let project = Arc::new(project);
     clock.lap("plan");
@@ -180,20 +191,18 @@ pub fn build(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> 
         platforms.push(report);
     }
     let artifact = Artifact::new(images, &plan.configuration.annotations)?;
-    Ok(Built { artifact, platforms, project, timings: clock.laps })
+    Ok(Built { artifact, base: plan.base, platforms, project, timings: clock.laps })
 }
 
-/// The packages of each image that `request` asks for. Fetches indexes only.
+/// The base and the packages of each image that `request` asks for. Fetches indexes only.
 ///
 /// # Errors
 /// As [`build`]'s first steps.
-pub fn locks(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> Result<Vec<Lock>, BuildError> {
+pub fn locks(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> Result<(Base, Vec<Lock>), BuildError> {
+    let request = &base::settle(request, recipe, fetcher, ui)?;
     let (_, plan) = plan(request, recipe, ui)?;
-    let lock = |platform: &Platform| {
-        let arch = architecture(platform)?;
-        Ok(lock(&plan, arch, &Plan::keys(request, arch)?, fetcher)?)
-    };
-    plan.platforms.iter().map(lock).collect()
+    let locks = plan.platforms.iter().map(|platform| Ok(lock(&plan, platform, fetcher)?));
+    Ok((plan.base.clone(), locks.collect::<Result<_, BuildError>>()?))
 }
 
 fn plan(request: &Request, recipe: &Recipe, ui: &Ui) -> Result<(Project, Plan), BuildError> {
@@ -218,14 +227,12 @@ fn build_image(
     clock: &mut Clock,
 ) -> Result<(Image, PlatformReport), BuildError> {
     let dependencies::Step { request, project, fetcher, .. } = step;
-    let arch = architecture(platform)?;
-    let keys = Plan::keys(request, arch)?;
-    let lock = lock(plan, arch, &keys, fetcher)?;
+    let lock = lock(plan, platform, fetcher)?;
     if let Some(version) = plan.version_from.as_ref().and_then(|name| lock.version_of(name)) {
         project.check_engines(&version)?;
     }
     clock.lap("lock");
-    let (mut layers, parents) = System::new(plan, &lock, &keys, request.compression, fetcher).layers()?;
+    let (mut layers, parents) = System::new(plan, &lock, request.compression, fetcher)?.layers()?;
     clock.lap("system");
     let app = App { workdir: plan.configuration.workdir.trim_matches('/').to_owned(), parents, epoch: request.epoch };
     layers.extend(step.layer(platform, &app)?);

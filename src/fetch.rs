@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     fs::{self, File},
-    io,
+    io::{self, Read as _},
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -16,14 +16,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    apk::{
-        index::Record,
-        package::{self, Package, PackageError},
-    },
     digest::Digest,
     error::{Explain, Kind},
     http::{Http, HttpError, Method, Request, Retry, Transient, header, parse_url},
-    lock::LockedPackage,
+    lock::Locked,
+    package::{Contents as _, Listed, PackageError},
     store::{Store, StoreError},
     ui::{Task, Ui},
 };
@@ -34,7 +31,7 @@ const INDEX_LIMIT: u64 = 64 << 20;
 const PARALLEL: usize = 8;
 /// The bucket of memos about indexes, and that about packages. Their versions are those of what is written there.
 const INDEXES: &str = "indexes-v1";
-const PACKAGES: &str = "packages-v1";
+const PACKAGES: &str = "packages-v2";
 
 /// Where a mirror or repository is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -107,6 +104,22 @@ pub enum FetchError {
     Store(#[from] StoreError),
 }
 
+impl FetchError {
+    /// Whether the place was reached, and has no such file.
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::Http { source: HttpError::Status { status, .. }, .. } => *status == 404,
+            Self::Folder { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
+    /// Whether the mirror could not be asked: no route, no name, no answer, a proxy that forbids it.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Http { .. }) && !self.is_missing()
+    }
+}
+
 impl Transient for FetchError {
     fn should_retry(&self) -> Retry {
         match self {
@@ -134,7 +147,13 @@ impl Explain for FetchError {
             }
             Self::Http { source, .. } => {
                 let hint = source.hint().map_or_else(String::new, |hint| format!("{hint}; "));
-                Some(format!("{hint}--mirror URL|DIR names another mirror of Alpine (or MICROBUILD_MIRROR)"))
+                Some(format!(
+                    "{hint}--mirror URL|DIR names another mirror (or MICROBUILD_MIRROR); --base debian takes the apt sources of a \
+                     machine that has some"
+                ))
+            }
+            Self::Folder { path, .. } if path.ends_with("InRelease") => {
+                Some("--mirror DIR is a folder with dists/bookworm/InRelease below it".into())
             }
             Self::Folder { .. } => {
                 Some("--mirror DIR is a folder with v3.23/main/x86_64/APKINDEX.tar.gz below it".into())
@@ -155,6 +174,8 @@ pub struct Fetcher {
     offline: bool,
     /// The indexes that this process knows to be current, by their URLs: an image and its dev variant have the same ones.
     current: Arc<Mutex<HashMap<String, Digest>>>,
+    /// Indexes that came when it was only asked whether they can be had.
+    reached: Arc<Mutex<HashMap<String, UnverifiedIndex>>>,
 }
 
 /// An index as it came, not yet verified.
@@ -180,7 +201,7 @@ struct IndexMemo {
 impl Fetcher {
     /// A fetcher; with `offline` it takes what the store has, without asking whether it is still current.
     pub fn new(http: Http, store: Store, ui: Ui, offline: bool) -> Self {
-        Self { http, store, ui, offline, current: Arc::default() }
+        Self { http, store, ui, offline, current: Arc::default(), reached: Arc::default() }
     }
 
     /// The store that it fetches into.
@@ -188,7 +209,30 @@ impl Fetcher {
         &self.store
     }
 
-    /// The index at `location`, the address of an `APKINDEX.tar.gz`; from the store when the mirror says that it has not
+    /// Whether the index at `location` can be had. Asks less patiently than [`index`](Self::index), which does not ask again
+    /// afterwards.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn reach(&self, location: &Location) -> Result<(), FetchError> {
+        let (Location::Url(url), false) = (location, self.offline) else { return self.index(location).map(drop) };
+        let known: Option<IndexMemo> = self.known(url);
+        let index =
+            self.http.retrying(|attempt| match self.request_index(&location.to_string(), url, known.as_ref()) {
+                Err(e) if attempt > 0 => Ok(Err(e)),
+                answer => answer.map(Ok),
+            });
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner).insert(url.clone(), index??);
+        Ok(())
+    }
+
+    /// What the store knows of the index at `url`, provided that it has it.
+    fn known(&self, url: &str) -> Option<IndexMemo> {
+        let known: Option<IndexMemo> = self.store.recall(INDEXES, &Digest::of(url));
+        known.filter(|memo| self.store.blobs().contains(&memo.digest, memo.size))
+    }
+
+    /// The signed file at `location`, an `APKINDEX.tar.gz` or an `InRelease`; from the store when the mirror says that it has not
     /// changed.
     ///
     /// # Errors
@@ -202,8 +246,10 @@ impl Fetcher {
                 Ok(UnverifiedIndex { name, digest, bytes: Some(bytes), memo: None, url: String::new() })
             }
             Location::Url(url) => {
-                let known: Option<IndexMemo> = self.store.recall(INDEXES, &Digest::of(url));
-                let known = known.filter(|memo| self.store.blobs().contains(&memo.digest, memo.size));
+                if let Some(index) = self.reached.lock().unwrap_or_else(PoisonError::into_inner).remove(url) {
+                    return Ok(index);
+                }
+                let known = self.known(url);
                 let current = || self.current.lock().unwrap_or_else(PoisonError::into_inner).get(url).copied();
                 match known {
                     Some(memo) if self.offline || current() == Some(memo.digest) => Ok(UnverifiedIndex {
@@ -274,17 +320,74 @@ impl Fetcher {
         Ok(())
     }
 
+    /// A list of packages that a signed file names by its digest: from the store, or else from the first of `locations` that
+    /// has it. What comes from there is not compared with the digest.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub fn listed(
+        &self,
+        locations: &[Location],
+        digest: &Digest,
+        size: u64,
+        what: &str,
+    ) -> Result<Vec<u8>, FetchError> {
+        if self.store.blobs().contains(digest, size) {
+            let path = self.store.blobs().path(digest);
+            return fs::read(&path).map_err(|source| StoreError::Io { what: "read", path, source }.into());
+        }
+        let mut missing = None;
+        for location in locations {
+            match self.whole(location, size, what) {
+                Err(e) if e.is_missing() => missing = Some(e),
+                fetched => return fetched,
+            }
+        }
+        Err(missing.unwrap_or_else(|| FetchError::Offline(what.to_owned())))
+    }
+
+    fn whole(&self, location: &Location, size: u64, what: &str) -> Result<Vec<u8>, FetchError> {
+        match location {
+            Location::Folder(path) => {
+                fs::read(path).map_err(|source| FetchError::Folder { path: path.clone(), source })
+            }
+            Location::Url(_) if self.offline => Err(FetchError::Offline(what.to_owned())),
+            Location::Url(url) => {
+                let task = self.ui.task(&format!("fetching the list of {what}"), Some(size));
+                self.http.retrying(|_| {
+                    let failed = |source| FetchError::Http { what: format!("the list of {what}"), source };
+                    let response = self.http.get(url).map_err(failed)?;
+                    let mut bytes = Vec::new();
+                    // One byte more says that it is too long, which the signed file knows better.
+                    let read = Counted { inner: response.take(size.saturating_add(1)), task: Some(&task) }
+                        .read_to_end(&mut bytes);
+                    read.map_err(|source| PackageError::Read { package: what.to_owned(), source })?;
+                    Ok(bytes)
+                })
+            }
+        }
+    }
+
+    /// Keeps bytes that were verified in the store, under their digest.
+    ///
+    /// # Errors
+    /// When the store cannot take them.
+    pub fn keep(&self, bytes: &[u8]) -> Result<(), FetchError> {
+        self.store.blobs().put(bytes)?;
+        Ok(())
+    }
+
     /// Fetches and verifies packages, several at once; those that the store has are not fetched again. In the order of
     /// `packages`.
     ///
     /// # Errors
     /// The first package's that cannot be had or does not verify, in that order.
-    pub fn packages(&self, packages: &[LockedPackage]) -> Result<Vec<Package>, FetchError> {
-        let mut known: Vec<Option<Package>> = packages.iter().map(|package| self.recall(&package.record)).collect();
+    pub fn packages<R: Listed>(&self, packages: &[Locked<R>]) -> Result<Vec<R::Package>, FetchError> {
+        let mut known: Vec<Option<R::Package>> = packages.iter().map(|package| self.recall(&package.record)).collect();
         let mut missing: Vec<usize> = (0..packages.len()).filter(|&at| known[at].is_none()).collect();
-        let total = missing.iter().map(|&at| packages[at].record.size).sum();
+        let total = missing.iter().map(|&at| packages[at].record.size()).sum();
         // The largest first: it decides when the last one ends.
-        missing.sort_by_key(|&at| (std::cmp::Reverse(packages[at].record.size), at));
+        missing.sort_by_key(|&at| (std::cmp::Reverse(packages[at].record.size()), at));
         let task =
             (!missing.is_empty()).then(|| self.ui.task(&format!("fetching {} packages", missing.len()), Some(total)));
         let next = AtomicUsize::new(0);
@@ -310,31 +413,28 @@ impl Fetcher {
         Ok(known.into_iter().flatten().collect())
     }
 
-    fn key(record: &Record) -> Digest {
-        Digest::of(format!("{}-{} {} {}", record.name, record.version, record.checksum, record.size))
-    }
-
-    fn recall(&self, record: &Record) -> Option<Package> {
-        let package: Package = self.store.recall(PACKAGES, &Self::key(record))?;
-        self.store.blobs().contains(&package.data.digest, package.data.size).then_some(package)
+    fn recall<R: Listed>(&self, record: &R) -> Option<R::Package> {
+        let package: R::Package = self.store.recall(PACKAGES, &record.key())?;
+        let data = package.data();
+        self.store.blobs().contains(&data.digest, data.size).then_some(package)
     }
 
     /// Fetches and verifies one package, whatever the store remembers.
-    fn package(&self, locked: &LockedPackage, task: Option<&Task>) -> Result<Package, FetchError> {
+    fn package<R: Listed>(&self, locked: &Locked<R>, task: Option<&Task>) -> Result<R::Package, FetchError> {
         let record = &locked.record;
-        let package = match locked.location() {
+        let package = match &locked.location {
             Location::Folder(path) => {
-                let file = File::open(&path).map_err(|source| FetchError::Folder { path, source })?;
-                package::verify(Counted { inner: file, task }, record, self.store.blobs())?
+                let file = File::open(path).map_err(|source| FetchError::Folder { path: path.clone(), source })?;
+                record.verify(Counted { inner: file, task }, self.store.blobs())?
             }
-            Location::Url(_) if self.offline => return Err(FetchError::Offline(record.file_name())),
+            Location::Url(_) if self.offline => return Err(FetchError::Offline(record.title())),
             Location::Url(url) => self.http.retrying(|_| {
-                let what = || format!("{}-{}", record.name, record.version);
-                let response = self.http.get(&url).map_err(|source| FetchError::Http { what: what(), source })?;
-                Ok::<_, FetchError>(package::verify(Counted { inner: response, task }, record, self.store.blobs())?)
+                let failed = |source| FetchError::Http { what: record.title(), source };
+                let response = self.http.get(url).map_err(failed)?;
+                Ok::<_, FetchError>(record.verify(Counted { inner: response, task }, self.store.blobs())?)
             })?,
         };
-        self.store.remember(PACKAGES, &Self::key(record), &package)?;
+        self.store.remember(PACKAGES, &record.key(), &package)?;
         Ok(package)
     }
 
@@ -342,7 +442,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// As [`packages`](Self::packages).
-    pub fn restore(&self, locked: &LockedPackage) -> Result<(), FetchError> {
+    pub fn restore<R: Listed>(&self, locked: &Locked<R>) -> Result<(), FetchError> {
         self.package(locked, None).map(drop)
     }
 }

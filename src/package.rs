@@ -1,18 +1,23 @@
-//! What packages of every kind have in common: files in a tar, of which some may be in no package.
+//! What packages of every kind have in common: an index lists them ([`Listed`]), and they hold files in a tar ([`Contents`]), of
+//! which some may be in no package.
 //!
 //! [`crate::apk::package`] and [`crate::deb::package`] know the containers around that tar, and what vouches for it.
 
 use std::{
     collections::BTreeMap,
+    fmt,
     io::{self, Read},
 };
 
-use serde::{Deserialize, Serialize};
+use flate2::bufread::MultiGzDecoder;
+use liblzma::{read::XzDecoder, stream::Stream};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     digest::{Digest, Hashing},
     error::{Explain, Kind},
-    store::StoreError,
+    layer::{GZIP, ZSTD},
+    store::{BlobDir, StoreError},
 };
 
 /// The longest path, and the longest name in it, that Linux opens (PATH_MAX, NAME_MAX).
@@ -23,8 +28,144 @@ const NAME_LIMIT: usize = 255;
 const TAR_OVERHEAD: u64 = 64 << 20;
 /// What may follow the end of the data tar: its padding to a record, zeros.
 const TRAILER_LIMIT: u64 = 1 << 20;
+/// What `xz -9` asks for is 65 MB.
+const XZ_MEMORY: u64 = 256 << 20;
 /// Prefix of the PAX records that hold extended attributes, as star(1) began it and container engines read it.
 pub(crate) const XATTR: &str = "SCHILY.xattr.";
+
+/// A package as a verified index lists it.
+pub trait Listed: Clone + Send + Sync {
+    /// What comes of it once it is fetched and verified.
+    type Package: Contents + Clone + Serialize + DeserializeOwned + Send;
+
+    /// Its name.
+    fn name(&self) -> &str;
+
+    /// Its version.
+    fn version(&self) -> &str;
+
+    /// The size of its file, in bytes.
+    fn size(&self) -> u64;
+
+    /// Names what [`verify`](Self::verify) makes of its file, and hence all of the record that this depends on.
+    fn key(&self) -> Digest;
+
+    /// Reads the package, checks it against this record, and keeps its data in `blobs`.
+    ///
+    /// # Errors
+    /// When it cannot be read, is not what the record says, holds what no package may hold, or cannot be stored.
+    fn verify(&self, reader: impl Read, blobs: &BlobDir) -> Result<Self::Package, PackageError>;
+
+    /// Name and version.
+    fn title(&self) -> String {
+        format!("{}-{}", self.name(), self.version())
+    }
+}
+
+/// A verified package: files in a tar.
+pub trait Contents {
+    /// The tar, as it lies in the package.
+    fn data(&self) -> &Data;
+
+    /// What is in it, in its order.
+    fn entries(&self) -> &[Entry];
+
+    /// Gives each member of the tar to `each`, in the order of [`entries`](Self::entries): its place there and its content.
+    ///
+    /// # Errors
+    /// When the blob cannot be read or is not what was once verified, or `each` fails.
+    fn visit(&self, blobs: &BlobDir, each: impl FnMut(usize, &mut dyn Read) -> io::Result<()>) -> io::Result<()>;
+}
+
+/// The data of a package: a tar, packed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Data {
+    /// Digest of the bytes as they are in the package.
+    pub digest: Digest,
+    /// Their length.
+    pub size: u64,
+    /// Digest of the tar in them.
+    pub diff_id: Digest,
+    /// How it is packed.
+    pub packing: Packing,
+    /// Whether every member of the tar is among the package's entries; apk passes over those whose names begin with a dot.
+    pub complete: bool,
+}
+
+impl Data {
+    /// The media type that the data have as a layer, as they are; `None` when container engines would not take them.
+    pub fn media_type(&self) -> Option<&'static str> {
+        match self.packing {
+            Packing::Gzip => Some(GZIP),
+            Packing::Zstd => Some(ZSTD),
+            Packing::Xz | Packing::Plain => None,
+        }
+    }
+}
+
+/// How a file is packed, as the end of its name says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Packing {
+    /// `.xz`
+    Xz,
+    /// `.zst`
+    Zstd,
+    /// `.gz`
+    Gzip,
+    /// Nothing.
+    Plain,
+}
+
+impl Packing {
+    /// The packing of a file of that name. `None` for another one, such as `.bz2`.
+    pub fn of(name: &str) -> Option<Self> {
+        Some(match name.rsplit('/').next()?.rsplit_once('.').map_or("", |(_, end)| end) {
+            "xz" => Self::Xz,
+            "zst" => Self::Zstd,
+            "gz" => Self::Gzip,
+            "" | "tar" => Self::Plain,
+            _ => return None,
+        })
+    }
+
+    /// The end of a packed file's name, with its dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Xz => ".xz",
+            Self::Zstd => ".zst",
+            Self::Gzip => ".gz",
+            Self::Plain => "",
+        }
+    }
+
+    /// A reader of what is packed in `input`.
+    ///
+    /// # Errors
+    /// When the decoder cannot be set up.
+    pub fn reader<'a>(self, input: impl io::BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
+        Ok(match self {
+            Self::Xz => {
+                let stream = Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
+                Box::new(XzDecoder::new_stream(input, stream))
+            }
+            Self::Zstd => Box::new(zstd::Decoder::with_buffer(input)?),
+            Self::Gzip => Box::new(MultiGzDecoder::new(input)),
+            Self::Plain => Box::new(input),
+        })
+    }
+}
+
+impl fmt::Display for Packing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Xz => "xz",
+            Self::Zstd => "zstd",
+            Self::Gzip => "gzip",
+            Self::Plain => "none",
+        })
+    }
+}
 
 /// Why a package is not taken.
 #[derive(Debug, thiserror::Error)]

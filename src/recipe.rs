@@ -187,6 +187,8 @@ pub struct Bases {
     pub scratch: Option<Packages>,
     /// `[base.alpine]`.
     pub alpine: Option<Packages>,
+    /// `[base.debian]`: Debian's packages, with nothing below them.
+    pub debian: Option<Packages>,
 }
 
 /// The packages of one base.
@@ -202,6 +204,8 @@ pub struct Packages {
     /// Paths of packages that are left out of the image, on this base.
     #[serde(default, deserialize_with = "config::list")]
     pub strip: Vec<Pattern>,
+    /// The package whose version is the version of the language's runtime, where this base calls it otherwise.
+    pub version_from: Option<String>,
     /// What the dev variant has besides: the package manager, a shell.
     #[serde(default, deserialize_with = "packages")]
     pub dev: Vec<String>,
@@ -306,7 +310,7 @@ impl Recipe {
         let mut recipe: Self = config::parse(text, file)?;
         let meaning = |message: &str| RecipeError::Meaning { file: file.to_owned(), message: message.to_owned() };
         if recipe.bases().next().is_none() {
-            return Err(meaning("expected [base.scratch] or [base.alpine], found neither"));
+            return Err(meaning("expected [base.scratch], [base.alpine] or [base.debian], found none"));
         }
         if recipe.app.hook.is_none() && (recipe.app.cmd.has_places() || recipe.app.entrypoint.has_places()) {
             return Err(meaning("expected a hook in [app] that knows what to fill into the command, found none"));
@@ -339,7 +343,7 @@ impl Recipe {
     }
 
     fn bases(&self) -> impl Iterator<Item = (&'static str, &Packages)> {
-        [("scratch", &self.base.scratch), ("alpine", &self.base.alpine)]
+        [("scratch", &self.base.scratch), ("alpine", &self.base.alpine), ("debian", &self.base.debian)]
             .into_iter()
             .filter_map(|(name, packages)| packages.as_ref().map(|packages| (name, packages)))
     }

@@ -21,13 +21,16 @@ pub struct Request {
     pub recipe: String,
     /// Where the root filesystem starts.
     pub base: Base,
+    /// Whether another base may be taken where the mirror of this one cannot be reached: nobody chose it.
+    pub fallback: bool,
     /// What the image is to run on; at least one.
     pub platforms: Vec<Platform>,
-    /// Where Alpine's repositories are: a URL or a folder.
-    pub mirror: String,
-    /// Files and folders of keys that are trusted besides Alpine's.
+    /// Where the base's packages are: a URL or a folder, instead of Alpine's own mirror or this machine's apt sources.
+    pub mirror: Option<String>,
+    /// Files and folders of keys that are trusted besides the distribution's.
     pub keys: Vec<PathBuf>,
-    /// Further repositories, as a line of `/etc/apk/repositories` names them: `URL` or `@TAG URL`.
+    /// Further repositories, as a line of `/etc/apk/repositories` names them (`URL` or `@TAG URL`), or one of
+    /// `/etc/apt/sources.list` (`deb URL SUITE COMPONENT`).
     pub repositories: Vec<String>,
     /// Further packages.
     pub packages: Vec<String>,

@@ -15,6 +15,7 @@ mod it {
     mod deb_mirror;
     mod deb_solver;
     mod deb_version;
+    mod debian;
     mod dependencies;
     mod http;
     mod local_images;

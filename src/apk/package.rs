@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     apk::index::{Checksum, Record},
     digest::Digest,
-    package::{Lister, Listing, Style, fixed, visit},
+    package::{Contents, Data, Listed, Lister, Listing, Packing, Style, fixed, visit},
     store::{BlobDir, StoreError},
 };
 
@@ -46,23 +46,10 @@ pub struct Package {
     pub info: Info,
     /// The install scripts and the trigger, by kind (`pre-install`, `trigger`, …), as they stand in the control part.
     pub scripts: BTreeMap<String, Script>,
-    /// The data stream.
+    /// The data stream, whose digest is `datahash`.
     pub data: Data,
     /// The members of the data tar, in its order.
     pub entries: Vec<Entry>,
-}
-
-/// The data stream of a package: a tar.gz.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Data {
-    /// Digest of the stream as it is in the package: `datahash`.
-    pub digest: Digest,
-    /// Its length.
-    pub size: u64,
-    /// Digest of the tar in it.
-    pub diff_id: Digest,
-    /// Whether every member of the tar is in [`Package::entries`]; apk passes over those whose names begin with a dot.
-    pub complete: bool,
 }
 
 /// What `.PKGINFO` says and the index does not (abuild's key-value format, apk-package(5)).
@@ -74,6 +61,44 @@ pub struct Info {
     pub replaces_priority: Option<u32>,
     /// Directories whose changes its trigger waits for.
     pub triggers: Vec<String>,
+}
+
+impl Listed for Record {
+    type Package = Package;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn version(&self) -> &str {
+        self.version.as_str()
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn key(&self) -> Digest {
+        Digest::of(format!("{}-{} {} {}", self.name, self.version, self.checksum, self.size))
+    }
+
+    fn verify(&self, reader: impl Read, blobs: &BlobDir) -> Result<Package, PackageError> {
+        verify(reader, self, blobs)
+    }
+}
+
+impl Contents for Package {
+    fn data(&self) -> &Data {
+        &self.data
+    }
+
+    fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    fn visit(&self, blobs: &BlobDir, each: impl FnMut(usize, &mut dyn Read) -> io::Result<()>) -> io::Result<()> {
+        visit_members(blobs, self, each)
+    }
 }
 
 /// Reads a package, checks it against the index's `record`, and keeps its data stream in `blobs`.
@@ -127,7 +152,7 @@ impl Checker<'_> {
             version: self.record.version.to_string(),
             info,
             scripts,
-            data: Data { digest: data_digest, size, diff_id, complete },
+            data: Data { digest: data_digest, size, diff_id, packing: Packing::Gzip, complete },
             entries,
         })
     }

@@ -8,7 +8,6 @@ use super::{
     dev::{Caches, DevJob, DevVariant},
 };
 use crate::{
-    config::Base,
     digest::{Digest, Hashing},
     error::{Explain, Kind},
     fetch::Fetcher,
@@ -190,10 +189,7 @@ impl Step<'_> {
         platform: &'a Platform,
     ) -> Result<Command<'a>, DependenciesError> {
         let host = host_platform();
-        let libc = match self.request.base {
-            Base::Scratch | Base::Alpine(_) => "musl",
-        };
-        let foreign = (*platform != host).then_some((platform, libc));
+        let foreign = (*platform != host).then(|| (platform, self.request.base.libc()));
         let wishes = Wishes {
             locked: install.lock.is_some(),
             offline: self.request.step.offline,

@@ -8,7 +8,7 @@ use crate::{
     fetch::Fetcher,
     layer::{Layer, compress::Compression},
     lock::{Lock, lock},
-    plan::{PATH, Plan, architecture},
+    plan::{PATH, Plan},
     project::Project,
     recipe::{Dependencies, Recipe},
     request::{Request, Step},
@@ -58,10 +58,8 @@ impl DevVariant {
     /// When they cannot be had.
     pub fn new(request: &Request, recipe: &Recipe, project: &Project, fetcher: &Fetcher) -> Result<Self, BuildError> {
         let plan = Plan::dev(request, recipe, project)?;
-        let arch = architecture(&plan.platforms[0])?;
-        let keys = Plan::keys(request, arch)?;
-        let lock = lock(&plan, arch, &keys, fetcher)?;
-        let (layers, _) = System::new(&plan, &lock, &keys, COMPRESSION, fetcher).layers()?;
+        let lock = lock(&plan, &plan.platforms[0], fetcher)?;
+        let (layers, _) = System::new(&plan, &lock, COMPRESSION, fetcher)?.layers()?;
         let layers = layers.into_iter().map(|(layer, _)| layer).collect();
         Ok(Self { lock, layers, workdir: plan.configuration.workdir })
     }

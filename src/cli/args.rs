@@ -282,10 +282,10 @@ impl From<Progress> for ui::Mode {
 /// What root filesystems are made of, and how dependencies get into them.
 #[derive(Debug, Clone, Default, Args)]
 pub struct SourceOptions {
-    /// Start from scratch, alpine or alpine:RELEASE
+    /// Start from scratch, alpine, alpine:RELEASE, debian or debian:SUITE [default: alpine]
     #[arg(long, env = "MICROBUILD_BASE", help_heading = "Contents")]
     pub base: Option<Base>,
-    /// Install a further package, as `apk add` would take it
+    /// Install a further package, as `apk add` or `apt-get install` would take it
     #[arg(
         short,
         long,
@@ -308,10 +308,10 @@ pub struct SourceOptions {
     /// Run commands with this OCI runtime [default: the first of runc, crun, youki]
     #[arg(long, value_name = "NAME|PATH", env = "MICROBUILD_RUNTIME", help_heading = "Dependencies")]
     pub runtime: Option<String>,
-    /// Alpine's repositories lie here; stands for https://dl-cdn.alpinelinux.org/alpine
+    /// The base's packages lie here; for Alpine it stands for https://dl-cdn.alpinelinux.org/alpine, for Debian for the machine's apt sources
     #[arg(long, value_name = "URL|DIR", env = "MICROBUILD_MIRROR", help_heading = "Packages' sources")]
     pub mirror: Option<String>,
-    /// Trust these keys (*.rsa.pub) besides Alpine's own
+    /// Trust these keys (Alpine: *.rsa.pub, Debian: *.gpg, *.asc) besides the base's own
     #[arg(
         long,
         value_name = "DIR|FILE",
@@ -320,7 +320,7 @@ pub struct SourceOptions {
         help_heading = "Packages' sources"
     )]
     pub keys: Vec<PathBuf>,
-    /// Use a further repository: URL, folder, or `@TAG URL`
+    /// Use a further repository: URL, folder, `@TAG URL`; for Debian `deb URL SUITE COMPONENT`
     #[arg(
         long,
         value_name = "URL",

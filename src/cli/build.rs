@@ -15,16 +15,16 @@ use super::{
 };
 use crate::{
     build::{self, BuildError, Built},
-    config::{FileConfig, Pair},
+    config::{Base, FileConfig, Pair},
     fetch::Fetcher,
     glob::Pattern,
     image::Artifact,
     images::{self, LocalImages},
-    lock::{Because, Lock},
+    lock::{Because, Lock, Row},
     plan::host_platform,
     recipe::Recipe,
     registry::Reference,
-    request::{DEFAULT_MIRROR, Request, Step},
+    request::{Request, Step},
     sink::{self, Output},
     store::replace_file,
     ui::{self, Ui},
@@ -91,7 +91,7 @@ pub(super) fn builds(job: &Job) -> Result<Artifact, CliError> {
 }
 
 fn report(job: &Job, built: &Built, delivered: &Delivered) -> Result<(), CliError> {
-    let json = || pretty(&report::json(built, &job.request, delivered)) + "\n";
+    let json = || pretty(&report::json(built, &job.recipe, delivered)) + "\n";
     if let Some(path) = &job.metadata_file {
         replace_file(path, json().as_bytes())?;
     }
@@ -124,23 +124,23 @@ fn local_name(built: &Built, app: &Path) -> String {
 
 /// `microbuild plan`.
 pub(super) fn plan(recipe: &str, app: &Path, options: &BuildOptions) -> Result<(), CliError> {
-    let (job, locks) = solve(recipe, app, options)?;
+    let (job, base, locks) = solve(recipe, app, options)?;
     if job.json {
         let packages = |lock: &Lock| -> serde_json::Value {
-            let row = |p: &crate::lock::LockedPackage| serde_json::json!({"name": p.record.name, "version": p.record.version.to_string(), "size": p.record.size});
-            serde_json::json!({"arch": lock.arch, "release": lock.release, "packages": lock.packages.iter().map(row).collect::<Vec<_>>()})
+            let row = |p: Row<'_>| serde_json::json!({"name": p.name, "version": p.version, "size": p.size});
+            let packages: Vec<_> = lock.packages.rows().into_iter().map(row).collect();
+            serde_json::json!({"arch": lock.arch, "release": lock.release, "packages": packages})
         };
         return print(&(pretty(&locks.iter().map(packages).collect()) + "\n"));
     }
     for lock in &locks {
-        let width = lock.packages.iter().map(|p| p.record.name.len() + p.record.version.as_str().len() + 1).max();
-        let width = width.unwrap_or(0);
-        let mut text = format!("{} of Alpine {}, {}\n", job.request.base, lock.release, lock.arch);
-        for package in &lock.packages {
-            let title = format!("{}-{}", package.record.name, package.record.version);
-            text += &format!("  {title:width$}  {:>9}\n", ui::size(package.record.size));
+        let rows = lock.packages.rows();
+        let width = rows.iter().map(|row| row.title().len()).max().unwrap_or(0);
+        let mut text = format!("{base} of {} {}, {}\n", base.distribution(), lock.release, lock.arch);
+        for row in &rows {
+            text += &format!("  {:width$}  {:>9}\n", row.title(), ui::size(row.size));
         }
-        let total = lock.packages.iter().map(|p| p.record.size).sum();
+        let total = rows.iter().map(|row| row.size).sum();
         text += &format!("  {:width$}  {:>9}\n", "total", ui::size(total));
         print(&text)?;
     }
@@ -149,20 +149,21 @@ pub(super) fn plan(recipe: &str, app: &Path, options: &BuildOptions) -> Result<(
 
 /// `microbuild why`.
 pub(super) fn why(package: &str, recipe: &str, app: &Path, options: &BuildOptions) -> Result<(), CliError> {
-    let (job, locks) = solve(recipe, app, options)?;
+    let (job, _, locks) = solve(recipe, app, options)?;
     for lock in &locks {
-        let Some(mut at) = lock.packages.iter().position(|p| p.record.name == package) else {
-            let names = lock.packages.iter().map(|p| p.record.name.as_str());
+        let rows = lock.packages.rows();
+        let Some(mut at) = rows.iter().position(|row| row.name == package) else {
+            let names = rows.iter().map(|row| row.name);
             let near = crate::near::nearest(package, names).map(|near| format!("; did you mean {near}?"));
             return Err(CliError::Usage {
                 message: format!("{package} is no part of the image{}", near.unwrap_or_default()),
                 hint: format!("`microbuild plan {} {}` lists what is", job.recipe.name, job.request.app.display()),
             });
         };
-        let title = |at: usize| format!("{}-{}", lock.packages[at].record.name, lock.packages[at].record.version);
+        let title = |at: usize| rows[at].title();
         let mut text = title(at);
         loop {
-            let (next, why) = match &lock.packages[at].because {
+            let (next, why) = match rows[at].because {
                 Because::Wish(wish) => {
                     text += &format!("\n  is asked for, as {wish}, by recipe {} or --package\n", job.recipe.name);
                     break;
@@ -178,13 +179,13 @@ pub(super) fn why(package: &str, recipe: &str, app: &Path, options: &BuildOption
     Ok(())
 }
 
-fn solve(recipe: &str, app: &Path, options: &BuildOptions) -> Result<(Job, Vec<Lock>), CliError> {
+fn solve(recipe: &str, app: &Path, options: &BuildOptions) -> Result<(Job, Base, Vec<Lock>), CliError> {
     let job = Job::new(Some(recipe), app, options)?;
     let store = store(job.cache_dir.as_deref())?;
     let _in_use = store.lock_shared()?;
     let fetcher = Fetcher::new(http(&job.network, job.offline, &job.ui)?, store, job.ui.clone(), job.offline);
-    let locks = build::locks(&job.request, &job.recipe, &fetcher, &job.ui)?;
-    Ok((job, locks))
+    let (base, locks) = build::locks(&job.request, &job.recipe, &fetcher, &job.ui)?;
+    Ok((job, base, locks))
 }
 
 impl Job {
@@ -275,17 +276,16 @@ fn request(app: &Path, recipe: &Recipe, options: &BuildOptions, file: &FileConfi
             platforms
         }
     };
+    let base = options.source.base.clone().or_else(|| file.base.clone());
+    let mirror = options.source.mirror.clone().or_else(|| file.mirror.clone());
+    let offline = options.source.offline || file.offline.unwrap_or(false);
     Ok(Request {
         app: app.to_owned(),
         recipe: recipe.name.clone(),
-        base: options.source.base.clone().or_else(|| file.base.clone()).unwrap_or_default(),
+        fallback: base.is_none() && mirror.is_none() && !offline && !is_ci(),
+        base: base.unwrap_or_default(),
         platforms,
-        mirror: options
-            .source
-            .mirror
-            .clone()
-            .or_else(|| file.mirror.clone())
-            .unwrap_or_else(|| DEFAULT_MIRROR.to_owned()),
+        mirror,
         keys: or(&options.source.keys, &file.keys),
         repositories: or(&options.source.repository, &file.repository),
         packages: or(&options.source.package, &file.package),
@@ -293,7 +293,7 @@ fn request(app: &Path, recipe: &Recipe, options: &BuildOptions, file: &FileConfi
         step: Step {
             secrets: or(&options.source.secret, &file.secret),
             ignore_scripts: options.source.ignore_scripts || file.ignore_scripts.unwrap_or(false),
-            offline: options.source.offline || file.offline.unwrap_or(false),
+            offline,
             runtime: options.source.runtime.clone().or_else(|| file.runtime.clone()),
             ca: options.network.ca.iter().chain(&file.ca).cloned().collect(),
         },
@@ -311,6 +311,11 @@ fn request(app: &Path, recipe: &Recipe, options: &BuildOptions, file: &FileConfi
         max_size: options.max_size.or(file.max_size),
         epoch: epoch()?,
     })
+}
+
+/// Whether this is a CI system, as nearly all of them say: what it builds must not depend on what happens to be reachable.
+fn is_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }
 
 /// SOURCE_DATE_EPOCH (reproducible-builds.org), or 0.

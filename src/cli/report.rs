@@ -9,8 +9,8 @@ use crate::{
     digest::Digest,
     image::{Artifact, Image},
     images::Row,
+    recipe::Recipe,
     registry::Reference,
-    request::Request,
     sink::registry::{Outcome, PushReport},
     ui,
 };
@@ -34,7 +34,7 @@ impl Delivered {
 }
 
 /// What `--json` prints of a build.
-pub(super) fn json(built: &Built, request: &Request, delivered: &Delivered) -> Value {
+pub(super) fn json(built: &Built, recipe: &Recipe, delivered: &Delivered) -> Value {
     let pushed = |digest: &Digest| delivered.outcome(digest) == Some(&Outcome::Pushed);
     let layers: Vec<Value> = (built.artifact.images.iter().zip(&built.platforms))
         .flat_map(|(image, report)| {
@@ -48,10 +48,10 @@ pub(super) fn json(built: &Built, request: &Request, delivered: &Delivered) -> V
         })
         .collect();
     let packages: Vec<Value> = (built.platforms.iter())
-        .flat_map(|report| report.lock.packages.iter().map(move |package| (report, &package.record)))
-        .map(|(report, record)| {
+        .flat_map(|report| report.lock.packages.rows().into_iter().map(move |row| (report, row)))
+        .map(|(report, row)| {
             json!({
-                "name": record.name, "version": record.version.to_string(), "size": record.size,
+                "name": row.name, "version": row.version, "size": row.size,
                 "platform": report.platform.to_string(),
             })
         })
@@ -61,8 +61,8 @@ pub(super) fn json(built: &Built, request: &Request, delivered: &Delivered) -> V
         "reference": delivered.reference,
         "digest": built.artifact.root().digest,
         "size": built.artifact.images.iter().map(Image::size).sum::<u64>(),
-        "recipe": request.recipe,
-        "base": request.base.to_string(),
+        "recipe": recipe.name,
+        "base": built.base.to_string(),
         "platforms": built.platforms.iter().map(|report| report.platform.to_string()).collect::<Vec<_>>(),
         "layers": layers,
         "packages": packages,
@@ -79,9 +79,7 @@ pub(super) fn table(built: &Built, delivered: &Delivered) -> String {
         }
         let width = image.layers.iter().map(|layer| layer.title.len()).max().unwrap_or(0).max(5);
         for (layer, cached) in image.layers.iter().zip(&report.cached) {
-            let packages = &report.lock.packages;
-            let is_package =
-                || packages.iter().any(|p| layer.title == format!("{}-{}", p.record.name, p.record.version));
+            let is_package = || report.lock.packages.rows().iter().any(|row| layer.title == row.title());
             let made = if *cached {
                 "cached"
             } else if is_package() {

@@ -11,7 +11,7 @@ use super::{
     http, store,
 };
 use crate::{
-    build::{BuildError, Caches, DevJob, DevVariant, HOSTNAME},
+    build::{self, BuildError, Caches, DevJob, DevVariant, HOSTNAME},
     config::{Deps, Volume},
     error::Explain as _,
     fetch::Fetcher,
@@ -55,7 +55,8 @@ fn unpack_dev(job: &Job) -> Result<(DevVariant, Root, Caches), CliError> {
         error => Err(error),
     });
     let project = project.map_err(BuildError::from)?;
-    let variant = DevVariant::new(&job.request, &job.recipe, &project, &fetcher)?;
+    let request = build::settle(&job.request, &job.recipe, &fetcher, &job.ui)?;
+    let variant = DevVariant::new(&request, &job.recipe, &project, &fetcher)?;
     let root = variant.unpack(&store, &job.ui)?;
     let caches = Caches::new(&job.recipe, &store)?;
     Ok((variant, root, caches))

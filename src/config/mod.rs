@@ -37,7 +37,7 @@ use crate::{
 pub use container::{Publish, Volume};
 pub use document::DocumentError;
 pub(crate) use document::{comma_list, command, list, optional, parse, texts, value};
-pub use value::{Base, Compression, Deps, Id, Pair, Port, Protocol, Release, Size, User, ValueError, Workdir};
+pub use value::{Base, Compression, Deps, Id, Pair, Port, Protocol, Release, Size, Suite, User, ValueError, Workdir};
 pub(crate) use words::split;
 pub use words::{Command, CommandError};
 
@@ -93,7 +93,7 @@ pub struct FileConfig {
     /// `platform`: what the image is built for.
     #[serde(deserialize_with = "comma_list")]
     pub platform: Vec<Platform>,
-    /// `mirror`: the URL or folder of an Alpine mirror.
+    /// `mirror`: the URL or folder of a mirror of Alpine, or of Debian.
     pub mirror: Option<String>,
     /// `keys`: files of keys, or folders of them, to trust besides the built-in ones.
     #[serde(deserialize_with = "list")]
@@ -321,7 +321,7 @@ mod tests {
             "recipe = 'node'\ntags = ['a']",
             "max_size = '1MB'",
             "colour = 'red'",
-            "base = 'debian'",
+            "base = 'fedora'",
             "port = [80, 'http']",
             "env = ['A=1']",
             "env = { \"A=B\" = 'x' }",

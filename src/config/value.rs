@@ -110,6 +110,8 @@ pub enum Base {
     Scratch,
     /// A release of Alpine, with its baselayout and shell.
     Alpine(Release),
+    /// A suite of Debian or Ubuntu: the runtime's package closure, no shell; `None` for that of this machine.
+    Debian(Option<Suite>),
 }
 
 impl Default for Base {
@@ -120,21 +122,38 @@ impl Default for Base {
 
 impl Base {
     /// The names that a recipe's `[base.NAME]` can have.
-    pub const NAMES: [&'static str; 2] = ["scratch", "alpine"];
+    pub const NAMES: [&'static str; 3] = ["scratch", "alpine", "debian"];
 
     /// The name that a recipe knows it by, in `[base.NAME]`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Scratch => "scratch",
             Self::Alpine(_) => "alpine",
+            Self::Debian(_) => "debian",
         }
     }
 
-    /// The Alpine release that packages come from.
+    /// The Alpine release that packages come from; the default one for a base that has none.
     pub fn release(&self) -> Release {
         match self {
-            Self::Scratch => Release::default(),
             Self::Alpine(release) => release.clone(),
+            Self::Scratch | Self::Debian(_) => Release::default(),
+        }
+    }
+
+    /// Whose packages it is made of, as people write it.
+    pub fn distribution(&self) -> &'static str {
+        match self {
+            Self::Scratch | Self::Alpine(_) => "Alpine",
+            Self::Debian(_) => "Debian",
+        }
+    }
+
+    /// The C library that programs on it are linked with, as npm and others call it.
+    pub fn libc(&self) -> &'static str {
+        match self {
+            Self::Scratch | Self::Alpine(_) => "musl",
+            Self::Debian(_) => "glibc",
         }
     }
 }
@@ -146,11 +165,14 @@ impl FromStr for Base {
         let error = || {
             let release = Release::default();
             let known = "scratch, alpine, or of another release alpine:3.22, alpine:latest-stable, alpine:edge";
-            ValueError::new(format!("a base: {known} (alpine alone is {release})"), s)
+            let debian = "debian, or of a given suite debian:bookworm, debian:trixie, debian:noble";
+            ValueError::new(format!("a base: {known} (alpine alone is {release}); {debian}"), s)
         };
         match s.split_once(':') {
             None if s == "scratch" => Ok(Self::Scratch),
             None if s == "alpine" => Ok(Self::default()),
+            None if s == "debian" => Ok(Self::Debian(None)),
+            Some(("debian", suite)) => suite.parse().map(|suite| Self::Debian(Some(suite))).map_err(|_| error()),
             Some(("alpine", release)) => release.parse().map(Self::Alpine).map_err(|_| error()),
             _ => Err(error()),
         }
@@ -162,7 +184,31 @@ impl fmt::Display for Base {
         match self {
             Self::Scratch => f.write_str("scratch"),
             Self::Alpine(release) => write!(f, "alpine:{release}"),
+            Self::Debian(None) => f.write_str("debian"),
+            Self::Debian(Some(suite)) => write!(f, "debian:{suite}"),
         }
+    }
+}
+
+/// A suite of Debian or Ubuntu, by its code name (`bookworm`, `noble`) or by what it is now (`stable`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Suite(pub(crate) String);
+
+impl FromStr for Suite {
+    type Err = ValueError;
+
+    fn from_str(s: &str) -> Result<Self, ValueError> {
+        let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
+        if s.bytes().all(good) && s.starts_with(|c: char| c.is_ascii_lowercase()) {
+            return Ok(Self(s.to_owned()));
+        }
+        Err(ValueError::new("a suite of Debian or Ubuntu: bookworm, trixie, noble", s))
+    }
+}
+
+impl fmt::Display for Suite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -501,6 +547,9 @@ mod tests {
             ("alpine:v3.9", "alpine:3.9", "v3.9"),
             ("alpine:edge", "alpine:edge", "edge"),
             ("alpine:latest-stable", "alpine:latest-stable", "latest-stable"),
+            ("debian", "debian", "v3.23"),
+            ("debian:bookworm", "debian:bookworm", "v3.23"),
+            ("debian:noble", "debian:noble", "v3.23"),
         ] {
             let read: Base = text.parse().unwrap();
             assert_eq!((read.to_string().as_str(), read.release().branch().as_str()), (base, branch));
@@ -508,7 +557,12 @@ mod tests {
         }
         for text in [
             "",
-            "debian",
+            "fedora",
+            "debian:",
+            "debian:Bookworm",
+            "debian:../x",
+            "debian:bookworm/updates",
+            "ubuntu:noble",
             "alpine:",
             "alpine:3",
             "alpine:3.23.1",
@@ -558,7 +612,7 @@ mod tests {
         let messages = [
             "brotli".parse::<Compression>().unwrap_err(),
             "30 M".parse::<Size>().unwrap_err(),
-            "debian".parse::<Base>().unwrap_err(),
+            "fedora".parse::<Base>().unwrap_err(),
             "3".parse::<Release>().unwrap_err(),
             "yes".parse::<Deps>().unwrap_err(),
             "a b".parse::<User>().unwrap_err(),

@@ -20,7 +20,7 @@ use super::{
 use crate::digest::Digest;
 
 /// A paragraph: its text, and the line in which it begins.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Paragraph<'a> {
     /// The lines, without the empty line that ends them.
     pub text: &'a str,

@@ -1,18 +1,13 @@
 //! A suite's list of packages: `Packages`, one paragraph each, plain or packed. Its hash stands in the signed
 //! [`Release`](super::release::Release), and [`open`] looks at nothing before that has been compared.
 
-use std::{
-    fmt,
-    io::{self, Read},
-};
-
-use flate2::bufread::MultiGzDecoder;
-use liblzma::{read::XzDecoder, stream::Stream};
+use std::io::{self, Read};
 
 use super::{
     control::{Record, RecordError, paragraphs},
     release::IndexFile,
 };
+pub use crate::package::Packing;
 use crate::{
     digest::Digest,
     error::{Explain, Kind},
@@ -20,72 +15,6 @@ use crate::{
 
 /// Debian's main has 55 MB of text, Ubuntu's universe 70.
 const MAX_INDEX: u64 = 512 << 20;
-/// What `xz -9` asks for is 65 MB.
-pub(super) const XZ_MEMORY: u64 = 256 << 20;
-
-/// How a file is packed, as the end of its name says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Packing {
-    /// `.xz`
-    Xz,
-    /// `.zst`
-    Zstd,
-    /// `.gz`
-    Gzip,
-    /// Nothing.
-    Plain,
-}
-
-impl Packing {
-    /// The packing of a file of that name. `None` for another one, such as `.bz2`.
-    pub fn of(name: &str) -> Option<Self> {
-        Some(match name.rsplit('/').next()?.rsplit_once('.').map_or("", |(_, end)| end) {
-            "xz" => Self::Xz,
-            "zst" => Self::Zstd,
-            "gz" => Self::Gzip,
-            "" | "tar" => Self::Plain,
-            _ => return None,
-        })
-    }
-
-    /// The end of a packed file's name, with its dot.
-    pub fn extension(self) -> &'static str {
-        match self {
-            Self::Xz => ".xz",
-            Self::Zstd => ".zst",
-            Self::Gzip => ".gz",
-            Self::Plain => "",
-        }
-    }
-
-    /// A reader of what is packed in `input`.
-    ///
-    /// # Errors
-    /// When the decoder cannot be set up.
-    pub fn reader<'a>(self, input: impl io::BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
-        Ok(match self {
-            Self::Xz => {
-                let stream = Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
-                Box::new(XzDecoder::new_stream(input, stream))
-            }
-            Self::Zstd => Box::new(zstd::Decoder::with_buffer(input)?),
-            Self::Gzip => Box::new(MultiGzDecoder::new(input)),
-            Self::Plain => Box::new(input),
-        })
-    }
-}
-
-impl fmt::Display for Packing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Xz => "xz",
-            Self::Zstd => "zstd",
-            Self::Gzip => "gzip",
-            Self::Plain => "none",
-        })
-    }
-}
 
 /// What a suite offers for an architecture.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

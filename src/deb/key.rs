@@ -12,7 +12,10 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use crate::error::{Explain, Kind};
+use crate::{
+    digest::Digest,
+    error::{Explain, Kind},
+};
 
 /// What a keyring's file may end with.
 const ENDS: [&str; 3] = ["asc", "gpg", "pgp"];
@@ -79,6 +82,12 @@ impl KeyRing {
     /// Whether nobody is trusted.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
+    }
+
+    /// Names the keys that are trusted.
+    pub fn digest(&self) -> Digest {
+        let files: Vec<_> = self.files.iter().map(|file| Digest::of(&file.bytes).to_string()).collect();
+        Digest::of(format!("{} {}", files.join(" "), self.fingerprints.join(" ")))
     }
 
     /// The files that the keys come from, for messages.

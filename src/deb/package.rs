@@ -19,15 +19,14 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    control::{Record, paragraphs},
-    index::Packing,
-};
+use super::control::{Record, paragraphs};
 use crate::{
     digest::{Digest, Hashing},
-    package::{Entry, Lister, Listing, PackageError, Script, Style, visit},
+    package::{Contents, Data, Listed, Lister, Listing, PackageError, Packing, Script, Style, visit},
     store::{BlobDir, BlobWriter, StoreError},
 };
+
+pub use crate::package::{Entry, EntryKind};
 
 /// More than any real control member holds, packed or unpacked, in bytes: a kernel's has a checksum for each header file.
 const CONTROL_LIMIT: u64 = 32 << 20;
@@ -62,23 +61,41 @@ pub struct Package {
     pub entries: Vec<Entry>,
 }
 
-/// The data member of a package.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Data {
-    /// Digest of the member as it is in the package.
-    pub digest: Digest,
-    /// Its length in bytes.
-    pub size: u64,
-    /// Digest of the tar in it.
-    pub diff_id: Digest,
-    /// How it is packed.
-    pub packing: Packing,
+impl Listed for Record {
+    type Package = Package;
+
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    fn version(&self) -> &str {
+        self.version().as_str()
+    }
+
+    fn size(&self) -> u64 {
+        self.size()
+    }
+
+    fn key(&self) -> Digest {
+        Digest::of(format!("deb {} {} {}", self.name(), self.version(), self.sha256()))
+    }
+
+    fn verify(&self, reader: impl Read, blobs: &BlobDir) -> Result<Package, PackageError> {
+        verify(reader, self, blobs)
+    }
 }
 
-impl Data {
-    /// Whether container engines take the member as a layer, as it is.
-    pub fn is_layer(&self) -> bool {
-        self.packing != Packing::Xz
+impl Contents for Package {
+    fn data(&self) -> &Data {
+        &self.data
+    }
+
+    fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    fn visit(&self, blobs: &BlobDir, each: impl FnMut(usize, &mut dyn Read) -> io::Result<()>) -> io::Result<()> {
+        visit_members(blobs, self, each)
     }
 }
 
@@ -112,8 +129,8 @@ pub fn verify(reader: impl Read, record: &Record, blobs: &BlobDir) -> Result<Pac
     let listed = writer.finish_after(&digest, &title, |file| {
         lister.list(open(file, packing).map_err(|source| StoreError::Io { what: "read", path: file.into(), source })?)
     });
-    let (Listing { diff_id, entries, .. }, size) = listed?;
-    let data = Data { digest, size, diff_id, packing };
+    let (Listing { diff_id, complete, entries }, size) = listed?;
+    let data = Data { digest, size, diff_id, packing, complete };
     Ok(Package {
         name: record.name().to_owned(),
         version: record.version().to_string(),

@@ -2,7 +2,8 @@
 //!
 //! The data stream of an Alpine package is a tar.gz, hence a layer. Used as such it needs no compression, its digest is
 //! signed by Alpine, and every image anywhere that holds the package holds the same blob. A package becomes a layer of
-//! its own when it is large and the tree holds exactly its members.
+//! its own when it is large and the tree holds exactly its members. Debian's packages never do: they are packed with xz, or
+//! bring man pages and the like.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,13 +11,13 @@ use std::{
 };
 
 use super::{
-    GZIP, LayerError, LayerRecord,
+    LayerError, LayerRecord,
     archive::{Archive, Meta},
     compress::Compression,
     write,
 };
 use crate::{
-    apk::package::{EntryKind, visit_members},
+    package::{Contents, EntryKind, Listed},
     rootfs::{Content, Installed, Node, NodeKind, Tree, parents},
     store::BlobDir,
 };
@@ -28,11 +29,11 @@ const LARGE: u64 = 1 << 20;
 const MOST: usize = 7;
 
 /// Which packages become layers of their own: their places, in the list's order.
-pub fn package_layers(packages: &[Installed], tree: &Tree) -> Vec<usize> {
+pub fn package_layers<R: Listed>(packages: &[Installed<R>], tree: &Tree) -> Vec<usize> {
     let mut large: Vec<usize> = (0..packages.len())
-        .filter(|&at| packages[at].package.data.size >= LARGE && is_whole(at, &packages[at], tree))
+        .filter(|&at| packages[at].package.data().size >= LARGE && is_whole(at, &packages[at].package, tree))
         .collect();
-    large.sort_by_key(|&at| (std::cmp::Reverse(packages[at].package.data.size), at));
+    large.sort_by_key(|&at| (std::cmp::Reverse(packages[at].package.data().size), at));
     large.truncate(MOST);
     large.sort_unstable();
     large
@@ -40,10 +41,10 @@ pub fn package_layers(packages: &[Installed], tree: &Tree) -> Vec<usize> {
 
 /// Whether the tree holds all members of the package, and as the package has them. A folder's mode may differ: the system
 /// layer, which lies above, sets it.
-fn is_whole(at: usize, installed: &Installed, tree: &Tree) -> bool {
-    let package = &installed.package;
-    package.data.complete
-        && package.entries.iter().enumerate().all(|(place, entry)| {
+fn is_whole(at: usize, package: &impl Contents, tree: &Tree) -> bool {
+    package.data().complete
+        && package.data().media_type().is_some()
+        && package.entries().iter().enumerate().all(|(place, entry)| {
             let Some(node) = tree.get(&entry.path) else { return false };
             let same = |node: &Node| {
                 node.package == Some(at)
@@ -61,25 +62,25 @@ fn is_whole(at: usize, installed: &Installed, tree: &Tree) -> bool {
         })
 }
 
-/// The record of a package's data stream as a layer.
-pub fn package_layer(installed: &Installed) -> LayerRecord {
-    let data = &installed.package.data;
-    LayerRecord {
+/// The record of a package's data stream as a layer; `None` when it is packed in a way that container engines do not know.
+pub fn package_layer<R: Listed>(installed: &Installed<R>) -> Option<LayerRecord> {
+    let data = installed.package.data();
+    Some(LayerRecord {
         digest: data.digest,
         diff_id: data.diff_id,
         size: data.size,
-        media_type: GZIP.into(),
-        title: format!("{}-{}", installed.record.name, installed.record.version),
-    }
+        media_type: data.media_type()?.into(),
+        title: installed.title(),
+    })
 }
 
 /// Writes the system layer into `blobs`: whatever of `tree` is not in the layers of the packages `apart`.
 ///
 /// # Errors
 /// When content cannot be read, or the layer cannot be written.
-pub fn system_layer(
+pub fn system_layer<R: Listed>(
     tree: &Tree,
-    packages: &[Installed],
+    packages: &[Installed<R>],
     apart: &[usize],
     blobs: &BlobDir,
     compression: Compression,
@@ -95,7 +96,7 @@ pub fn system_layer(
         for (at, installed) in packages.iter().enumerate().filter(|(at, _)| !apart.contains(at)) {
             let names = names_of_members(tree, at);
             if !names.is_empty() {
-                write_members(archive, installed, &names, tree, blobs)?;
+                write_members(archive, &installed.package, &names, tree, blobs)?;
             }
         }
         for (path, node) in tree.iter().filter(|(_, node)| here(node)) {
@@ -117,14 +118,14 @@ fn meta(node: &Node) -> Meta {
 
 /// The folders that the system layer must hold: those above its own files (some runtimes, AWS Lambda's among them, want every
 /// layer to bring its parents), and those that no package's layer brings as the tree has them.
-fn folders<'a>(
+fn folders<'a, R: Listed>(
     tree: &'a Tree,
-    packages: &[Installed],
+    packages: &[Installed<R>],
     apart: &[usize],
     here: &impl Fn(&Node) -> bool,
 ) -> BTreeSet<&'a str> {
     let mut brought: BTreeMap<&str, bool> = BTreeMap::new();
-    for entry in apart.iter().flat_map(|&at| &packages[at].package.entries) {
+    for entry in apart.iter().flat_map(|&at| packages[at].package.entries()) {
         if let (EntryKind::Directory, Some(node)) = (&entry.kind, tree.get(&entry.path)) {
             let same = entry.mode == node.mode && entry.uid == u64::from(node.uid) && entry.gid == u64::from(node.gid);
             *brought.entry(&entry.path).or_insert(true) &= same;
@@ -156,14 +157,14 @@ fn names_of_members(tree: &Tree, at: usize) -> BTreeMap<usize, Vec<&str>> {
 
 fn write_members<W: io::Write>(
     archive: &mut Archive<W>,
-    installed: &Installed,
+    package: &impl Contents,
     names: &BTreeMap<usize, Vec<&str>>,
     tree: &Tree,
     blobs: &BlobDir,
 ) -> io::Result<()> {
-    visit_members(blobs, &installed.package, |place, content| {
+    package.visit(blobs, |place, content| {
         let Some([first, others @ ..]) = names.get(&place).map(Vec::as_slice) else { return Ok(()) };
-        let entry = &installed.package.entries[place];
+        let entry = &package.entries()[place];
         let (EntryKind::File { size, .. }, Some(node)) = (&entry.kind, tree.get(first)) else { return Ok(()) };
         archive.file(first, meta(node), &entry.xattrs, *size, content)?;
         others.iter().try_for_each(|other| archive.hard_link(other, first, meta(node)))

@@ -278,7 +278,7 @@ impl Explain for ProjectError {
             Self::NoEntry { .. } => Some("name it as main in package.json, or give --cmd \"node FILE\"".into()),
             Self::EnginesRange { .. } => Some("npm's ranges: https://docs.npmjs.com/cli/configuring-npm/package-json#engines".into()),
             Self::Engines { .. } => Some(
-                "another release has another version (--base alpine:edge, alpine:3.22, …), or widen engines.node if \
+                "another release has another version (--base alpine:edge, alpine:3.22, debian:trixie, …), or widen engines.node if \
                  the app runs on this one too"
                     .into(),
             ),

@@ -1,39 +1,23 @@
-//! The root filesystem as a value: what `apk add` would make of a list of packages, made without running anything.
+//! The root filesystem as a value: what a package manager would make of a list of packages, made without running anything.
 //!
-//! [`assemble`] takes verified packages in the order in which apk installs them and gives a [`Tree`]: path → [`Node`]. A
-//! node's content stays where it is, in its package's data stream, until a layer is written ([`crate::layer`]).
-//!
-//! What install scripts and triggers would do is reproduced where it is known: users and groups ([`users`]), busybox's
-//! links, the group of `/etc/shadow`. apk's own database ([`installed`]) is written as apk writes it.
-//!
-//! The integration test `rootfs` has the real apk install the same packages. What differs from its root is on purpose:
-//!
-//! - The user `nonroot` with its home, the app's folder, and the folders that an app or a container runtime expects (`/dev`,
-//!   `/proc`, `/root`, `/sys`, `/tmp`) are there even when no package brings them; so are `/etc/passwd` and its like,
-//!   `/etc/os-release` and `/etc/alpine-release`.
-//! - `/etc/apk/keys` and `/etc/apk/repositories` are filled (not on `scratch`): apk would take them from its options.
-//! - The last change of a password in `/etc/shadow` is the day of SOURCE_DATE_EPOCH, not today.
-//! - busybox's backups (`/etc/passwd-` …) and apk's log (`/var/log/apk.log`) hold times, and are left out.
-//! - Triggers are not run. What that leaves out are ca-certificates' hash links in `/etc/ssl/certs` (the bundle beside them
-//!   holds the same certificates), and what belongs to a machine that boots: `depmod`, the initramfs.
-//! - A script's `adduser` counts even where apk could not run it because no shell is installed, as on `scratch`.
+//! [`alpine::assemble`] and [`debian::assemble`] take verified packages in the order in which apk or dpkg would install them
+//! and give a [`Tree`]: path → [`Node`]. A node's content stays where it is, in its package's data, until a layer is written
+//! ([`crate::layer`]).
 
 use std::collections::BTreeMap;
 
 use crate::{
-    apk::{
-        dependency::Dependency,
-        index::Record,
-        package::{Entry, EntryKind, Package},
-    },
     error::{Explain, Kind},
     glob::PatternSet,
+    package::{Entry, EntryKind, Listed},
 };
 
-pub mod installed;
+pub mod alpine;
+pub mod debian;
+mod shell;
 pub mod users;
 
-use users::{Accounts, Home};
+use users::Accounts;
 
 /// The root filesystem: nodes by path, without a slash at either end, in the order of their bytes. The root itself has no
 /// node.
@@ -106,11 +90,42 @@ impl Tree {
         }
     }
 
-    /// Makes the folder `path`, unless something is there.
+    /// Puts a link made here at `path`.
+    fn link(&mut self, path: &str, target: &str) {
+        let kind = NodeKind::Symlink(target.to_owned());
+        self.insert(path, Node { kind, mode: 0o777, uid: 0, gid: 0, package: None });
+    }
+
+    /// Takes `path` out, and what is below it.
+    fn remove(&mut self, path: &str) {
+        let is_below =
+            |other: &str| other.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        self.nodes.retain(|other, _| !is_below(other));
+    }
+
+    /// Makes the folder `path`, unless something is there, or it is the root.
     fn directory(&mut self, path: &str, mode: u32, uid: u32, gid: u32) {
-        if !self.nodes.contains_key(path) {
+        if !path.is_empty() && !self.nodes.contains_key(path) {
             self.insert(path, Node::directory(mode, uid, gid));
         }
+    }
+
+    /// Adds the users that every image has, and writes the files of all of them.
+    fn add_accounts(&mut self, accounts: &mut Accounts) {
+        accounts.add_fixed("root", 0, "root", "/root", "/sbin/nologin");
+        accounts.add_fixed(NONROOT.0, NONROOT.1, NONROOT.0, "/home/nonroot", "/sbin/nologin");
+        for (path, text) in accounts.files() {
+            let mode = if path == "etc/shadow" { 0o640 } else { 0o644 };
+            self.write(path, mode, text);
+        }
+    }
+
+    /// Adds the folders that an app or a container runtime expects.
+    fn add_folders(&mut self) {
+        for (path, mode) in [("dev", 0o755), ("proc", 0o755), ("root", 0o700), ("sys", 0o755), ("tmp", 0o1777)] {
+            self.directory(path, mode, 0, 0);
+        }
+        self.directory("home/nonroot", 0o700, NONROOT.1, NONROOT.1);
     }
 
     /// The path that `path` leads to, links followed as a process in this root would; `None` when it leads nowhere.
@@ -160,17 +175,11 @@ pub fn parents(path: &str) -> impl Iterator<Item = &str> {
 /// What a tree is made of besides packages.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// What the user asked for, as `/etc/apk/world` has it.
-    pub world: Vec<String>,
-    /// Lines of `/etc/apk/repositories`.
-    pub repositories: Vec<String>,
-    /// Keys for `/etc/apk/keys`: file name and PEM.
-    pub keys: Vec<(String, String)>,
-    /// apk's word for the architecture.
+    /// What apk is told in an Alpine root.
+    pub apk: ApkSettings,
+    /// The distribution's word for the architecture.
     pub arch: String,
-    /// Whether `apk` is to find its way in the image: its configuration and scripts, besides the database that scanners read.
-    pub apk_configuration: bool,
-    /// Alpine's release (`3.23`), for an image without a package that says it.
+    /// The distribution's release (`3.23`), for an image without a package that says it.
     pub release: String,
     /// The folder in which the app will lie, below the root; empty for none.
     pub workdir: String,
@@ -178,6 +187,19 @@ pub struct Settings {
     pub strip: PatternSet,
     /// Seconds since 1970 for whatever holds a time.
     pub epoch: u64,
+}
+
+/// What apk is told in an Alpine root; nothing in another.
+#[derive(Debug, Clone, Default)]
+pub struct ApkSettings {
+    /// What the user asked for, as `/etc/apk/world` has it.
+    pub world: Vec<String>,
+    /// Lines of `/etc/apk/repositories`.
+    pub repositories: Vec<String>,
+    /// Keys for `/etc/apk/keys`: file name and PEM.
+    pub keys: Vec<(String, String)>,
+    /// Whether `apk` is to find its way in the image: its configuration and scripts, besides the database that scanners read.
+    pub configuration: bool,
 }
 
 /// Why packages make no root filesystem.
@@ -234,296 +256,39 @@ impl Explain for RootfsError {
 
 /// A verified package and the index's record of it.
 #[derive(Debug, Clone)]
-pub struct Installed {
+pub struct Installed<R: Listed> {
     /// What the index says.
-    pub record: Record,
+    pub record: R,
     /// What the package holds.
-    pub package: Package,
+    pub package: R::Package,
 }
 
-impl Installed {
-    fn title(&self) -> String {
-        format!("{}-{}", self.record.name, self.record.version)
+impl<R: Listed> Installed<R> {
+    /// Name and version.
+    pub fn title(&self) -> String {
+        self.record.title()
     }
 }
 
-/// Gives the content of a file of a package: the package's place, the file's place in its list.
-pub type ReadMember<'a> = dyn Fn(usize, usize) -> std::io::Result<Vec<u8>> + 'a;
+/// Gives the contents of files of a package: the package's place, the files' places in its list.
+pub type ReadMembers<'a> = dyn Fn(usize, &[usize]) -> std::io::Result<Vec<Vec<u8>>> + 'a;
 
-/// Lays `packages` over each other in their order, as apk would install them, and adds what their scripts, apk itself and
-/// this program add.
-///
-/// # Errors
-/// When two packages have a file at the same place and neither may replace the other; when a package writes through a link;
-/// when content that must be known (`/etc/passwd`, busybox's list of links) cannot be read.
-pub fn assemble(packages: &[Installed], settings: &Settings, read: &ReadMember<'_>) -> Result<Tree, RootfsError> {
-    let mut assembly = Assembly {
-        packages,
-        read,
-        strip: &settings.strip,
-        days: settings.epoch / 86_400,
-        tree: Tree::default(),
-        accounts: Accounts::default(),
-        homes: Vec::new(),
-    };
-    for at in 0..packages.len() {
-        assembly.install(at)?;
-    }
-    assembly.link_applets()?;
-    assembly.add_accounts();
-    assembly.add_folders(&settings.workdir);
-    assembly.add_release(&settings.release);
-    for (path, mode, bytes) in installed::files(packages, &assembly.tree, settings) {
-        assembly.tree.write(&path, mode, bytes);
-    }
-    // The database keeps the group that the package was installed with.
-    assembly.own_shadow();
-    Ok(assembly.tree)
-}
-
-/// What apk's rules say of a file that two packages have.
-enum Replaces {
-    /// The new one's is taken.
-    Yes,
-    /// The old one's stays.
-    No,
-    /// Neither was told that it may.
-    Conflict,
-}
-
-struct Assembly<'a> {
-    packages: &'a [Installed],
-    read: &'a ReadMember<'a>,
-    strip: &'a PatternSet,
-    days: u64,
-    tree: Tree,
-    accounts: Accounts,
-    homes: Vec<Home>,
-}
-
-impl Assembly<'_> {
-    fn install(&mut self, at: usize) -> Result<(), RootfsError> {
-        let package = &self.packages[at].package;
-        self.run("pre-install", package);
-        for (place, entry) in package.entries.iter().enumerate() {
-            if self.strip.matches(&entry.path) {
-                continue;
-            }
-            self.check_parents(at, &entry.path)?;
-            let (content, inode) = match &entry.kind {
-                EntryKind::Hardlink(target) => member(package, target, place),
-                _ => (place, entry),
-            };
-            let kind = match &entry.kind {
-                EntryKind::Directory => NodeKind::Directory,
-                EntryKind::Symlink(target) => NodeKind::Symlink(target.clone()),
-                EntryKind::File { .. } | EntryKind::Hardlink(_) => NodeKind::File(Content::Member(content)),
-            };
-            let uid = self.owner(&inode.user, inode.uid, Accounts::uid);
-            let gid = self.owner(&inode.group, inode.gid, Accounts::gid);
-            let node = Node { kind, mode: inode.mode, uid, gid, package: Some(at) };
-            if self.takes(at, &entry.path, &node)? {
-                self.tree.insert(&entry.path, node);
-                self.note_accounts(at, &entry.path, place)?;
-            }
-        }
-        self.run("post-install", package);
-        Ok(())
-    }
-
-    fn owner(&self, name: &str, number: u64, lookup: impl Fn(&Accounts, &str) -> Option<u32>) -> u32 {
-        // apk goes by the names where the root knows them: the numbers are those of the machine that built the package. It
-        // knows one name without any file.
-        let known = if name == "root" { Some(0) } else { lookup(&self.accounts, name) };
-        known.unwrap_or(u32::try_from(number).unwrap_or(65534))
-    }
-
-    fn check_parents(&self, at: usize, path: &str) -> Result<(), RootfsError> {
-        for parent in parents(path) {
-            let why = match self.tree.get(parent).map(|node| &node.kind) {
-                None | Some(NodeKind::Directory) => continue,
-                Some(NodeKind::Symlink(target)) => {
-                    format!("it would be written through the link /{parent} -> {target}")
-                }
-                Some(NodeKind::File(_)) => format!("/{parent} is a file, no folder"),
-            };
-            return Err(RootfsError::Refused { package: self.packages[at].title(), path: path.to_owned(), why });
-        }
-        Ok(())
-    }
-
-    /// Whether the package's `node` is what `path` becomes.
-    fn takes(&self, at: usize, path: &str, node: &Node) -> Result<bool, RootfsError> {
-        let Some(old) = self.tree.get(path) else { return Ok(true) };
-        let new = &self.packages[at];
-        let conflict = |old: Option<usize>| RootfsError::Conflict {
-            path: path.to_owned(),
-            old: old.map_or_else(|| "microbuild".into(), |old| self.packages[old].title()),
-            new: new.title(),
-        };
-        match (&old.kind, &node.kind) {
-            (NodeKind::Directory, NodeKind::Directory) => Ok(match old.package {
-                Some(old) if old != at => replaces_directory(&self.packages[old], new),
-                _ => true,
-            }),
-            (NodeKind::Directory, _) | (_, NodeKind::Directory) => Err(conflict(old.package)),
-            _ => match old.package.map_or(Replaces::Yes, |old| replaces_file(&self.packages[old], new)) {
-                Replaces::Yes => Ok(true),
-                Replaces::No => Ok(false),
-                Replaces::Conflict => Err(conflict(old.package)),
-            },
-        }
-    }
-
-    /// Learns the accounts that a package brings as files; those that scripts added before stay.
-    fn note_accounts(&mut self, at: usize, path: &str, place: usize) -> Result<(), RootfsError> {
-        if matches!(path, "etc/passwd" | "etc/group" | "etc/shadow") {
-            let bytes = self.content(at, place)?;
-            self.accounts.merge(path, &String::from_utf8_lossy(&bytes));
-        }
-        Ok(())
-    }
-
-    fn content(&self, at: usize, place: usize) -> Result<Vec<u8>, RootfsError> {
-        let package = || self.packages[at].title();
-        (self.read)(at, place).map_err(|source| RootfsError::Content { package: package(), source })
-    }
-
-    fn run(&mut self, kind: &str, package: &Package) {
-        if let Some(script) = package.scripts.get(kind) {
-            let homes = self.accounts.apply_script(&String::from_utf8_lossy(&script.bytes), self.days);
-            self.homes.extend(homes);
-        }
-    }
-
-    /// `busybox --install -s`, and its like: the packages list the links' paths in `/etc/busybox-paths.d/NAME`.
-    fn link_applets(&mut self) -> Result<(), RootfsError> {
-        let lists: Vec<_> = (self.tree.iter())
-            .filter_map(|(path, node)| match (path.strip_prefix("etc/busybox-paths.d/"), &node.kind, node.package) {
-                (Some(name), NodeKind::File(Content::Member(place)), Some(at)) => Some((name.to_owned(), at, *place)),
-                _ => None,
-            })
-            .collect();
-        for (name, at, place) in lists {
-            let program = format!("bin/{name}");
-            if self.tree.get(&program).is_none() {
-                continue;
-            }
-            let list = self.content(at, place)?;
-            for path in String::from_utf8_lossy(&list).lines() {
-                let path = path.trim().trim_start_matches('/');
-                let plain = !path.is_empty() && !path.split('/').any(|part| matches!(part, "" | "." | ".."));
-                if plain && self.tree.get(path).is_none() && self.check_parents(at, path).is_ok() {
-                    let kind = NodeKind::Symlink(format!("/{program}"));
-                    self.tree.insert(path, Node { kind, mode: 0o777, uid: 0, gid: 0, package: None });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn add_accounts(&mut self) {
-        self.accounts.add_fixed("root", 0, "root", "/root", "/sbin/nologin");
-        self.accounts.add_fixed(NONROOT.0, NONROOT.1, NONROOT.0, "/home/nonroot", "/sbin/nologin");
-        for (path, text) in self.accounts.files() {
-            let mode = if path == "etc/shadow" { 0o640 } else { 0o644 };
-            self.tree.write(path, mode, text);
-        }
-    }
-
-    /// What the post-install script of alpine-baselayout does, since shadow's group exists only after shadow itself.
-    fn own_shadow(&mut self) {
-        let scripts = self.packages.iter().filter_map(|installed| installed.package.scripts.get("post-install"));
-        let mut lines = scripts.flat_map(|script| script.bytes.split(|byte| *byte == b'\n'));
-        if lines.any(|line| line.trim_ascii() == b"chown root:shadow etc/shadow")
-            && let Some(gid) = self.accounts.gid("shadow")
-            && let Some(node) = self.tree.nodes.get_mut("etc/shadow")
-        {
-            node.gid = gid;
-        }
-    }
-
-    fn add_folders(&mut self, workdir: &str) {
-        for (path, mode) in [("dev", 0o755), ("proc", 0o755), ("root", 0o700), ("sys", 0o755), ("tmp", 0o1777)] {
-            self.tree.directory(path, mode, 0, 0);
-        }
-        self.tree.directory("home/nonroot", 0o700, NONROOT.1, NONROOT.1);
-        for home in std::mem::take(&mut self.homes) {
-            self.tree.directory(&home.path, 0o2755, home.uid, home.gid);
-        }
-        if !workdir.is_empty() {
-            self.tree.directory(workdir, 0o755, 0, 0);
-        }
-    }
-
-    /// What tells scanners which distribution this is, where no package does.
-    fn add_release(&mut self, release: &str) {
-        if self.tree.resolve("etc/os-release").is_none() {
-            let text = format!(
-                "NAME=\"Alpine Linux\"\nID=alpine\nVERSION_ID={release}\nPRETTY_NAME=\"Alpine Linux v{release}\"\n\
-                 HOME_URL=\"https://alpinelinux.org/\"\n"
-            );
-            self.tree.write("etc/os-release", 0o644, text);
-        }
-        if self.tree.resolve("etc/alpine-release").is_none() {
-            self.tree.write("etc/alpine-release", 0o644, format!("{release}\n"));
-        }
-    }
+fn contents<R: Listed>(
+    packages: &[Installed<R>],
+    at: usize,
+    places: &[usize],
+    read: &ReadMembers<'_>,
+) -> Result<Vec<Vec<u8>>, RootfsError> {
+    read(at, places).map_err(|source| RootfsError::Content { package: packages[at].title(), source })
 }
 
 /// The user that an image runs as unless it is told otherwise, and the number that distroless gave it.
 pub const NONROOT: (&str, u32) = ("nonroot", 65532);
 
 /// The file that a hard link is another name of, and its place: mode and owner are the file's, whatever the link says.
-/// [`crate::apk::package::verify`] has seen that it is there.
-fn member<'a>(package: &'a Package, target: &str, link: usize) -> (usize, &'a Entry) {
+/// Whoever verified the package has seen that it is there.
+fn member<'a>(entries: &'a [Entry], target: &str, link: usize) -> (usize, &'a Entry) {
     let is_target = |entry: &Entry| entry.path == target && matches!(entry.kind, EntryKind::File { .. });
-    let place = package.entries[..link].iter().rposition(is_target).unwrap_or(link);
-    (place, &package.entries[place])
+    let place = entries[..link].iter().rposition(is_target).unwrap_or(link);
+    (place, &entries[place])
 }
-
-/// apk's rule for a file of two packages: `replaces` with its priority, then a common origin (apk-package(5)).
-fn replaces_file(old: &Installed, new: &Installed) -> Replaces {
-    if old.record.name == new.record.name {
-        return Replaces::Yes;
-    }
-    let priority = |of: &Installed, over: &Installed| {
-        let names = |replaces: &String| {
-            replaces.parse::<Dependency>().is_ok_and(|d| {
-                d.name == over.record.name && d.accepts(Some(&over.record.version), &over.record.checksum)
-            })
-        };
-        of.package.info.replaces.iter().any(names).then(|| i64::from(of.package.info.replaces_priority.unwrap_or(0)))
-    };
-    let (kept, taken) = (priority(old, new), priority(new, old));
-    if kept > taken {
-        Replaces::No
-    } else if taken.is_some() || same_origin(old, new) {
-        Replaces::Yes
-    } else {
-        Replaces::Conflict
-    }
-}
-
-fn same_origin(a: &Installed, b: &Installed) -> bool {
-    !a.record.origin.is_empty() && a.record.origin == b.record.origin
-}
-
-/// apk's rule for the mode and owner of a folder of two packages: the higher `replaces_priority`; of one origin, the package
-/// that bears its name; else the name that sorts first.
-fn replaces_directory(old: &Installed, new: &Installed) -> bool {
-    let priority = |of: &Installed| of.package.info.replaces_priority.unwrap_or(0);
-    if priority(old) != priority(new) {
-        return priority(new) > priority(old);
-    }
-    if same_origin(old, new) {
-        let is_main = |of: &Installed| of.record.origin == of.record.name;
-        if is_main(old) || is_main(new) {
-            return !is_main(old);
-        }
-    }
-    new.record.name < old.record.name
-}
-
-#[cfg(test)]
-mod tests;

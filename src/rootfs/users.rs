@@ -1,7 +1,9 @@
 //! Users and groups: `/etc/passwd`, `/etc/group` and `/etc/shadow` as values, and what a package's install scripts add to
 //! them by `adduser` and `addgroup`, read out of the scripts instead of run.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::fmt::Write as _;
+
+use super::shell::commands;
 
 /// The accounts of a root filesystem. Lines that are there are kept as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -96,21 +98,12 @@ impl Accounts {
     /// Alpine's scripts are `addgroup -S x 2>/dev/null; adduser -S -D -H -h /var/lib/x -s /sbin/nologin -G x -g x x`
     /// nearly without exception; whatever else a script does is left undone.
     pub fn apply_script(&mut self, script: &str, days: u64) -> Vec<Home> {
-        let mut variables = BTreeMap::new();
         let mut homes = Vec::new();
-        let joined = script.replace("\\\n", " ");
-        let statements = joined.lines().flat_map(|line| line.split(';')).flat_map(|s| s.split("&&"));
-        for statement in statements.flat_map(|s| s.split("||")) {
-            let words = words(statement, &variables);
+        for words in commands(script) {
             let Some(first) = words.first() else { continue };
             match (first.rsplit('/').next().unwrap_or(first), &words[1..]) {
                 ("addgroup", args) => self.addgroup(args),
                 ("adduser", args) => homes.extend(self.adduser(args, days)),
-                (_, []) => {
-                    if let Some((name, value)) = first.split_once('=') {
-                        variables.insert(name.to_owned(), value.to_owned());
-                    }
-                }
                 _ => {}
             }
         }
@@ -243,48 +236,6 @@ fn has_id(lines: &[String], id: u32) -> bool {
 fn free_id(files: &[&[String]], system: bool) -> Option<u32> {
     let mut range = if system { 100..1000 } else { 1000..60000 };
     range.find(|&id| files.iter().all(|lines| !has_id(lines, id)))
-}
-
-/// The words of a simple shell command: quotes are taken off, `$name` is looked up, redirections and comments are dropped.
-fn words(statement: &str, variables: &BTreeMap<String, String>) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let mut open = false;
-    let mut quote = None;
-    let mut chars = statement.chars().peekable();
-    while let Some(c) = chars.next() {
-        match (c, quote) {
-            ('\'' | '"', None) => (quote, open) = (Some(c), true),
-            (_, Some(q)) if c == q => quote = None,
-            ('$', None | Some('"')) => {
-                let mut name = String::new();
-                let braced = chars.next_if_eq(&'{').is_some();
-                while let Some(c) = chars.next_if(|c| c.is_ascii_alphanumeric() || *c == '_') {
-                    name.push(c);
-                }
-                if braced {
-                    chars.next_if_eq(&'}');
-                }
-                word.push_str(variables.get(&name).map_or("", String::as_str));
-                open = true;
-            }
-            ('#', None) if !open => break,
-            (c, None) if c.is_whitespace() => {
-                if std::mem::take(&mut open) {
-                    words.push(std::mem::take(&mut word));
-                }
-            }
-            (c, _) => {
-                word.push(c);
-                open = true;
-            }
-        }
-    }
-    if open {
-        words.push(word);
-    }
-    words.retain(|word| !word.contains('>') && !word.contains('<'));
-    words
 }
 
 #[cfg(test)]

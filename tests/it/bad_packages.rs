@@ -9,12 +9,12 @@ use std::{
 };
 
 use microbuild::{
-    apk::index,
+    apk::index::{self, Record},
     digest::Digest,
     error::{Explain as _, Kind},
     fetch::{FetchError, Fetcher, Location},
     http::{Http, HttpOptions},
-    lock::{Because, LockedPackage},
+    lock::{Because, Locked},
     store::Store,
     ui::Ui,
 };
@@ -214,7 +214,8 @@ struct Network {
     server: MirrorServer,
     store: Store,
     fetcher: Fetcher,
-    locked: LockedPackage,
+    folder: Location,
+    locked: Locked<Record>,
     _dir: tempfile::TempDir,
 }
 
@@ -239,7 +240,8 @@ impl Network {
             server,
             store,
             fetcher,
-            locked: LockedPackage { record, folder, because: Because::Wish("a".into()) },
+            folder: folder.clone(),
+            locked: Locked { location: folder.join(&record.file_name()), record, because: Because::Wish("a".into()) },
             _dir: dir,
         }
     }
@@ -249,7 +251,7 @@ impl Network {
     }
 
     fn index(&self) -> Result<(), FetchError> {
-        self.fetcher.index(&self.locked.folder.join("APKINDEX.tar.gz")).map(drop)
+        self.fetcher.index(&self.folder.join("APKINDEX.tar.gz")).map(drop)
     }
 
     /// The blobs of the store; fails when one is not what its name says.

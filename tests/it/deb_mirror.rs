@@ -59,6 +59,16 @@ fn verifier() -> Option<Verifier> {
     Verifier::find(&std::env::var_os("PATH").unwrap_or_default()).ok()
 }
 
+/// Whether this machine's apt sources have the release, for the architecture; a skip where they do not.
+#[track_caller]
+pub fn has_release(release: &str, architecture: &str) -> bool {
+    let asked = family(release, architecture).and_then(|(sources, family)| {
+        verifier().ok_or("neither sqv nor gpgv installed")?;
+        in_release(&sources, &family[0])?.map(drop).ok_or(format!("the machine's Debian mirror has no {release}"))
+    });
+    asked.map_err(|why| skip(&why)).is_ok()
+}
+
 /// The machine's sources of the release, or the reason why there are none to test with.
 fn family(release: &str, architecture: &str) -> Result<(Sources, Vec<Source>), String> {
     let sources = Sources::of_machine(Path::new("/")).map_err(|e| e.to_string())?;

@@ -11,7 +11,10 @@ use microbuild::{
         compress::Compression,
         system::{package_layer, package_layers, system_layer},
     },
-    rootfs::{self, Content, Installed, NodeKind, Settings},
+    rootfs::{
+        self, Content, NodeKind, Settings,
+        alpine::{self, Installed},
+    },
     store::BlobDir,
 };
 use proptest::prelude::*;
@@ -133,9 +136,9 @@ proptest! {
         };
         let settings = Settings { workdir: "app".into(), ..Settings::default() };
         // Packages that do not go together are another test's.
-        if let Ok(tree) = rootfs::assemble(&installed, &settings, &|at, place| Ok(content(at, place))) {
+        if let Ok(tree) = alpine::assemble(&installed, &settings, &|at, places| Ok(places.iter().map(|place| content(at, *place)).collect())) {
             let apart = package_layers(&installed, &tree);
-            let mut layers: Vec<_> = apart.iter().map(|&at| package_layer(&installed[at])).collect();
+            let mut layers: Vec<_> = apart.iter().filter_map(|&at| package_layer(&installed[at])).collect();
             layers.push(system_layer(&tree, &installed, &apart, &blobs, Compression::default(), 0).expect("a layer"));
             let mut applied = Tree::default();
             for layer in &layers {

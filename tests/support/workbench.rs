@@ -40,6 +40,8 @@ pub struct Workbench {
     pub home: Home,
     /// Where packages come from.
     pub source: Source,
+    /// The base of every build, when it is not Alpine: its packages come from this machine's apt sources.
+    pub base: Option<String>,
     /// A folder for whatever a test needs.
     pub dir: TempDir,
 }
@@ -58,12 +60,18 @@ impl Workbench {
         let keys = node_repo().publish(dir.path());
         node_repo().beside("community").publish(dir.path());
         let source = Source { mirror: text(dir.path()), keys };
-        Self { home: Home::new(), source, dir }
+        Self { home: Home::new(), source, base: None, dir }
+    }
+
+    /// With Debian's packages, from this machine's own apt sources; whoever asks for it has seen that there are some.
+    pub fn debian(suite: &str) -> Self {
+        let source = Source { mirror: String::new(), keys: PathBuf::new() };
+        Self { home: Home::new(), source, base: Some(format!("debian:{suite}")), dir: temporary() }
     }
 
     /// With packages from `source`.
     pub fn with(source: Source) -> Self {
-        Self { home: Home::new(), source, dir: temporary() }
+        Self { home: Home::new(), source, base: None, dir: temporary() }
     }
 
     /// A path in the test's folder.
@@ -83,8 +91,11 @@ impl Workbench {
         command
     }
 
-    /// `--mirror` and `--keys` for `command`.
+    /// `--mirror` and `--keys` for `command`, or `--base`.
     pub fn sources<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        if let Some(base) = &self.base {
+            return command.args(["--base", base]);
+        }
         command.arg("--mirror").arg(&self.source.mirror).arg("--keys").arg(&self.source.keys)
     }
 

@@ -8,7 +8,7 @@ use super::{Package, PackageError, verify};
 use crate::{
     apk::index::{self, Checksum, Record},
     digest::Digest,
-    rootfs::Installed,
+    rootfs::alpine::Installed,
     store::BlobDir,
 };
 

@@ -9,6 +9,7 @@ use crate::{
         index::Packing,
     },
     digest::Digest,
+    rootfs::debian::Installed,
     store::BlobDir,
 };
 
@@ -110,7 +111,8 @@ impl Draft {
         let paragraph = self.paragraph();
         let end = self.packing.extension();
         let before = self.before_data.clone();
-        let (name, packing, installed) = (self.name.clone(), self.packing, self.installed_size);
+        let (name, packing, installed, fields) =
+            (self.name.clone(), self.packing, self.installed_size, self.fields.clone());
         let Self { control, data, .. } = self.control("control", &paragraph);
         let control = pack(packing, &control.into_inner().expect("memory"));
         let data = pack(packing, &data.into_inner().expect("memory"));
@@ -122,7 +124,7 @@ impl Draft {
             ar(&format!("data.tar{end}"), &data),
         ]
         .concat();
-        let record = record(&name, &bytes, installed);
+        let record = record_with(&name, &bytes, installed, &fields);
         (bytes, record)
     }
 
@@ -131,14 +133,25 @@ impl Draft {
         let (bytes, record) = self.finish();
         verify(&bytes[..], &record, blobs)
     }
+
+    /// The same with its record, as a root filesystem takes it.
+    pub(crate) fn installed(self, blobs: &BlobDir) -> Installed {
+        let (bytes, record) = self.finish();
+        let package = verify(&bytes[..], &record, blobs).expect("a package");
+        Installed { record, package }
+    }
 }
 
 /// The record of a file of the package `name`, version 1-1.
 pub(crate) fn record(name: &str, bytes: &[u8], installed: u64) -> Record {
+    record_with(name, bytes, installed, "")
+}
+
+fn record_with(name: &str, bytes: &[u8], installed: u64, fields: &str) -> Record {
     let (size, hash) = (bytes.len(), Digest::of(bytes).hex());
     let text = format!(
         "Package: {name}\nVersion: 1-1\nArchitecture: amd64\nInstalled-Size: {installed}\nFilename: pool/{name}.deb\n\
-         Size: {size}\nSHA256: {hash}\n"
+         Size: {size}\nSHA256: {hash}\n{fields}"
     );
     Record::parse(&paragraphs(&text).next().expect("a paragraph")).expect("a record")
 }

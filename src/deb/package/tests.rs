@@ -52,7 +52,10 @@ fn a_package_says_what_it_holds() {
         assert!(matches!(package.entries[1].kind, EntryKind::File { size: 3, .. }));
         assert_eq!(package.entries[2].kind, EntryKind::Hardlink("usr/a".into()));
         assert_eq!(package.entries[3].kind, EntryKind::Symlink("../../x//y/".into()));
-        assert_eq!((package.data.packing, package.data.is_layer()), (packing, packing != Packing::Xz));
+        assert_eq!(
+            (package.data.packing, package.data.media_type().is_some()),
+            (packing, matches!(packing, Packing::Gzip | Packing::Zstd))
+        );
         assert!(blobs.contains(&package.data.digest, package.data.size), "the data member is a blob");
         assert_eq!(packing == Packing::Plain, package.data.digest == package.data.diff_id);
         let memo: Package = serde_json::from_slice(&serde_json::to_vec(&package).expect("JSON")).expect("JSON");

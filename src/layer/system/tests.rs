@@ -3,7 +3,10 @@ use std::io::Read as _;
 use super::*;
 use crate::{
     apk::package::testing::Draft,
-    rootfs::{Settings, assemble},
+    rootfs::{
+        Settings,
+        alpine::{Installed, assemble},
+    },
 };
 
 struct Made {
@@ -17,7 +20,7 @@ fn made(drafts: Vec<Draft>) -> Made {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let blobs = BlobDir::open(dir.path()).expect("a store");
     let packages: Vec<_> = drafts.into_iter().map(|draft| draft.installed(&blobs)).collect();
-    let tree = assemble(&packages, &Settings::default(), &|_, _| Ok(Vec::new())).expect("a tree");
+    let tree = assemble(&packages, &Settings::default(), &|_, _| Ok(vec![Vec::new()])).expect("a tree");
     Made { _dir: dir, packages, tree, blobs }
 }
 

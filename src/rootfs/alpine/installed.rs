@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::{Installed, Settings, Tree};
+use super::Installed;
 use crate::{
     apk::{
         index::Checksum,
@@ -13,28 +13,29 @@ use crate::{
     },
     digest::hex,
     layer::compress::{Compression, Compressor},
+    rootfs::{Settings, Tree},
 };
 
 /// Where the database lies: Alpine 3.23 and older keep it below `/lib`.
 const DB: &str = "lib/apk/db";
 
 /// The files: path, permission bits, content.
-pub fn files(packages: &[Installed], tree: &Tree, settings: &Settings) -> Vec<(String, u32, Vec<u8>)> {
+pub(super) fn files(packages: &[Installed], tree: &Tree, settings: &Settings) -> Vec<(String, u32, Vec<u8>)> {
     let mut sorted: Vec<(usize, &Installed)> = packages.iter().enumerate().collect();
     sorted.sort_by(|(_, a), (_, b)| a.record.name.cmp(&b.record.name));
     let lines = |lines: &[String]| lines.iter().fold(String::new(), |text, line| text + line + "\n").into_bytes();
-    let mut world = settings.world.clone();
+    let mut world = settings.apk.world.clone();
     world.sort();
     let mut files = vec![
         (format!("{DB}/installed"), 0o644, installed(&sorted, tree).into_bytes()),
         ("etc/apk/world".into(), 0o644, lines(&world)),
         ("etc/apk/arch".into(), 0o644, lines(std::slice::from_ref(&settings.arch))),
     ];
-    if settings.apk_configuration {
+    if settings.apk.configuration {
         files.push((format!("{DB}/scripts.tar.gz"), 0o644, scripts(&sorted)));
         files.push((format!("{DB}/triggers"), 0o644, triggers(&sorted).into_bytes()));
-        files.push(("etc/apk/repositories".into(), 0o644, lines(&settings.repositories)));
-        for (name, pem) in &settings.keys {
+        files.push(("etc/apk/repositories".into(), 0o644, lines(&settings.apk.repositories)));
+        for (name, pem) in &settings.apk.keys {
             files.push((format!("etc/apk/keys/{name}"), 0o644, pem.clone().into_bytes()));
         }
     }

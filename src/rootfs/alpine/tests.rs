@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
     apk::package::{testing::Draft, visit_members},
+    error::{Explain as _, Kind},
     store::BlobDir,
 };
 
@@ -8,12 +9,12 @@ fn tree_of(drafts: Vec<Draft>, settings: &Settings) -> Result<Tree, RootfsError>
     let dir = tempfile::tempdir().expect("a temporary folder");
     let blobs = BlobDir::open(dir.path()).expect("a store");
     let packages: Vec<_> = drafts.into_iter().map(|draft| draft.installed(&blobs)).collect();
-    let read = |at: usize, place: usize| {
+    let read = |at: usize, places: &[usize]| {
         let mut content = Vec::new();
         visit_members(&blobs, &packages[at].package, |found, member| {
-            if found == place { std::io::copy(member, &mut content).map(drop) } else { Ok(()) }
+            if found == places[0] { std::io::copy(member, &mut content).map(drop) } else { Ok(()) }
         })?;
-        Ok(content)
+        Ok(vec![content])
     };
     assemble(&packages, settings, &read)
 }

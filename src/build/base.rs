@@ -1,0 +1,49 @@
+//! Which base an image starts from when nobody chose one.
+
+use super::BuildError;
+use crate::{
+    config::Base,
+    fetch::{FetchError, Fetcher},
+    lock::LockError,
+    plan::{alpine, debian, host_platform},
+    recipe::Recipe,
+    request::Request,
+    ui::Ui,
+};
+
+/// The request, with another base where the mirror of its own cannot be reached and the request allows that: this machine's
+/// Debian, of which it has apt sources. That is said visibly, since the image is another one.
+///
+/// # Errors
+/// When the mirror cannot be reached, and there is nothing else.
+pub fn settle(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> Result<Request, BuildError> {
+    let mut settled = Request { fallback: false, ..request.clone() };
+    if !request.fallback || !matches!(request.base, Base::Alpine(_)) || recipe.base.alpine.is_none() {
+        return Ok(settled);
+    }
+    let platform = request.platforms.first().cloned().unwrap_or_else(host_platform);
+    let wanted = alpine::Wanted::new(request, &request.base.release(), &[])?;
+    let Some(index) = wanted.first_index(alpine::architecture(&platform)?) else { return Ok(settled) };
+    let Err(error) = fetcher.reach(&index) else { return Ok(settled) };
+    match debian::own_suite().filter(|_| recipe.base.debian.is_some()) {
+        Some(suite) if error.is_unreachable() => {
+            settled.base = Base::Debian(Some(suite));
+            ui.warn(&warning(&error, &request.base, &settled.base));
+            Ok(settled)
+        }
+        // The straight line comes to the same error, and asks more patiently before it does.
+        _ if error.is_unreachable() => Ok(settled),
+        _ => Err(LockError::from(error).into()),
+    }
+}
+
+fn warning(error: &FetchError, wanted: &Base, taken: &Base) -> String {
+    let reason = match error {
+        FetchError::Http { source, .. } => source.to_string(),
+        error => error.to_string(),
+    };
+    format!(
+        "the mirror of {wanted} cannot be reached: {reason}; this image is made from {taken} instead, out of this machine's \
+         apt sources. To choose: --base {taken} or --base {wanted}, or base = \"{taken}\" in microbuild.toml"
+    )
+}

@@ -1,0 +1,204 @@
+//! Debian's packages: a signed Release for each suite, which vouches for its lists of packages.
+
+use jiff::Timestamp;
+
+use super::{Because, Lock, LockError, Locked, Packages, Remembered, RememberedPackage};
+use crate::{
+    deb::{
+        control::{self, Record},
+        index::{self, Index, IndexError, Problem},
+        key::{KeyRing, Verifier},
+        release::{IndexFile, Release, Unverified},
+        solve::{self, Repository},
+        sources::Source,
+    },
+    digest::Digest,
+    fetch::{FetchError, Fetcher, Location, UnverifiedIndex},
+    image::Platform,
+    plan::debian::{Wanted, architecture},
+};
+
+/// The bucket of remembered solutions. Its version is that of the solver's behaviour and of [`Remembered`].
+const SOLUTIONS: &str = "debian-solutions-v1";
+/// The bucket of signatures that were checked, under the digests of what was signed and of the keys.
+const SIGNATURES: &str = "signatures-v1";
+
+/// A suite at one source.
+struct Suite {
+    source: Source,
+    release: Release,
+    /// The lists of packages, of which each is one file, in several packings.
+    indexes: Vec<Vec<IndexFile>>,
+    /// Where the Release is, for messages.
+    name: String,
+}
+
+pub(super) fn lock(
+    wanted: &Wanted,
+    dropped: &[String],
+    platform: &Platform,
+    fetcher: &Fetcher,
+) -> Result<Lock, LockError> {
+    let arch = architecture(platform)?;
+    let suites = suites(wanted, arch, fetcher)?;
+    let key = key(wanted, dropped, arch, &suites);
+    let remembered = fetcher.store().recall(SOLUTIONS, &key);
+    let solution: Remembered = match remembered {
+        Some(solution) => solution,
+        None => {
+            let solution = solve(wanted, dropped, arch, &suites, fetcher)?;
+            fetcher.store().remember(SOLUTIONS, &key, &solution).map_err(FetchError::from)?;
+            solution
+        }
+    };
+    let packages = solution.packages.into_iter().map(|package| {
+        let unreadable = |e| IndexError { index: "the store".into(), problem: Problem::Record(e) };
+        let paragraph = control::paragraphs(&package.record).next().unwrap_or_default();
+        let record = Record::parse(&paragraph).map_err(unreadable)?;
+        let source = &suites[package.repository].source;
+        let location = source.package(record.filename()).unwrap_or_else(|| Location::new(record.filename()));
+        Ok(Locked { record, location, because: package.because })
+    });
+    let packages = Packages::Debian(packages.collect::<Result<_, LockError>>()?);
+    Ok(Lock { arch: arch.to_owned(), release: solution.release, packages })
+}
+
+/// The suites of the release, verified. The sources are asked at the same time.
+fn suites(wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Result<Vec<Suite>, LockError> {
+    let (sources, own) = wanted.sources(arch).map_err(crate::plan::PlanError::from)?;
+    let ask = |source: &Source| suite(source, wanted, arch, fetcher);
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = sources.iter().map(|source| scope.spawn(|| ask(source))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|e| std::panic::resume_unwind(e))).collect()
+    });
+    let mut suites = Vec::new();
+    for (at, answer) in answers.into_iter().enumerate() {
+        let ours = |suite: &Suite| wanted.distribution().is_none_or(|name| at >= own || suite.release.is_of(name));
+        suites.extend(answer?.filter(ours));
+    }
+    Ok(suites)
+}
+
+/// The suite at a source; `None` when it need not be there and is not.
+fn suite(source: &Source, wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Result<Option<Suite>, LockError> {
+    let keys = wanted.keys(source)?;
+    let Some(location) = source.file("InRelease") else { return Ok(None) };
+    let (name, release) = match fetcher.index(&location) {
+        Ok(file) => {
+            let text = Unverified::in_release(&fetcher.index_bytes(&file)?, &file.name)?;
+            (file.name.clone(), verified(text, &[file], source, &keys, fetcher)?)
+        }
+        Err(e) if e.is_missing() => match detached(source, &keys, fetcher) {
+            Ok(found) => found,
+            Err(LockError::Fetch(other)) if other.is_missing() && source.optional => return Ok(None),
+            // Nearly every archive has an InRelease: that is what the message should name.
+            Err(LockError::Fetch(other)) if other.is_missing() => return Err(e.into()),
+            Err(other) => return Err(other),
+        },
+        Err(e) => return Err(e.into()),
+    };
+    let now = source.check_valid_until.then(Timestamp::now);
+    release.check(&source.suite, now, &name)?;
+    let here = |component: &&String| release.components.is_empty() || release.components.contains(component);
+    // Of a mirror's components some may be another distribution's.
+    let components = source.components.iter().filter(|component| wanted.distribution().is_some() || here(component));
+    let mut indexes = Vec::new();
+    for component in components {
+        indexes.extend(release.indexes(component, arch, &name)?);
+    }
+    Ok(Some(Suite { source: source.clone(), release, indexes, name }))
+}
+
+/// The Release of a source whose signature lies in a file of its own, and its name for messages.
+fn detached(source: &Source, keys: &KeyRing, fetcher: &Fetcher) -> Result<(String, Release), LockError> {
+    let missing = || FetchError::Offline(source.suite.clone());
+    let file = |name| fetcher.index(&source.file(name).ok_or_else(missing)?);
+    let release = file("Release")?;
+    let bytes = fetcher.index_bytes(&release)?;
+    let name = release.name.clone();
+    if source.trusted {
+        let text = Unverified::detached(bytes, Vec::new(), &name)?;
+        return Ok((name, verified(text, &[release], source, keys, fetcher)?));
+    }
+    let signature = file("Release.gpg")?;
+    let text = Unverified::detached(bytes, fetcher.index_bytes(&signature)?, &name)?;
+    Ok((name, verified(text, &[release, signature], source, keys, fetcher)?))
+}
+
+/// The Release, once its signature is checked, or was checked before; `files` are what it came in.
+fn verified(
+    text: Unverified,
+    files: &[UnverifiedIndex],
+    source: &Source,
+    keys: &KeyRing,
+    fetcher: &Fetcher,
+) -> Result<Release, LockError> {
+    let name = &files[0].name;
+    let digests: String = files.iter().map(|file| format!("{}\n", file.digest)).collect();
+    let key = Digest::of(format!("{digests}{}", keys.digest()));
+    let release = if source.trusted || fetcher.store().recall::<bool>(SIGNATURES, &key) == Some(true) {
+        text.trust(name)?
+    } else {
+        let verifier = Verifier::find(&std::env::var_os("PATH").unwrap_or_default())?;
+        let release = text.verify(keys, &verifier, name)?;
+        fetcher.store().remember(SIGNATURES, &key, &true).map_err(FetchError::from)?;
+        release
+    };
+    files.iter().try_for_each(|file| fetcher.keep_index(file))?;
+    Ok(release)
+}
+
+/// All that a solution depends on.
+fn key(wanted: &Wanted, dropped: &[String], arch: &str, suites: &[Suite]) -> Digest {
+    let mut text = format!("{}\n{arch}\n", wanted.suite);
+    for suite in suites {
+        let digests: Vec<_> = suite.indexes.iter().flatten().map(|file| file.digest.to_string()).collect();
+        text += &format!("{} {} {}\n", suite.release.priority(), suite.release.version, digests.join(" "));
+    }
+    for wish in &wanted.world {
+        text += &format!("{wish}\n");
+    }
+    Digest::of(text + "-" + &dropped.join(" "))
+}
+
+fn solve(
+    wanted: &Wanted,
+    dropped: &[String],
+    arch: &str,
+    suites: &[Suite],
+    fetcher: &Fetcher,
+) -> Result<Remembered, LockError> {
+    let mut repositories = Vec::new();
+    let mut owners = Vec::new();
+    for (at, suite) in suites.iter().enumerate() {
+        for packings in &suite.indexes {
+            repositories
+                .push(Repository { index: open(packings, suite, fetcher)?, priority: suite.release.priority() });
+            owners.push(at);
+        }
+    }
+    let solution = solve::solve(&repositories, arch, &wanted.world, dropped)?;
+    let packages = solution.packages.iter().map(|selected| RememberedPackage {
+        repository: owners[selected.repository],
+        record: selected.record.paragraph().to_owned(),
+        because: match &selected.because {
+            solve::Because::Wish(wish) => Because::Wish(wish.to_string()),
+            solve::Because::Needed { by, dependency } => Because::Needed { by: *by, through: dependency.to_string() },
+        },
+    });
+    let version = suites.first().map(|suite| suite.release.version.clone()).filter(|version| !version.is_empty());
+    Ok(Remembered { release: version.unwrap_or_else(|| wanted.suite.to_string()), packages: packages.collect() })
+}
+
+/// A list of packages, in the best of its packings, from the store when that has it. By its hash, where the mirror keeps files
+/// under theirs: it stays there while the mirror is updated.
+fn open(packings: &[IndexFile], suite: &Suite, fetcher: &Fetcher) -> Result<Index, LockError> {
+    let Some(file) = packings.first() else { return Ok(Index::default()) };
+    let by_hash = suite.release.by_hash.then(|| file.by_hash());
+    let paths = by_hash.iter().chain([&file.path]).filter_map(|path| suite.source.file(path));
+    let locations: Vec<Location> = paths.collect();
+    let bytes = fetcher.listed(&locations, &file.digest, file.size, &format!("packages of {}", suite.source.suite))?;
+    let index = index::open(&bytes, file, &format!("{} of {}", file.path, suite.name))?;
+    fetcher.keep(&bytes)?;
+    Ok(index)
+}

@@ -1,0 +1,136 @@
+//! Alpine's repositories and packages.
+
+use std::path::PathBuf;
+
+use super::{PlanError, architecture_of};
+use crate::{
+    apk::{dependency::Dependency, key::KeyRing},
+    config::Release,
+    fetch::Location,
+    image::Platform,
+    request::{DEFAULT_MIRROR, Request},
+    rootfs::ApkSettings,
+};
+
+/// Where packages come from, and those that are asked for.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The folder of a mirror with the release: `v3.23`.
+    pub branch: String,
+    /// Where packages come from, in the order of preference.
+    pub repositories: Vec<RepositorySource>,
+    /// The packages that are asked for.
+    pub world: Vec<Dependency>,
+    /// Files and folders of keys that are trusted besides Alpine's own.
+    keys: Vec<PathBuf>,
+}
+
+/// A repository: a folder with a folder for each architecture below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositorySource {
+    /// Where it is fetched from.
+    pub location: Location,
+    /// Its line in the image's `/etc/apk/repositories`: Alpine's own address, whatever mirror it was fetched from, so that
+    /// the image does not depend on the mirror. `None` for a folder of this machine.
+    pub line: Option<String>,
+    /// Its tag, when it serves only what is pinned to it.
+    pub tag: Option<String>,
+}
+
+/// Go's platforms and apk's words for their architectures.
+const PLATFORMS: [(&str, &str); 9] = [
+    ("linux/386", "x86"),
+    ("linux/amd64", "x86_64"),
+    ("linux/arm/v6", "armhf"),
+    ("linux/arm/v7", "armv7"),
+    ("linux/arm64", "aarch64"),
+    ("linux/loong64", "loongarch64"),
+    ("linux/ppc64le", "ppc64le"),
+    ("linux/riscv64", "riscv64"),
+    ("linux/s390x", "s390x"),
+];
+
+/// apk's word for the architecture of `platform`.
+///
+/// # Errors
+/// When Alpine has none.
+pub fn architecture(platform: &Platform) -> Result<&'static str, PlanError> {
+    architecture_of(platform, "Alpine", &PLATFORMS)
+}
+
+impl Wanted {
+    /// The packages `asked` for, from the release's repositories and those that the request names.
+    ///
+    /// # Errors
+    /// When a package or a repository cannot be understood.
+    pub fn new(request: &Request, release: &Release, asked: &[String]) -> Result<Self, PlanError> {
+        let branch = release.branch();
+        let repositories = repositories(request, &branch)?;
+        let world = asked.iter().map(|package| package.parse()).collect::<Result<_, _>>()?;
+        Ok(Self { branch, repositories, world, keys: request.keys.clone() })
+    }
+
+    /// The index that says first whether the mirror can be reached, for `arch`.
+    pub fn first_index(&self, arch: &str) -> Option<Location> {
+        self.repositories.first().map(|repository| repository.index(arch))
+    }
+
+    /// The keys that vouch for packages of `arch`: Alpine's own and those that the request names.
+    ///
+    /// # Errors
+    /// When one of these cannot be read.
+    pub fn keys(&self, arch: &str) -> Result<KeyRing, PlanError> {
+        let mut keys = KeyRing::alpine(arch);
+        self.keys.iter().try_for_each(|path| keys.add_path(path))?;
+        Ok(keys)
+    }
+
+    /// What apk is told in the image; with `configuration` it is to find its way there.
+    ///
+    /// # Errors
+    /// When a key cannot be read.
+    pub fn settings(&self, arch: &str, configuration: bool) -> Result<ApkSettings, PlanError> {
+        let tagged = |tag: &Option<String>| tag.as_ref().map_or_else(String::new, |tag| format!("@{tag} "));
+        let lines = self.repositories.iter().filter_map(|r| Some(format!("{}{}", tagged(&r.tag), r.line.as_ref()?)));
+        Ok(ApkSettings {
+            world: self.world.iter().map(ToString::to_string).collect(),
+            repositories: lines.collect(),
+            keys: self.keys(arch)?.files().map(|(name, pem)| (name.to_owned(), pem.to_owned())).collect(),
+            configuration,
+        })
+    }
+}
+
+impl RepositorySource {
+    /// Its index for `arch`.
+    pub fn index(&self, arch: &str) -> Location {
+        self.location.join(arch).join("APKINDEX.tar.gz")
+    }
+}
+
+fn repositories(request: &Request, branch: &str) -> Result<Vec<RepositorySource>, PlanError> {
+    let mirror = Location::new(request.mirror.as_deref().unwrap_or(DEFAULT_MIRROR));
+    let own = ["main", "community"].map(|name| RepositorySource {
+        location: mirror.join(&format!("{branch}/{name}")),
+        line: Some(format!("{DEFAULT_MIRROR}/{branch}/{name}")),
+        tag: None,
+    });
+    let further = request.repositories.iter().map(|line| {
+        let bad = || PlanError::Repository(line.clone());
+        let (tag, address) = match line.trim().strip_prefix('@') {
+            Some(rest) => {
+                let (tag, address) = rest.split_once(char::is_whitespace).ok_or_else(bad)?;
+                (Some(tag.to_owned()), address.trim())
+            }
+            None => (None, line.trim()),
+        };
+        if address.is_empty() || address.contains(char::is_whitespace) || tag.as_deref() == Some("") {
+            return Err(bad());
+        }
+        let location = Location::new(address);
+        // Display leaves out a password, which has no business in an image.
+        let line = matches!(location, Location::Url(_)).then(|| location.to_string());
+        Ok(RepositorySource { location, line, tag })
+    });
+    own.into_iter().map(Ok).chain(further).collect()
+}

@@ -1,0 +1,130 @@
+//! Debian's sources and packages, and Ubuntu's.
+
+use std::path::{Path, PathBuf};
+
+use super::{PlanError, architecture_of};
+use crate::{
+    config::Suite,
+    deb::{
+        key::{KeyError, KeyRing},
+        solve::Wish,
+        sources::{self, Keys, Source, Sources, SourcesError},
+    },
+    fetch::Location,
+    image::Platform,
+    request::Request,
+};
+
+/// The suite where neither anybody nor the machine's apt sources name one: Debian's stable release.
+const DEFAULT_SUITE: &str = "trixie";
+/// The components of a mirror that are asked for packages: `universe` is Ubuntu's, and passed over where there is none.
+const COMPONENTS: [&str; 2] = ["main", "universe"];
+
+/// Where packages come from, and those that are asked for.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The release: `bookworm`.
+    pub suite: Suite,
+    /// The packages that are asked for.
+    pub world: Vec<Wish>,
+    origin: Origin,
+    further: Vec<Source>,
+    keys: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone)]
+enum Origin {
+    Machine(Sources),
+    Mirror(Location),
+}
+
+/// Go's platforms and dpkg's words for their architectures.
+const PLATFORMS: [(&str, &str); 10] = [
+    ("linux/386", "i386"),
+    ("linux/amd64", "amd64"),
+    ("linux/arm/v5", "armel"),
+    ("linux/arm/v7", "armhf"),
+    ("linux/arm64", "arm64"),
+    ("linux/loong64", "loong64"),
+    ("linux/mips64le", "mips64el"),
+    ("linux/ppc64le", "ppc64el"),
+    ("linux/riscv64", "riscv64"),
+    ("linux/s390x", "s390x"),
+];
+
+/// dpkg's word for the architecture of `platform`.
+///
+/// # Errors
+/// When Debian has none.
+pub fn architecture(platform: &Platform) -> Result<&'static str, PlanError> {
+    architecture_of(platform, "Debian", &PLATFORMS)
+}
+
+/// The release of this machine's own apt sources, when there are some that packages can be fetched from.
+pub fn own_suite() -> Option<Suite> {
+    let sources = Sources::of_machine(Path::new("/")).ok()?;
+    sources.own_release().ok()?.parse().ok()
+}
+
+impl Wanted {
+    /// The packages `asked` for: from the mirror that the request names, or else from this machine's own apt sources; of
+    /// `suite`, or else of the machine's own release.
+    ///
+    /// # Errors
+    /// When a package or a repository cannot be understood, or when this machine has no apt sources.
+    pub fn new(request: &Request, suite: Option<&Suite>, asked: &[String]) -> Result<Self, PlanError> {
+        let world = asked.iter().map(|package| package.parse()).collect::<Result<_, _>>()?;
+        let (origin, own) = match &request.mirror {
+            Some(mirror) => (Origin::Mirror(Location::new(mirror)), own_suite()),
+            None => {
+                let sources = Sources::of_machine(Path::new("/"))?;
+                let own = sources.own_release()?.parse().ok();
+                (Origin::Machine(sources), own)
+            }
+        };
+        let suite = suite.cloned().or(own).unwrap_or_else(|| Suite(DEFAULT_SUITE.to_owned()));
+        let further = request.repositories.iter().map(|line| {
+            let line = if line.trim_start().starts_with("deb ") { line.clone() } else { format!("deb {line}") };
+            sources::parse_list(&line, "--repository")
+        });
+        let further = further.collect::<Result<Vec<_>, _>>()?.concat();
+        Ok(Self { suite, world, origin, further, keys: request.keys.clone() })
+    }
+
+    /// `debian`, `ubuntu`, when the machine's own sources are asked: a suite of another archive is passed over.
+    pub fn distribution(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Machine(sources) => Some(&sources.distribution),
+            Origin::Mirror(_) => None,
+        }
+    }
+
+    /// The sources of the release for an architecture, and how many of them are the distribution's own: the others follow
+    /// them.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn sources(&self, arch: &str) -> Result<(Vec<Source>, usize), SourcesError> {
+        let mut sources = match &self.origin {
+            Origin::Machine(sources) => sources.family(&self.suite.0, arch)?,
+            Origin::Mirror(mirror) => Sources::of_mirror(mirror, &self.suite.0, &COMPONENTS, &Keys::Default),
+        };
+        let own = sources.len();
+        sources.extend(self.further.iter().filter(|source| source.serves(arch)).cloned());
+        Ok((sources, own))
+    }
+
+    /// The keys that vouch for a source: those that it names, or else those that this machine trusts; and those that the
+    /// request names.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn keys(&self, source: &Source) -> Result<KeyRing, KeyError> {
+        let distribution = self.distribution().unwrap_or("debian");
+        let machine = source.keys.ring(Path::new("/"), distribution);
+        // Whoever names keys need not have those that a machine of the distribution has.
+        let mut ring = if self.keys.is_empty() { machine? } else { machine.unwrap_or_default() };
+        self.keys.iter().try_for_each(|path| ring.add_path(path))?;
+        Ok(ring)
+    }
+}
