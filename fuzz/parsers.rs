@@ -3,7 +3,7 @@
 //!
 //! Where a value can be printed and read again, it must come back as it was.
 
-use std::{fmt, io, str::FromStr};
+use std::{collections::BTreeMap, fmt, io, str::FromStr};
 
 use microbuild::{
     apk::{
@@ -16,12 +16,13 @@ use microbuild::{
     config::{Base, Command, Compression, FileConfig, Pair, Port, Size, User, Workdir},
     deb,
     digest::Digest,
+    elf::{Elf, Scanned, Scanner, closure::Closure},
     glob::Pattern,
     image::Platform,
     layer::compress::Compressor,
     recipe::Recipe,
     registry::{Reference, parse_registry},
-    rootfs::users::Accounts,
+    rootfs::{Tree, users::Accounts},
     sink::Output,
     store::BlobDir,
 };
@@ -77,6 +78,16 @@ pub const PARSERS: &[Parser] = &[
         &["-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQE=\n=AAAA\n-----END PGP PUBLIC KEY BLOCK-----\n"],
     ),
     ("deb_package", deb_package, &["!<arch>\ndebian-binary   0           0     0     100644  4         `\n2.0\n"]),
+    (
+        "elf",
+        elf,
+        &[
+            "\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0\x03\0(\0\x01\0\0\0\0\0\0\x004\0\0\0\0\0\0\0\0\0\0\x004\0 \0\x02\0\0\0\0\0\0\0\
+         \x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x01\0\0\x04\0\0\0\x01\0\0\0\
+         \x02\0\0\0t\0\0\0t\0\0\0t\0\0\0\x18\0\0\0\x18\0\0\0\x04\0\0\0\x04\0\0\0\
+         \x01\0\0\0\x0e\0\0\0\x05\0\0\0~\0\0\0\0\0\0\0\0\0\0\0liba.so\0",
+        ],
+    ),
     (
         "recipe",
         recipe,
@@ -255,6 +266,20 @@ fn verify_deb(bytes: &[u8], blobs: &BlobDir) {
     );
     let index = deb::index::parse(&text).expect("a record");
     let _ = deb::package::verify(bytes, &index.records[0], blobs);
+}
+
+/// A file this small is all in what a scanner keeps: it reads the same as from the whole file.
+pub fn elf(bytes: &[u8]) {
+    let elf = Elf::of_bytes(bytes).map_or(Scanned::Unclear, Scanned::from);
+    let mut scanner = Scanner::new(bytes.len() as u64);
+    for chunk in bytes.chunks(61) {
+        io::Write::write_all(&mut scanner, chunk).expect("a scanner takes all");
+    }
+    assert_eq!(scanner.finish(), elf);
+    if let Scanned::Elf(elf) = elf {
+        let files = BTreeMap::from([("a".to_owned(), elf)]);
+        let _ = Closure { files: &files, root: &Tree::default(), extra: &[], configured: &[] }.missing();
+    }
 }
 
 pub fn recipe(bytes: &[u8]) {

@@ -24,6 +24,9 @@
 //! and `microbuild run` do too. [`secret`] is what that step may know and no layer may hold, [`surroundings`] what of this
 //! machine's network it gets.
 //!
+//! [`elf`] reads what the dynamic loader needs to know of programs and libraries, and says which libraries a root filesystem
+//! lacks.
+//!
 //! [`sink`] takes an artifact to an OCI layout, an archive, a Docker engine or a [`registry`]; [`images`] keeps it locally
 //! in a [`layout`]. Underneath lie [`store`] (content-addressed bytes and memos), [`http`], [`digest`], [`glob`] and
 //! [`near`]; [`solve`] is the search under [`apk::solve`] and [`deb::solve`]; beside everything [`error`] (exit codes, hints)
@@ -35,6 +38,7 @@ pub mod cli;
 pub mod config;
 pub mod deb;
 pub mod digest;
+pub mod elf;
 pub mod error;
 pub mod fetch;
 pub mod glob;

@@ -1,0 +1,266 @@
+//! The start of a program, on paper.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+};
+
+use super::{Closure, Missing, Reason};
+use crate::elf::{
+    Elf,
+    loader::{Loader, expand},
+};
+
+/// A root filesystem, and what has been looked up in it.
+pub(super) struct Search<'a> {
+    closure: &'a Closure<'a>,
+    /// Libraries by file name and by `DT_SONAME`.
+    names: HashMap<&'a str, Vec<&'a str>>,
+    resolved: RefCell<HashMap<String, Option<String>>>,
+}
+
+/// What a program has loaded.
+pub(super) struct Process<'a> {
+    loader: Loader,
+    objects: Vec<Object<'a>>,
+    /// Objects under the names by which the loader knows them.
+    known: BTreeMap<String, usize>,
+    /// The paths under which files were found, links not followed.
+    pub(super) paths: Vec<String>,
+    /// What was not found.
+    pub(super) missing: Vec<Missing>,
+}
+
+struct Object<'a> {
+    /// Links followed.
+    path: String,
+    /// The folder in which it was found.
+    origin: String,
+    elf: &'a Elf,
+    /// What needed it first.
+    parent: Option<usize>,
+}
+
+/// A library that was found: under what path, and what that leads to.
+struct Found<'a> {
+    path: String,
+    resolved: String,
+    elf: &'a Elf,
+}
+
+impl<'a> Search<'a> {
+    pub(super) fn new(closure: &'a Closure<'a>) -> Self {
+        let mut names: HashMap<_, Vec<_>> = HashMap::new();
+        for (path, elf) in closure.files.iter().filter(|(_, elf)| elf.dynamic) {
+            names.entry(file_name(path)).or_default().push(path.as_str());
+            if let Some(soname) = elf.soname.as_deref().filter(|soname| *soname != file_name(path)) {
+                names.entry(soname).or_default().push(path.as_str());
+            }
+        }
+        Self { closure, names, resolved: RefCell::default() }
+    }
+
+    /// Loads `elf` and all that it needs.
+    pub(super) fn start(&self, path: &str, elf: &'a Elf) -> Process<'a> {
+        let mut process = self.process(path, elf);
+        self.load_interpreter(&mut process);
+        let mut at = 0;
+        while at < process.objects.len() {
+            self.load_needs(&mut process, at);
+            at += 1;
+        }
+        process
+    }
+
+    /// What a library needs and the image does not have.
+    pub(super) fn library(&self, path: &str, elf: &'a Elf) -> Vec<Missing> {
+        let process = self.process(path, elf);
+        let folders = self.folders(&process, 0);
+        let found = |name: &String| {
+            process.loader.is_itself(name)
+                || self.find(&process.objects[0], name, &folders).is_some()
+                || self.elsewhere(name, elf).is_some()
+        };
+        let missing = elf.needed.iter().filter(|name| !found(name));
+        missing.map(|name| self.report(&process, 0, name, &folders)).collect()
+    }
+
+    fn process(&self, path: &str, elf: &'a Elf) -> Process<'a> {
+        let object = Object { path: path.to_owned(), origin: folder(path).to_owned(), elf, parent: None };
+        let loader = self.loader(elf);
+        let known = elf.soname.iter().filter(|_| loader == Loader::Glibc).map(|soname| (soname.clone(), 0)).collect();
+        Process { loader, objects: vec![object], known, paths: Vec::new(), missing: Vec::new() }
+    }
+
+    fn loader(&self, elf: &Elf) -> Loader {
+        let interpreter = elf.interpreter.as_deref().map(file_name);
+        let has = |name: &str| self.elsewhere(name, elf).is_some();
+        let musl = || self.names.keys().any(|name| Loader::is_musl(name) && has(name));
+        // Where only musl is, the loader that bears glibc's name (gcompat's) is musl's in disguise.
+        if interpreter.is_some_and(Loader::is_musl) || (!has("libc.so.6") && musl()) {
+            Loader::Musl
+        } else {
+            Loader::Glibc
+        }
+    }
+
+    fn load_interpreter(&self, process: &mut Process<'a>) {
+        let Some(name) = &process.objects[0].elf.interpreter else { return };
+        let path = name.trim_start_matches('/');
+        match self.resolve(path) {
+            Some(resolved) => {
+                process.paths.push(path.to_owned());
+                if let Some((_, elf)) = self.closure.files.get_key_value(&resolved) {
+                    let found = Found { path: path.to_owned(), resolved, elf };
+                    process.add(file_name(path), found, 0);
+                }
+            }
+            None => process.missing.push(Missing {
+                file: process.objects[0].path.clone(),
+                program: None,
+                library: name.clone(),
+                reason: Reason::NoInterpreter,
+                searched: Vec::new(),
+            }),
+        }
+    }
+
+    fn load_needs(&self, process: &mut Process<'a>, at: usize) {
+        let folders = self.folders(process, at);
+        let elf = process.objects[at].elf;
+        let lenient = process.objects[0].elf.interpreter.is_none();
+        for name in &elf.needed {
+            if process.known.contains_key(name) || process.loader.is_itself(name) {
+                continue;
+            }
+            let elsewhere = || self.elsewhere(name, elf).filter(|_| lenient).and_then(|path| self.candidate(path, elf));
+            match self.find(&process.objects[at], name, &folders).or_else(elsewhere) {
+                Some(found) => {
+                    process.paths.push(found.path.clone());
+                    process.add(name, found, at);
+                }
+                None => process.missing.push(self.report(process, at, name, &folders)),
+            }
+        }
+    }
+
+    fn report(&self, process: &Process<'_>, at: usize, name: &str, folders: &[String]) -> Missing {
+        let object = &process.objects[at];
+        let elsewhere = self.elsewhere(name, object.elf);
+        Missing {
+            file: object.path.clone(),
+            program: (at > 0).then(|| process.objects[0].path.clone()),
+            library: name.to_owned(),
+            reason: elsewhere.map_or(Reason::NotFound, |path| Reason::OnlyElsewhere(path.to_owned())),
+            searched: if name.contains('/') { Vec::new() } else { folders.to_vec() },
+        }
+    }
+
+    /// The folders that are searched for what an object needs: those that are there, each once.
+    fn folders(&self, process: &Process<'_>, at: usize) -> Vec<String> {
+        let object = &process.objects[at];
+        let line = || std::iter::successors(Some(object), |object| Some(&process.objects[object.parent?]));
+        let defaults = process.loader.folders(object.elf);
+        let mut folders = Vec::new();
+        match process.loader {
+            Loader::Glibc => {
+                if object.elf.runpath.is_empty() {
+                    let heirs = line().filter(|object| object.elf.runpath.is_empty());
+                    folders.extend(heirs.flat_map(|object| object.expand(&object.elf.rpath)));
+                }
+                folders.extend_from_slice(self.closure.extra);
+                folders.extend(object.expand(&object.elf.runpath));
+                let is_left_out = |folder: &&String| {
+                    object.elf.nodeflib && defaults.iter().any(|default| default == folder.trim_matches('/'))
+                };
+                folders.extend(self.closure.configured.iter().filter(|folder| !is_left_out(folder)).cloned());
+                folders.extend(defaults.into_iter().filter(|_| !object.elf.nodeflib));
+            }
+            Loader::Musl => {
+                folders.extend_from_slice(self.closure.extra);
+                folders.extend(line().flat_map(|object| match object.elf.runpath.is_empty() {
+                    true => object.expand(&object.elf.rpath),
+                    false => object.expand(&object.elf.runpath),
+                }));
+                folders.extend_from_slice(self.closure.configured);
+                folders.extend(defaults);
+            }
+        }
+        let mut seen = Vec::new();
+        for folder in folders {
+            let folder = folder.trim_matches('/');
+            if !seen.iter().any(|seen| seen == folder) && self.resolve(folder).is_some() {
+                seen.push(folder.to_owned());
+            }
+        }
+        seen
+    }
+
+    /// The library `name` that `object` needs: at its path, or the first in `folders`.
+    fn find(&self, object: &Object<'_>, name: &str, folders: &[String]) -> Option<Found<'a>> {
+        if name.contains('/') {
+            let paths = expand(name, &object.origin, object.elf);
+            return paths.iter().find_map(|path| self.candidate(path.trim_start_matches('/'), object.elf));
+        }
+        folders.iter().find_map(|folder| self.candidate(join(folder, name).trim_start_matches('/'), object.elf))
+    }
+
+    /// What `path` leads to, when that is a library for `elf`.
+    fn candidate(&self, path: &str, elf: &Elf) -> Option<Found<'a>> {
+        let resolved = self.resolve(path)?;
+        let library = self.closure.files.get(&resolved)?;
+        let fits = library.dynamic && library.fits(elf);
+        fits.then(|| Found { path: path.to_owned(), resolved, elf: library })
+    }
+
+    /// Where in the image a library for `elf` lies that bears `name`.
+    fn elsewhere(&self, name: &str, elf: &Elf) -> Option<&'a str> {
+        let paths = self.names.get(file_name(name))?;
+        paths.iter().copied().find(|path| self.closure.files.get(*path).is_some_and(|library| library.fits(elf)))
+    }
+
+    fn resolve(&self, path: &str) -> Option<String> {
+        if let Some(resolved) = self.resolved.borrow().get(path) {
+            return resolved.clone();
+        }
+        let resolved = self.closure.root.resolve(path);
+        self.resolved.borrow_mut().insert(path.to_owned(), resolved.clone());
+        resolved
+    }
+}
+
+impl<'a> Process<'a> {
+    /// Takes in what was found for `name`, unless it is loaded under another name.
+    fn add(&mut self, name: &str, found: Found<'a>, parent: usize) {
+        let place = self.objects.iter().position(|object| object.path == found.resolved);
+        let place = place.unwrap_or(self.objects.len());
+        self.known.insert(name.to_owned(), place);
+        if place == self.objects.len() {
+            if let (Loader::Glibc, Some(soname)) = (self.loader, &found.elf.soname) {
+                self.known.entry(soname.clone()).or_insert(place);
+            }
+            let origin = folder(&found.path).to_owned();
+            self.objects.push(Object { path: found.resolved, origin, elf: found.elf, parent: Some(parent) });
+        }
+    }
+}
+
+impl Object<'_> {
+    /// Absolute folders.
+    fn expand(&self, folders: &[String]) -> Vec<String> {
+        let expanded = folders.iter().flat_map(|folder| expand(folder, &self.origin, self.elf));
+        expanded.filter(|folder| folder.starts_with('/')).collect()
+    }
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
+}
+
+fn folder(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+fn join(folder: &str, name: &str) -> String {
+    format!("{folder}/{name}")
+}
