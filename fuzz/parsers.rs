@@ -277,7 +277,7 @@ pub fn elf(bytes: &[u8]) {
     }
     assert_eq!(scanner.finish(), elf);
     if let Scanned::Elf(elf) = elf {
-        let files = BTreeMap::from([("a".to_owned(), elf)]);
+        let files = BTreeMap::from([("a".to_owned(), *elf)]);
         let _ = Closure { files: &files, root: &Tree::default(), extra: &[], configured: &[] }.missing();
     }
 }

@@ -31,7 +31,7 @@ const INDEX_LIMIT: u64 = 64 << 20;
 const PARALLEL: usize = 8;
 /// The bucket of memos about indexes, and that about packages. Their versions are those of what is written there.
 const INDEXES: &str = "indexes-v1";
-const PACKAGES: &str = "packages-v2";
+const PACKAGES: &str = "packages-v3";
 
 /// Where a mirror or repository is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

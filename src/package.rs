@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    io::{self, Read},
+    io::{self, Read, Write},
 };
 
 use flate2::bufread::MultiGzDecoder;
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     digest::{Digest, Hashing},
+    elf::{Scanned, Scanner},
     error::{Explain, Kind},
     layer::{GZIP, ZSTD},
     store::{BlobDir, StoreError},
@@ -256,6 +257,9 @@ pub struct Entry {
     /// Extended attributes, such as file capabilities, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub xattrs: BTreeMap<String, Vec<u8>>,
+    /// What a loader needs to know of a file.
+    #[serde(default, skip_serializing_if = "Scanned::is_no")]
+    pub elf: Scanned,
 }
 
 /// What a member of the data tar is.
@@ -425,16 +429,19 @@ impl Lister<'_> {
                 _ => Err(self.refused(&path, "a link without a target that can be used")),
             }
         };
+        let mut elf = Scanned::No;
         let kind = match header.entry_type() {
             tar::EntryType::Directory => EntryKind::Directory,
             tar::EntryType::Regular | tar::EntryType::Continuous => {
                 let size = member.size();
                 *budget = budget.checked_sub(size).ok_or_else(|| self.bomb(&path))?;
+                let mut scanner = Scanner::new(size);
                 let sha1 = match recorded {
-                    Some(sha1) => sha1,
-                    None => sha1_of(member).map_err(|e| self.not_a_package(e))?,
+                    Some(sha1) => io::copy(member, &mut scanner).map(|_| sha1),
+                    None => sha1_of(member, &mut scanner),
                 };
-                EntryKind::File { size, sha1 }
+                elf = scanner.finish();
+                EntryKind::File { size, sha1: sha1.map_err(|e| self.not_a_package(e))? }
             }
             tar::EntryType::Symlink => EntryKind::Symlink(target(member)?),
             tar::EntryType::Link => {
@@ -452,7 +459,7 @@ impl Lister<'_> {
         };
         #[allow(clippy::cast_possible_truncation, reason = "masked to twelve bits")]
         let mode = (mode & 0o7777) as u32;
-        Ok(Entry { path, kind, mode, uid, gid, user, group, xattrs })
+        Ok(Entry { path, kind, mode, uid, gid, user, group, xattrs, elf })
     }
 
     /// A path of the archive as one below the root, when it is one.
@@ -550,13 +557,16 @@ fn parse_sha1(hex: &[u8]) -> Option<[u8; 20]> {
     Some(sha1)
 }
 
-fn sha1_of(mut reader: impl Read) -> io::Result<[u8; 20]> {
+fn sha1_of(mut reader: impl Read, mut also: impl Write) -> io::Result<[u8; 20]> {
     let mut hash = ring::digest::Context::new(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY);
     let mut buf = [0; 1 << 14];
     loop {
         match reader.read(&mut buf)? {
             0 => return Ok(fixed(hash)),
-            n => hash.update(&buf[..n]),
+            n => {
+                hash.update(&buf[..n]);
+                also.write_all(&buf[..n])?;
+            }
         }
     }
 }

@@ -39,6 +39,8 @@ pub struct Plan {
     pub version_from: Option<String>,
     /// What the image is started with.
     pub configuration: Configuration,
+    /// Whether it is the dev variant, which is not shipped.
+    pub is_dev: bool,
 }
 
 /// Where packages come from, and those that are asked for.
@@ -167,6 +169,7 @@ impl Plan {
             version_from: version_from(recipe, packages),
             configuration,
             base,
+            is_dev: false,
         })
     }
 
@@ -192,6 +195,7 @@ impl Plan {
             version_from: version_from(recipe, packages),
             configuration: configuration(request, &base, recipe, project),
             base,
+            is_dev: true,
         })
     }
 
@@ -211,7 +215,16 @@ impl Plan {
             workdir: self.configuration.workdir.trim_matches('/').to_owned(),
             strip: self.strip.clone(),
             epoch: self.configuration.created,
+            libraries: (!self.is_dev).then(|| self.library_path()),
         })
+    }
+}
+
+impl Plan {
+    /// The folders that LD_LIBRARY_PATH names in the image.
+    fn library_path(&self) -> Vec<String> {
+        let value = self.configuration.env.get("LD_LIBRARY_PATH").map_or("", String::as_str);
+        value.split(':').filter(|folder| !folder.is_empty()).map(str::to_owned).collect()
     }
 }
 

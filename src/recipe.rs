@@ -204,6 +204,10 @@ pub struct Packages {
     /// Paths of packages that are left out of the image, on this base.
     #[serde(default, deserialize_with = "config::list")]
     pub strip: Vec<Pattern>,
+    /// What is run instead of the first word of the command that installs dependencies, for another processor than this
+    /// machine's: where this base's package manager is too old for that.
+    #[serde(default, deserialize_with = "config::list", rename = "foreign-command")]
+    pub foreign_command: Vec<String>,
     /// The package whose version is the version of the language's runtime, where this base calls it otherwise.
     pub version_from: Option<String>,
     /// What the dev variant has besides: the package manager, a shell.

@@ -187,7 +187,7 @@ impl Step<'_> {
         recipe: &'a Dependencies,
         install: &'a Install,
         platform: &'a Platform,
-    ) -> Result<Command<'a>, DependenciesError> {
+    ) -> Result<Command<'a>, BuildError> {
         let host = host_platform();
         let foreign = (*platform != host).then(|| (platform, self.request.base.libc()));
         let wishes = Wishes {
@@ -195,6 +195,7 @@ impl Step<'_> {
             offline: self.request.step.offline,
             ignore_scripts: self.request.step.ignore_scripts,
             foreign,
+            foreign_command: &self.recipe.packages(&Recipe::dev_base(&self.request.base))?.foreign_command,
         };
         let words = recipe.command(wishes).ok_or_else(|| DependenciesError::Foreign {
             platform: platform.to_string(),

@@ -22,7 +22,7 @@ use crate::{
 
 /// The bucket of remembered root filesystems. Its version is that of everything between packages and layers: whoever changes
 /// what a tree holds or how a layer is written raises it.
-const SYSTEMS: &str = "systems-v2";
+const SYSTEMS: &str = "systems-v3";
 
 /// Folders by their paths, with mode and owner.
 pub(super) type Folders = Vec<(String, Meta)>;
@@ -124,6 +124,9 @@ impl System {
             Ok(contents)
         };
         let tree = assemble(&packages, &self.settings, &read)?;
+        if let Some(extra) = &self.settings.libraries {
+            rootfs::check_libraries(&tree, &packages, &read, extra)?;
+        }
         let apart = package_layers(&packages, &tree);
         let system = system_layer(&tree, &packages, &apart, blobs, self.compression, self.settings.epoch)?;
         let mut layers: Vec<_> =

@@ -5,6 +5,8 @@ use std::{
     mem,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Elf, Source,
     parse::{self, Extent, HEADER, Header, Program, STRING},
@@ -16,12 +18,14 @@ const PREFIX: u64 = 8 << 20;
 const PIECE: u64 = 4 << 20;
 
 /// What a [`Scanner`] saw.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scanned {
     /// A file that no loader takes; [`Elf::of_bytes`] gives `None`.
+    #[default]
     No,
     /// What the loader needs to know.
-    Elf(Elf),
+    Elf(Box<Elf>),
     /// The parts that were kept do not tell, or the file is malformed: [`Elf::read`] knows which.
     Unclear,
 }
@@ -64,6 +68,12 @@ enum Step {
     Strings,
     /// Once more all of it, at the end of the file: it is small, or it will not become clear.
     All,
+}
+
+impl Scanned {
+    pub(crate) fn is_no(&self) -> bool {
+        *self == Self::No
+    }
 }
 
 impl Scanner {
@@ -135,7 +145,7 @@ impl Keeping {
                     }
                 }
                 Step::Strings => match parse::elf(&mut self.kept) {
-                    Ok(Some(elf)) => return Some(Scanned::Elf(elf)),
+                    Ok(Some(elf)) => return Some(Scanned::Elf(Box::new(elf))),
                     _ => (Step::All, size),
                 },
                 Step::All if at < size => (Step::All, size),
@@ -179,7 +189,7 @@ impl Keeping {
 
 impl From<Option<Elf>> for Scanned {
     fn from(elf: Option<Elf>) -> Self {
-        elf.map_or(Self::No, Self::Elf)
+        elf.map_or(Self::No, |elf| Self::Elf(Box::new(elf)))
     }
 }
 

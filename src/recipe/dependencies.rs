@@ -70,6 +70,8 @@ pub struct Wishes<'a> {
     pub ignore_scripts: bool,
     /// What it is installed for, when that is not this machine, and the C library there.
     pub foreign: Option<(&'a Platform, &'static str)>,
+    /// What is run for that instead of the command's first word; empty for that very word.
+    pub foreign_command: &'a [String],
 }
 
 impl Dependencies {
@@ -88,6 +90,9 @@ impl Dependencies {
             }
             let architecture = &platform.architecture;
             let cpu = self.cpu.get(architecture).unwrap_or(architecture);
+            if !wishes.foreign_command.is_empty() {
+                words.splice(..1, wishes.foreign_command.iter().cloned());
+            }
             let fill = |word: &String| word.replace("{os}", &platform.os).replace("{cpu}", cpu).replace("{libc}", libc);
             words.extend(self.foreign.iter().map(fill));
         }
@@ -110,7 +115,7 @@ mod tests {
         let node = Shelves::default().find("node").expect("built in").dependencies.expect("it installs");
         let arm: Platform = "linux/arm64".parse().expect("a platform");
         let amd: Platform = "linux/amd64".parse().expect("a platform");
-        let plain = Wishes { locked: true, offline: false, ignore_scripts: false, foreign: None };
+        let plain = Wishes { locked: true, offline: false, ignore_scripts: false, foreign: None, foreign_command: &[] };
         for (wishes, expected) in [
             (plain, "npm ci --omit=dev"),
             (Wishes { locked: false, ..plain }, "npm install --omit=dev --no-package-lock"),

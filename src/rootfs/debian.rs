@@ -277,6 +277,12 @@ impl Assembly<'_> {
                 format!("PRETTY_NAME=\"Debian {release}\"\nNAME=\"Debian\"\nVERSION_ID=\"{release}\"\nID=debian\n");
             self.tree.write("etc/os-release", 0o644, text);
         }
+        // Where people and programs of a machine's own put what no package has: base-files' script makes them.
+        if self.tree.get("usr/share/base-files").is_some() {
+            for folder in ["bin", "etc", "include", "lib", "sbin", "share", "src"] {
+                self.tree.directory(&format!("usr/local/{folder}"), 0o755, 0, 0);
+            }
+        }
         Ok(())
     }
 

@@ -7,16 +7,19 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    elf::closure::ClosureError,
     error::{Explain, Kind},
     glob::PatternSet,
     package::{Entry, EntryKind, Listed},
 };
 
 pub mod alpine;
+mod closure;
 pub mod debian;
 mod shell;
 pub mod users;
 
+pub use closure::check_libraries;
 use users::Accounts;
 
 /// The root filesystem: nodes by path, without a slash at either end, in the order of their bytes. The root itself has no
@@ -187,6 +190,8 @@ pub struct Settings {
     pub strip: PatternSet,
     /// Seconds since 1970 for whatever holds a time.
     pub epoch: u64,
+    /// The folders that LD_LIBRARY_PATH names, when it is to be checked that every program finds its libraries.
+    pub libraries: Option<Vec<String>>,
 }
 
 /// What apk is told in an Alpine root; nothing in another.
@@ -225,6 +230,9 @@ pub enum RootfsError {
         /// Why.
         why: String,
     },
+    /// A program or library would not be loaded.
+    #[error(transparent)]
+    Closure(#[from] ClosureError),
     /// A package's content cannot be read from the store.
     #[error("{package}: cannot read its content from the store: {source}")]
     Content {
@@ -240,6 +248,7 @@ impl Explain for RootfsError {
         match self {
             Self::Conflict { .. } | Self::Content { .. } => Kind::Build,
             Self::Refused { .. } => Kind::Unverified,
+            Self::Closure(e) => e.kind(),
         }
     }
 
@@ -250,6 +259,7 @@ impl Explain for RootfsError {
                 Some("`microbuild gc --all` empties the store; the next build fills it again".into())
             }
             Self::Refused { .. } => None,
+            Self::Closure(e) => e.hint(),
         }
     }
 }

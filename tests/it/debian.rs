@@ -152,8 +152,18 @@ fn dependencies_are_installed_on_debian_too() {
     // The native part that is linked with glibc, and not musl's.
     let cpu = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
     assert!(root.join(format!("app/node_modules/@node-rs/crc32-linux-{cpu}-gnu")).exists());
-    assert!(!root.join(format!("app/node_modules/@node-rs/crc32-linux-{cpu}-musl")).exists());
     assert!(!root.join("usr/bin/npm").exists() && !root.join("bin/sh").exists());
+
+    let other = if cpu == "x64" { "arm64" } else { "amd64" };
+    let layout = bench.path("layout");
+    let output = format!("oci:{}:app", layout.display());
+    bench.build(&app, ["--platform", &format!("linux/{other}"), "-o", &output]);
+    let Some(bundle) = unpacked(&bench, &layout, "foreign") else { return };
+    let native: Vec<_> = (fs::read_dir(bundle.join("rootfs/app/node_modules/@node-rs")).expect("packages"))
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("text"))
+        .collect();
+    let expected = format!("crc32-linux-{}-gnu", if other == "arm64" { "arm64" } else { "x64" });
+    assert!(native.contains(&expected) && native.len() == 2, "{native:?}");
 
     let dev = |command: &[&str]| {
         let mut dev = bench.home.microbuild(["dev", "node"]);
@@ -271,5 +281,23 @@ fn the_first_command_works_where_alpine_is_out_of_reach() {
         let mut server = Process::spawn(&mut command).expect("microbuild run");
         assert_greets_by(get(port), "microbuild run", "v");
         server.child().kill().expect("a signal");
+    }
+}
+
+#[test]
+fn a_library_that_is_missing_is_named() {
+    let Some(own) = own_release().filter(|own| has_release(own, "amd64")) else { return };
+    let bench = Workbench::debian(&own);
+    let app = copy(&example(), &bench.path("app"));
+    let recipe = run(&mut bench.home.microbuild(["recipes", "node"]));
+    let stripped = recipe.succeeds().replace("    \"/usr/sbin/update-passwd\",", "    \"/usr/lib/*/libuv.so.*\",");
+    fs::create_dir(app.join("recipes")).expect("a folder");
+    fs::write(app.join("recipes/node.toml"), &stripped).expect("write");
+    let refused = run(&mut bench.node(&app, ["-q"]));
+    assert_eq!(refused.exits(1), "");
+    // update-passwd is there again, without the libraries that only it needs.
+    for expected in [" needs libuv.so.1", "update-passwd needs libselinux.so.1", "hint: add the package that brings it"]
+    {
+        assert!(refused.stderr.contains(expected), "{expected} in {}", refused.stderr);
     }
 }
