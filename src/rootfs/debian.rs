@@ -8,6 +8,7 @@
 //! - [`alternatives`] are linked as update-alternatives(1) would by itself.
 //! - `/etc/ssl/certs/ca-certificates.crt` holds ca-certificates' files, which are left out themselves; OpenSSL's own place for
 //!   them leads there.
+//! - busybox, where somebody asks for it, is linked under the names of its applets, the shell's among them.
 //! - `/etc/nsswitch.conf` is libc-bin's, or one that says the same of hosts.
 //!
 //! ldconfig(8) has nothing to do: all folders in which Debian's packages have libraries that others are linked with are
@@ -20,6 +21,7 @@
 //! (lintian, bug reports, shells' completions).
 
 mod alternatives;
+mod busybox;
 
 use std::collections::BTreeMap;
 
@@ -88,6 +90,9 @@ pub fn assemble(packages: &[Installed], settings: &Settings, read: &ReadMembers<
     assembly.bundle_certificates()?;
     let scripts = packages.iter().filter_map(|installed| installed.package.scripts.get("postinst"));
     alternatives::link(&mut assembly.tree, scripts.map(|script| &script.bytes[..]));
+    if let Some(program) = assembly.content(busybox::PROGRAM)? {
+        busybox::link(&mut assembly.tree, &program);
+    }
     assembly.add_configuration(&settings.release)?;
     assembly.tree.add_folders();
     assembly.tree.directory("run", 0o755, 0, 0);

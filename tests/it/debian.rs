@@ -173,6 +173,18 @@ fn dependencies_are_installed_on_debian_too() {
     assert_eq!(dev(&["sh", "-c", "echo $PWD | sed s/a/b/"]).succeeds(), "/bpp\n");
 }
 
+#[test]
+fn busybox_brings_a_shell() {
+    let Some(own) = own_release().filter(|own| has_release(own, "amd64")) else { return };
+    if tools(["runc"]).is_none() {
+        return;
+    }
+    let bench = Workbench::debian(&own);
+    bench.build(&example(), ["-p", "busybox", "-t", "shell:1"]);
+    let ran = bench.microbuild(["run", "shell:1", "-q", "--", "sh", "-c", "ls /app | sort | head -1; id -un"]);
+    assert_eq!(ran.succeeds(), "package.json\nnonroot\n");
+}
+
 /// The real syft, from PyPI.
 fn syft() -> Option<PathBuf> {
     let [python] = tools(["python3"])?;
