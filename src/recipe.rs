@@ -157,8 +157,9 @@ pub struct Recipe {
     /// How the app lies and starts in the image.
     #[serde(default)]
     pub app: App,
-    /// How what a project depends on is installed.
-    pub dependencies: Option<Dependencies>,
+    /// How what a project depends on is installed: a project's files say in which of these ways.
+    #[serde(default, deserialize_with = "dependencies::one_or_many")]
+    pub dependencies: Vec<Dependencies>,
     /// Variables of the image's environment.
     #[serde(default, deserialize_with = "config::texts")]
     pub env: BTreeMap<String, String>,
@@ -231,6 +232,9 @@ pub struct App {
     /// `Config.Cmd`.
     #[serde(deserialize_with = "template")]
     pub cmd: Template,
+    /// Files of a project, of which the first that is there is what `{entry}` stands for.
+    #[serde(deserialize_with = "config::list")]
+    pub entry: Vec<String>,
     /// The code that finds out what `{entry}` and its like stand for.
     pub hook: Option<Hook>,
 }
@@ -316,8 +320,9 @@ impl Recipe {
         if recipe.bases().next().is_none() {
             return Err(meaning("expected [base.scratch], [base.alpine] or [base.debian], found none"));
         }
-        if recipe.app.hook.is_none() && (recipe.app.cmd.has_places() || recipe.app.entrypoint.has_places()) {
-            return Err(meaning("expected a hook in [app] that knows what to fill into the command, found none"));
+        let filled = recipe.app.hook.is_some() || !recipe.app.entry.is_empty();
+        if !filled && (recipe.app.cmd.has_places() || recipe.app.entrypoint.has_places()) {
+            return Err(meaning("expected a hook or an entry in [app] to fill into the command, found neither"));
         }
         recipe.text = text.to_owned();
         Ok(recipe)
@@ -417,7 +422,19 @@ mod tests {
             Recipe::parse(example, "README.md").unwrap();
         }
         let unknown = Recipe::parse(&format!("zzzzzzzz = 1\n{SMALL}"), "x").unwrap_err().hint().unwrap();
-        let in_tables = ["workdir", "entrypoint", "cmd", "hook", "packages", "drop", "scratch", "alpine"];
+        let in_tables = [
+            "workdir",
+            "entrypoint",
+            "cmd",
+            "hook",
+            "entry =",
+            "when",
+            "libc =",
+            "packages",
+            "drop",
+            "scratch",
+            "alpine",
+        ];
         for key in unknown.trim_start_matches("known here: ").split(", ").chain(in_tables) {
             assert!(examples.iter().any(|example| example.contains(key)), "no example of {key}");
         }

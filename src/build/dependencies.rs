@@ -135,7 +135,8 @@ impl Step<'_> {
     /// The layer of the project's dependencies for `platform`; `None` when nothing has to be installed, or nothing came of
     /// it.
     pub(super) fn layer(&self, platform: &Platform, app: &App) -> Result<Option<MaybeCached>, BuildError> {
-        let (Some(install), Some(recipe)) = (&self.project.install, &self.recipe.dependencies) else { return Ok(None) };
+        let Some(install) = &self.project.install else { return Ok(None) };
+        let Some(recipe) = self.recipe.dependencies.get(install.way) else { return Ok(None) };
         let command = self.command(recipe, install, platform)?;
         let variant = DevVariant::new(self.request, self.recipe, self.project, self.fetcher)?;
         let key = self.key(&command, &variant, app)?;

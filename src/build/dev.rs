@@ -49,6 +49,8 @@ pub struct DevVariant {
     pub layers: Vec<Layer>,
     /// The folder that the app is mounted at.
     pub workdir: String,
+    /// In which of the recipe's ways the project's dependencies are installed.
+    way: usize,
 }
 
 impl DevVariant {
@@ -61,7 +63,8 @@ impl DevVariant {
         let lock = lock(&plan, &plan.platforms[0], fetcher)?;
         let (layers, _) = System::new(&plan, &lock, COMPRESSION, fetcher)?.layers()?;
         let layers = layers.into_iter().map(|(layer, _)| layer).collect();
-        Ok(Self { lock, layers, workdir: plan.configuration.workdir })
+        let way = project.install.as_ref().map_or(0, |install| install.way);
+        Ok(Self { lock, layers, workdir: plan.configuration.workdir, way })
     }
 
     /// Its root filesystem, unpacked into `store` once.
@@ -86,7 +89,7 @@ impl DevVariant {
     ) -> Result<Sandbox, DependenciesError> {
         let surroundings = Surroundings::of_machine(|name| std::env::var(name).ok(), &job.step.ca);
         let surroundings = surroundings.map_err(DependenciesError::Certificates)?;
-        let dependencies = recipe.dependencies.as_ref();
+        let dependencies = recipe.dependencies.get(self.way);
         let named = dependencies.map(|dependencies| dependencies.secret.clone()).unwrap_or_default();
         let given = Given::new(job.secrets, &named);
         let mut mounts = caches.mounts.clone();

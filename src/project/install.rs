@@ -11,6 +11,8 @@ use crate::{
 /// What has to be installed for a project to run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Install {
+    /// Which of the recipe's ways of installing is meant.
+    pub way: usize,
     /// The lock file that says exactly what; `None` when there is none.
     pub lock: Option<String>,
     /// The project's files that are read for it, sorted by path.
@@ -24,17 +26,22 @@ pub struct Install {
 /// What `recipe` has installed for the app in the folder `root`. `own` are the files that go into the image.
 pub(super) fn read(
     root: &Path,
-    recipe: &Dependencies,
+    (way, recipe): (usize, &Dependencies),
     package: &node::Package,
     own: &[AppFile],
     options: &Options,
     warnings: &mut Vec<String>,
 ) -> Result<Install, ProjectError> {
-    let mut install = Install { required: !package.dependencies.is_empty(), ..Install::default() };
+    let mut install = Install { way, required: !package.dependencies.is_empty(), ..Install::default() };
     let mut whole = package.is_whole();
+    let is_node = recipe.when.is_empty();
     for name in &recipe.lock {
         let path = root.join(name);
-        if let Some(text) = read_optional(&path)? {
+        if !is_node && path.is_file() {
+            install.lock = Some(name.clone());
+            break;
+        }
+        if is_node && let Some(text) = read_optional(&path)? {
             let lock = node::Lock::parse(&text, &path)?;
             whole |= lock.local;
             install.scripts = lock.scripts;
@@ -42,8 +49,8 @@ pub(super) fn read(
             break;
         }
     }
-    if install.lock.is_none() {
-        let other = node::OTHER_LOCKS.into_iter().find(|name| root.join(name).exists());
+    if install.lock.is_none() && !recipe.lock.is_empty() {
+        let other = node::OTHER_LOCKS.into_iter().find(|name| is_node && root.join(name).exists());
         let other = other.map_or_else(String::new, |name| format!(" ({name} is not read)"));
         let locks = recipe.lock.join(" or ");
         warnings.push(format!(
@@ -63,14 +70,24 @@ pub(super) fn read(
 
 /// What is to be installed, when something is, and this program is to do it.
 pub(super) fn wanted<'a>(
+    root: &Path,
     recipe: &'a Recipe,
     package: &node::Package,
-) -> Result<Option<&'a Dependencies>, ProjectError> {
+) -> Result<Option<(usize, &'a Dependencies)>, ProjectError> {
+    let files: Vec<String> = walk::names(root)?;
+    let speaks = |(_, way): &(usize, &Dependencies)| {
+        let patterns = PatternSet::new(way.when.clone());
+        files.iter().any(|file| patterns.matches(file))
+    };
+    let mut ways = recipe.dependencies.iter().enumerate();
+    if let Some(way) = ways.clone().find(speaks) {
+        return Ok(Some(way));
+    }
     if !package.has_dependencies() {
         return Ok(None);
     }
-    match (&recipe.app.hook, &recipe.dependencies) {
-        (Some(Hook::Node), Some(dependencies)) => Ok(Some(dependencies)),
+    match (&recipe.app.hook, ways.find(|(_, way)| way.when.is_empty())) {
+        (Some(Hook::Node), Some(way)) => Ok(Some(way)),
         _ => Err(ProjectError::NotInstalled {
             recipe: recipe.name.clone(),
             names: [package.dependencies.clone(), package.further.clone()].concat(),

@@ -4,6 +4,7 @@ mod git;
 mod ignore;
 mod install;
 mod node;
+mod procfile;
 mod walk;
 
 use std::{
@@ -218,6 +219,24 @@ pub enum ProjectError {
         /// Their names.
         names: Vec<String>,
     },
+    /// Nothing says what is run: none of the files that a recipe knows is there.
+    #[error("expected {} in {}, found none of them", some(names), folder.display())]
+    NoFile {
+        /// What was looked for.
+        names: Vec<String>,
+        /// The app's folder.
+        folder: PathBuf,
+    },
+    /// A line of a Procfile cannot be run.
+    #[error("{}: expected a plain command for {process}, found {found}", file.display())]
+    Procfile {
+        /// The file.
+        file: PathBuf,
+        /// The process's name.
+        process: String,
+        /// What stands there.
+        found: String,
+    },
     /// Dependencies were to be copied and do not lie there.
     #[error("expected installed dependencies in {}, found none of {}", folder.display(), some(names))]
     Missing {
@@ -291,6 +310,8 @@ impl Explain for ProjectError {
                 "`microbuild dev node {} -- npm ci --omit=dev` puts them there; without --deps copy the build installs them itself",
                 folder.parent().unwrap_or(folder).display()
             )),
+            Self::NoFile { .. } => Some("--cmd says what is run: --cmd 'python3 tool.py'; so does a Procfile: `web: python3 tool.py`".into()),
+            Self::Procfile { .. } => Some("what a shell would do with it, --cmd \"sh -c '…'\" does where the base has a shell (alpine)".into()),
             Self::Changed { .. } => Some("build again when nothing writes to the app's folder".into()),
             Self::Io { .. } | Self::Ignore { .. } | Self::PackageJson { .. } => None,
         }
@@ -311,7 +332,7 @@ impl Project {
                 .map_or(Ok(node::Package::default()), |text| node::Package::parse(&text, &manifest))?,
             None => node::Package::default(),
         };
-        let wanted = if options.deps == Deps::Auto { install::wanted(recipe, &package)? } else { None };
+        let wanted = if options.deps == Deps::Auto { install::wanted(app, recipe, &package)? } else { None };
         let walk::Found { files, dependencies, mut warnings } = list(app, &root, recipe, options)?;
         if options.deps == Deps::Copy {
             let there = |name: &String| dependencies.get(&format!("{}/{name}", node::MODULES)).is_some();
@@ -320,12 +341,20 @@ impl Project {
                 return Err(ProjectError::Missing { folder: app.join(node::MODULES), names: missing });
             }
         }
-        let (entrypoint, cmd) = Words::of(recipe, options);
+        let procfile = procfile::read(app, recipe)?.filter(|_| options.entrypoint.is_none() && options.cmd.is_none());
+        let (entrypoint, cmd) = match procfile {
+            Some(words) => (Words::Given(Vec::new()), Words::Given(words)),
+            None => Words::of(recipe, options),
+        };
         let node::Entry { start, env, warnings: of_entry } = match recipe.app.hook {
-            Some(Hook::Node) if entrypoint.has_places() || cmd.has_places() => {
-                node::App { root: app, files: &files, package: &package }.entry()?
+            _ if !entrypoint.has_places() && !cmd.has_places() => node::Entry::default(),
+            Some(Hook::Node) => node::App { root: app, files: &files, package: &package }.entry()?,
+            None => {
+                let entry = recipe.app.entry.iter().find(|name| files.get(name).is_some());
+                let none = || ProjectError::NoFile { names: recipe.app.entry.clone(), folder: app.to_owned() };
+                let start = Start { entry: entry.ok_or_else(none)?.clone(), ..Start::default() };
+                node::Entry { start, ..node::Entry::default() }
             }
-            _ => node::Entry::default(),
         };
         warnings.extend(of_entry);
         let engines = package.engines(&manifest)?;

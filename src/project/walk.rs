@@ -142,6 +142,11 @@ pub(super) fn top(root: &Path, rules: &Rules) -> Result<Listing, ProjectError> {
     Ok(listing)
 }
 
+/// The names of what lies at the top of the folder `root`.
+pub(super) fn names(root: &Path) -> Result<Vec<String>, ProjectError> {
+    Ok(entries(root)?.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+}
+
 /// What lies in a folder, sorted by name, so that messages too are the same on every machine.
 fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>, ProjectError> {
     let mut entries = fs::read_dir(folder)

@@ -1,8 +1,14 @@
 //! `[dependencies]` of a recipe: how what a project depends on is installed, in the dev variant.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{
+        MapAccess, SeqAccess, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
+};
 
 use crate::{
     config::{self, Command},
@@ -14,6 +20,10 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dependencies {
+    /// Files at the top of a project, any of which says that it has dependencies of this kind. Without such files, the
+    /// recipe's hook knows.
+    #[serde(default, deserialize_with = "config::list")]
+    pub when: Vec<Pattern>,
     /// The project's files that the command reads. Nothing else is there when it runs, and when none of them has changed it
     /// need not run again.
     #[serde(deserialize_with = "config::list")]
@@ -48,6 +58,9 @@ pub struct Dependencies {
     /// The package manager's words for processors, where they are not Go's.
     #[serde(default, deserialize_with = "config::texts")]
     pub cpu: BTreeMap<String, String>,
+    /// The package manager's words for the C libraries `glibc` and `musl`.
+    #[serde(default, deserialize_with = "config::texts")]
+    pub libc: BTreeMap<String, String>,
     /// Variables of the command's environment.
     #[serde(default, deserialize_with = "config::texts")]
     pub env: BTreeMap<String, String>,
@@ -57,6 +70,29 @@ pub struct Dependencies {
     /// Variables that hold the path of a secret's file, by the secret's id, when it is given.
     #[serde(default, deserialize_with = "config::texts")]
     pub secret: BTreeMap<String, String>,
+}
+
+/// One way of installing dependencies, or several, of which a project's files choose.
+pub(super) fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Dependencies>, D::Error> {
+    struct Ways;
+
+    impl<'de> Visitor<'de> for Ways {
+        type Value = Vec<Dependencies>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a table [dependencies], or several [[dependencies]]")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            Ok(vec![Dependencies::deserialize(MapAccessDeserializer::new(map))?])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+            Vec::deserialize(SeqAccessDeserializer::new(seq))
+        }
+    }
+
+    deserializer.deserialize_any(Ways)
 }
 
 /// What a build wants of the command.
@@ -93,6 +129,7 @@ impl Dependencies {
             if !wishes.foreign_command.is_empty() {
                 words.splice(..1, wishes.foreign_command.iter().cloned());
             }
+            let libc = self.libc.get(libc).map_or(libc, String::as_str);
             let fill = |word: &String| word.replace("{os}", &platform.os).replace("{cpu}", cpu).replace("{libc}", libc);
             words.extend(self.foreign.iter().map(fill));
         }
@@ -112,7 +149,7 @@ mod tests {
 
     #[test]
     fn nodes_commands() {
-        let node = Shelves::default().find("node").expect("built in").dependencies.expect("it installs");
+        let node = Shelves::default().find("node").expect("built in").dependencies.remove(0);
         let arm: Platform = "linux/arm64".parse().expect("a platform");
         let amd: Platform = "linux/amd64".parse().expect("a platform");
         let plain = Wishes { locked: true, offline: false, ignore_scripts: false, foreign: None, foreign_command: &[] };

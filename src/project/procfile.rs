@@ -1,0 +1,49 @@
+//! `Procfile`: what an app starts, as Heroku and its successors read it (<https://devcenter.heroku.com/articles/procfile>).
+
+use std::path::Path;
+
+use super::{ProjectError, read_optional};
+use crate::{config, recipe::Recipe};
+
+/// The file's name.
+const FILE: &str = "Procfile";
+/// Package managers that start what a project says; runtime images have none of them, and hooks read what they would.
+const MANAGERS: [&str; 5] = ["npm", "npx", "pnpm", "yarn", "bun"];
+
+/// The command of the process `web`, or else of the only one. `None` without a Procfile, or where it leaves the choice to a
+/// package manager that the recipe's hook knows.
+pub(super) fn read(root: &Path, recipe: &Recipe) -> Result<Option<Vec<String>>, ProjectError> {
+    let file = root.join(FILE);
+    let Some(text) = read_optional(&file)? else { return Ok(None) };
+    let processes = parse(&text);
+    let web = processes.iter().find(|(name, _)| *name == "web");
+    let only = processes.first().filter(|_| processes.len() == 1);
+    let Some((process, command)) = web.or(only) else { return Ok(None) };
+    let words = config::split(command).map_err(|error| ProjectError::Procfile {
+        file,
+        process: (*process).to_owned(),
+        found: format!("`{command}`: {error}"),
+    })?;
+    let managed = recipe.app.hook.is_some() && words.first().is_some_and(|first| MANAGERS.contains(&first.as_str()));
+    Ok((!managed && !words.is_empty()).then_some(words))
+}
+
+/// `name: command`, one in a line.
+fn parse(text: &str) -> Vec<(&str, &str)> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    let is_name =
+        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    let process = |line| <str>::split_once(line, ':').map(|(name, command)| (name.trim(), command.trim()));
+    lines.filter_map(process).filter(|(name, command)| is_name(name) && !command.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_are_lines() {
+        let text = "# what runs\nweb: node server.js --port 80\nworker:python3 w.py\n\nno process\n: x\nrelease:\n";
+        assert_eq!(parse(text), [("web", "node server.js --port 80"), ("worker", "python3 w.py")]);
+    }
+}
