@@ -88,11 +88,11 @@ fn suite(source: &Source, wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Res
             let text = Unverified::in_release(&fetcher.index_bytes(&file)?, &file.name)?;
             (file.name.clone(), verified(text, &[file], source, &keys, fetcher)?)
         }
-        Err(e) if e.is_missing() => match detached(source, &keys, fetcher) {
+        Err(e) if is_absent(&e) => match detached(source, &keys, fetcher) {
             Ok(found) => found,
-            Err(LockError::Fetch(other)) if other.is_missing() && source.optional => return Ok(None),
+            Err(LockError::Fetch(other)) if is_absent(&other) && source.optional => return Ok(None),
             // Nearly every archive has an InRelease: that is what the message should name.
-            Err(LockError::Fetch(other)) if other.is_missing() => return Err(e.into()),
+            Err(LockError::Fetch(other)) if is_absent(&other) => return Err(e.into()),
             Err(other) => return Err(other),
         },
         Err(e) => return Err(e.into()),
@@ -107,6 +107,11 @@ fn suite(source: &Source, wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Res
         indexes.extend(release.indexes(component, arch, &name)?);
     }
     Ok(Some(Suite { source: source.clone(), release, indexes, name }))
+}
+
+/// Whether there is no such file: not at its place, or not in the store, which has whatever was found there before.
+fn is_absent(error: &FetchError) -> bool {
+    error.is_missing() || matches!(error, FetchError::Offline(_))
 }
 
 /// The Release of a source whose signature lies in a file of its own, and its name for messages.
