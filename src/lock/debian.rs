@@ -83,10 +83,10 @@ fn suites(wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Result<Vec<Suite>, 
 fn suite(source: &Source, wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Result<Option<Suite>, LockError> {
     let keys = wanted.keys(source)?;
     let Some(location) = source.file("InRelease") else { return Ok(None) };
-    let (name, release) = match fetcher.index(&location) {
+    let (files, release) = match fetcher.index(&location) {
         Ok(file) => {
             let text = Unverified::in_release(&fetcher.index_bytes(&file)?, &file.name)?;
-            (file.name.clone(), verified(text, &[file], source, &keys, fetcher)?)
+            verified(text, vec![file], source, &keys, fetcher)?
         }
         Err(e) if is_absent(&e) => match detached(source, &keys, fetcher) {
             Ok(found) => found,
@@ -97,8 +97,10 @@ fn suite(source: &Source, wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Res
         },
         Err(e) => return Err(e.into()),
     };
+    let name = files[0].name.clone();
     let now = source.check_valid_until.then(Timestamp::now);
     release.check(&source.suite, now, &name)?;
+    files.iter().try_for_each(|file| fetcher.keep_index(file))?;
     let here = |component: &&String| release.components.is_empty() || release.components.contains(component);
     // Of a mirror's components some may be another distribution's.
     let components = source.components.iter().filter(|component| wanted.distribution().is_some() || here(component));
@@ -114,8 +116,8 @@ fn is_absent(error: &FetchError) -> bool {
     error.is_missing() || matches!(error, FetchError::Offline(_))
 }
 
-/// The Release of a source whose signature lies in a file of its own, and its name for messages.
-fn detached(source: &Source, keys: &KeyRing, fetcher: &Fetcher) -> Result<(String, Release), LockError> {
+/// The Release of a source whose signature lies in a file of its own, and what it came in.
+fn detached(source: &Source, keys: &KeyRing, fetcher: &Fetcher) -> Result<Signed, LockError> {
     let missing = || FetchError::Offline(source.suite.clone());
     let file = |name| fetcher.index(&source.file(name).ok_or_else(missing)?);
     let release = file("Release")?;
@@ -123,21 +125,24 @@ fn detached(source: &Source, keys: &KeyRing, fetcher: &Fetcher) -> Result<(Strin
     let name = release.name.clone();
     if source.trusted {
         let text = Unverified::detached(bytes, Vec::new(), &name)?;
-        return Ok((name, verified(text, &[release], source, keys, fetcher)?));
+        return verified(text, vec![release], source, keys, fetcher);
     }
     let signature = file("Release.gpg")?;
     let text = Unverified::detached(bytes, fetcher.index_bytes(&signature)?, &name)?;
-    Ok((name, verified(text, &[release, signature], source, keys, fetcher)?))
+    verified(text, vec![release, signature], source, keys, fetcher)
 }
+
+/// A Release whose signature counts, and the files that it came in.
+type Signed = (Vec<UnverifiedIndex>, Release);
 
 /// The Release, once its signature is checked, or was checked before; `files` are what it came in.
 fn verified(
     text: Unverified,
-    files: &[UnverifiedIndex],
+    files: Vec<UnverifiedIndex>,
     source: &Source,
     keys: &KeyRing,
     fetcher: &Fetcher,
-) -> Result<Release, LockError> {
+) -> Result<Signed, LockError> {
     let name = &files[0].name;
     let digests: String = files.iter().map(|file| format!("{}\n", file.digest)).collect();
     let key = Digest::of(format!("{digests}{}", keys.digest()));
@@ -149,8 +154,7 @@ fn verified(
         fetcher.store().remember(SIGNATURES, &key, &true).map_err(FetchError::from)?;
         release
     };
-    files.iter().try_for_each(|file| fetcher.keep_index(file))?;
-    Ok(release)
+    Ok((files, release))
 }
 
 /// All that a solution depends on.
