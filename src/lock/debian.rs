@@ -66,9 +66,12 @@ pub(super) fn lock(
 /// The suites of the release, verified. The sources are asked at the same time.
 fn suites(wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Result<Vec<Suite>, LockError> {
     let (sources, own) = wanted.sources(arch).map_err(crate::plan::PlanError::from)?;
-    let ask = |source: &Source| suite(source, wanted, arch, fetcher);
+    // Of a mirror's components some may be another distribution's.
+    let ask =
+        |at: usize, source: &Source| suite(source, wanted.distribution().is_none() && at < own, wanted, arch, fetcher);
     let answers: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = sources.iter().map(|source| scope.spawn(|| ask(source))).collect();
+        let threads: Vec<_> =
+            sources.iter().enumerate().map(|(at, source)| scope.spawn(move || ask(at, source))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap_or_else(|e| std::panic::resume_unwind(e))).collect()
     });
     let mut suites = Vec::new();
@@ -79,8 +82,15 @@ fn suites(wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Result<Vec<Suite>, 
     Ok(suites)
 }
 
-/// The suite at a source; `None` when it need not be there and is not.
-fn suite(source: &Source, wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Result<Option<Suite>, LockError> {
+/// The suite at a source; `None` when it need not be there and is not. With `some`, components that it does not have are passed
+/// over.
+fn suite(
+    source: &Source,
+    some: bool,
+    wanted: &Wanted,
+    arch: &str,
+    fetcher: &Fetcher,
+) -> Result<Option<Suite>, LockError> {
     let keys = wanted.keys(source)?;
     let Some(location) = source.file("InRelease") else { return Ok(None) };
     let (files, release) = match fetcher.index(&location) {
@@ -102,8 +112,7 @@ fn suite(source: &Source, wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Res
     release.check(&source.suite, now, &name)?;
     files.iter().try_for_each(|file| fetcher.keep_index(file))?;
     let here = |component: &&String| release.components.is_empty() || release.components.contains(component);
-    // Of a mirror's components some may be another distribution's.
-    let components = source.components.iter().filter(|component| wanted.distribution().is_some() || here(component));
+    let components = source.components.iter().filter(|component| !some || here(component));
     let mut indexes = Vec::new();
     for component in components {
         indexes.extend(release.indexes(component, arch, &name)?);
