@@ -8,7 +8,7 @@ use crate::{
         control::{self, Record},
         index::{self, Index, IndexError, Problem},
         key::{KeyRing, Verifier},
-        release::{IndexFile, Release, Unverified},
+        release::{self, IndexFile, Release, ReleaseError, Unverified},
         solve::{self, Repository},
         sources::Source,
     },
@@ -136,7 +136,13 @@ fn detached(source: &Source, keys: &KeyRing, fetcher: &Fetcher) -> Result<Signed
         let text = Unverified::detached(bytes, Vec::new(), &name)?;
         return verified(text, vec![release], source, keys, fetcher);
     }
-    let signature = file("Release.gpg")?;
+    let signature = match file("Release.gpg") {
+        Err(e) if e.is_missing() => {
+            let problem = release::Problem::NotSigned("there is no InRelease, and no Release.gpg beside it");
+            return Err(ReleaseError { release: name, problem }.into());
+        }
+        signature => signature?,
+    };
     let text = Unverified::detached(bytes, fetcher.index_bytes(&signature)?, &name)?;
     verified(text, vec![release, signature], source, keys, fetcher)
 }
