@@ -213,6 +213,11 @@ impl Fetcher {
         Self { http, store, ui, offline, current: Arc::default(), reached: Arc::default() }
     }
 
+    /// Whether it takes only what the store has.
+    pub fn is_offline(&self) -> bool {
+        self.offline
+    }
+
     /// The store that it fetches into.
     pub fn store(&self) -> &Store {
         &self.store

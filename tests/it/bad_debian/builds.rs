@@ -132,6 +132,21 @@ fn offline_takes_what_was_fetched_once() {
 }
 
 #[test]
+fn offline_asks_for_no_newer_release() {
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(4);
+    let until = soon.strftime("%a, %d %b %Y %H:%M:%S UTC").to_string();
+    let Some(bench) = Bench::of(&good().set("Valid-Until", &until)) else { return };
+    let (_server, mirror) = served(&bench);
+    let home = Home::new();
+    let first = built(&bench, &home, &mirror, &[]);
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    let refused = run(&mut bench.command(&home, &mirror));
+    assert_eq!(refused.exits(4), "");
+    assert!(refused.stderr.contains("found one that was valid until"), "{}", refused.stderr);
+    assert_eq!(built(&bench, &home, &mirror, &["--offline"]), first);
+}
+
+#[test]
 fn a_release_that_is_refused_does_not_replace_a_good_one() {
     let Some(bench) = Bench::of(&good()) else { return };
     let (_server, mirror) = served(&bench);
