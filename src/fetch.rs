@@ -5,7 +5,7 @@ use std::{
     fmt,
     fs::{self, File},
     io::{self, Read as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -155,6 +155,9 @@ impl Explain for FetchError {
             Self::Folder { path, .. } if path.ends_with("InRelease") => {
                 Some("--mirror DIR is a folder with dists/bookworm/InRelease below it".into())
             }
+            Self::Folder { path, .. } if is_of_debian(path) => Some(
+                "the mirror is in the middle of an update, or not whole: update it, or use another --mirror".into(),
+            ),
             Self::Folder { .. } => {
                 Some("--mirror DIR is a folder with v3.23/main/x86_64/APKINDEX.tar.gz below it".into())
             }
@@ -163,6 +166,12 @@ impl Explain for FetchError {
             Self::Store(e) => e.hint(),
         }
     }
+}
+
+/// Whether the file is a list of packages or a package of Debian, which is asked for only when a signed file names it.
+fn is_of_debian(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name == "Packages" || name.starts_with("Packages.") || path.extension().is_some_and(|end| end == "deb")
 }
 
 /// Fetches through one HTTP client into one store.
@@ -202,6 +211,11 @@ impl Fetcher {
     /// A fetcher; with `offline` it takes what the store has, without asking whether it is still current.
     pub fn new(http: Http, store: Store, ui: Ui, offline: bool) -> Self {
         Self { http, store, ui, offline, current: Arc::default(), reached: Arc::default() }
+    }
+
+    /// Whether it takes only what the store has.
+    pub fn is_offline(&self) -> bool {
+        self.offline
     }
 
     /// The store that it fetches into.

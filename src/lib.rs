@@ -14,8 +14,8 @@
 //! | [`project::Project`] | [`project`] | the app's folder |
 //! | [`plan::Plan`] | [`plan`] | the three above |
 //! | [`lock::Lock`] | [`lock`], [`apk`], [`deb`] | signed indexes, solved |
-//! | [`apk::package::Package`] | [`fetch`], [`apk`], [`package`] | a mirror; usable only once verified |
-//! | [`rootfs::Tree`] | [`rootfs`] | the packages, laid over each other as apk does |
+//! | packages: [`package::Listed`], [`package::Contents`] | [`fetch`], [`apk::package`], [`deb::package`] | a mirror; usable only once verified |
+//! | [`rootfs::Tree`] | [`rootfs`] | the packages, laid over each other as apk or dpkg does |
 //! | [`layer::Layer`] | [`layer`] | a package as it is, the rest of the tree, the app |
 //! | [`image::Artifact`] | [`image`] | layers and what the image is started with |
 //!

@@ -9,6 +9,7 @@ mod it {
     mod apk_index;
     mod apk_solver;
     mod apk_version;
+    mod bad_debian;
     mod bad_packages;
     mod cli;
     mod containers;

@@ -41,8 +41,8 @@ pub enum Problem {
     Size {
         /// As the Release has it.
         expected: u64,
-        /// Of the file.
-        found: u64,
+        /// Of the file, of which no more is fetched than it takes to tell: a number, or `more`.
+        found: String,
     },
     /// Another hash than the Release says.
     #[error("expected {expected} as the signed Release says, found {found}")]
@@ -106,8 +106,10 @@ pub fn open(bytes: &[u8], file: &IndexFile, name: &str) -> Result<Index, IndexEr
 }
 
 fn verify(bytes: &[u8], file: &IndexFile) -> Result<(), Problem> {
-    if bytes.len() as u64 != file.size {
-        return Err(Problem::Size { expected: file.size, found: bytes.len() as u64 });
+    let found = bytes.len() as u64;
+    if found != file.size {
+        let found = if found > file.size { "more".to_owned() } else { found.to_string() };
+        return Err(Problem::Size { expected: file.size, found });
     }
     let found = Digest::of(bytes);
     if found == file.digest { Ok(()) } else { Err(Problem::Digest { expected: file.digest, found }) }

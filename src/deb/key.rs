@@ -95,6 +95,12 @@ impl KeyRing {
         self.files.iter().map(|file| file.name.as_str())
     }
 
+    /// Trusts the keys of `other`, too; restrictions of either count for all.
+    pub fn extend(&mut self, other: Self) {
+        self.files.extend(other.files);
+        self.fingerprints.extend(other.fingerprints);
+    }
+
     /// Trusts the keys in the file `path`, or in every `*.gpg`, `*.pgp` and `*.asc` of the folder `path`.
     ///
     /// # Errors

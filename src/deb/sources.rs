@@ -239,20 +239,13 @@ impl Sources {
             check_valid_until: true,
             optional,
         };
-        let security = match mirror {
-            Location::Url(url) => Location::Url(format!("{url}-security")),
-            Location::Folder(folder) => {
-                let mut name = folder.clone().into_os_string();
-                name.push("-security");
-                Location::Folder(name.into())
-            }
-        };
-        vec![
+        let mut sources = vec![
             source(mirror, suite.to_owned(), false),
             source(mirror, format!("{suite}-updates"), true),
             source(mirror, format!("{suite}-security"), true),
-            source(&security, format!("{suite}-security"), true),
-        ]
+        ];
+        sources.extend(security_beside(mirror).map(|beside| source(&beside, format!("{suite}-security"), true)));
+        sources
     }
 
     /// The release that this machine runs, as its sources call it: `bookworm`, `stable`.
@@ -308,6 +301,23 @@ impl Sources {
             return Ok(family);
         }
         Err(SourcesError::Unsupported { suite: suite.to_owned(), found: unsupported.join(", ") })
+    }
+}
+
+/// The archive `NAME-security` beside the mirror `NAME`; `None` beside a whole host, or the root of the file system.
+fn security_beside(mirror: &Location) -> Option<Location> {
+    match mirror {
+        Location::Url(url) => {
+            let (_, host_and_path) = url.split_once("://")?;
+            host_and_path.contains('/').then(|| Location::Url(format!("{url}-security")))
+        }
+        Location::Folder(folder) => {
+            // `.` and `..` have no name of their own.
+            let folder = if folder.file_name().is_some() { folder.clone() } else { fs::canonicalize(folder).ok()? };
+            let mut name = folder.file_name()?.to_owned();
+            name.push("-security");
+            Some(Location::Folder(folder.with_file_name(name)))
+        }
     }
 }
 

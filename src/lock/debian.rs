@@ -8,7 +8,7 @@ use crate::{
         control::{self, Record},
         index::{self, Index, IndexError, Problem},
         key::{KeyRing, Verifier},
-        release::{IndexFile, Release, Unverified},
+        release::{self, IndexFile, Release, ReleaseError, Unverified},
         solve::{self, Repository},
         sources::Source,
     },
@@ -66,9 +66,12 @@ pub(super) fn lock(
 /// The suites of the release, verified. The sources are asked at the same time.
 fn suites(wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Result<Vec<Suite>, LockError> {
     let (sources, own) = wanted.sources(arch).map_err(crate::plan::PlanError::from)?;
-    let ask = |source: &Source| suite(source, wanted, arch, fetcher);
+    // Of a mirror's components some may be another distribution's.
+    let ask =
+        |at: usize, source: &Source| suite(source, wanted.distribution().is_none() && at < own, wanted, arch, fetcher);
     let answers: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = sources.iter().map(|source| scope.spawn(|| ask(source))).collect();
+        let threads: Vec<_> =
+            sources.iter().enumerate().map(|(at, source)| scope.spawn(move || ask(at, source))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap_or_else(|e| std::panic::resume_unwind(e))).collect()
     });
     let mut suites = Vec::new();
@@ -79,29 +82,37 @@ fn suites(wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Result<Vec<Suite>, 
     Ok(suites)
 }
 
-/// The suite at a source; `None` when it need not be there and is not.
-fn suite(source: &Source, wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Result<Option<Suite>, LockError> {
+/// The suite at a source; `None` when it need not be there and is not. With `some`, components that it does not have are passed
+/// over.
+fn suite(
+    source: &Source,
+    some: bool,
+    wanted: &Wanted,
+    arch: &str,
+    fetcher: &Fetcher,
+) -> Result<Option<Suite>, LockError> {
     let keys = wanted.keys(source)?;
     let Some(location) = source.file("InRelease") else { return Ok(None) };
-    let (name, release) = match fetcher.index(&location) {
+    let (files, release) = match fetcher.index(&location) {
         Ok(file) => {
             let text = Unverified::in_release(&fetcher.index_bytes(&file)?, &file.name)?;
-            (file.name.clone(), verified(text, &[file], source, &keys, fetcher)?)
+            verified(text, vec![file], source, &keys, fetcher)?
         }
-        Err(e) if e.is_missing() => match detached(source, &keys, fetcher) {
+        Err(e) if is_absent(&e) => match detached(source, &keys, fetcher) {
             Ok(found) => found,
-            Err(LockError::Fetch(other)) if other.is_missing() && source.optional => return Ok(None),
+            Err(LockError::Fetch(other)) if is_absent(&other) && source.optional => return Ok(None),
             // Nearly every archive has an InRelease: that is what the message should name.
-            Err(LockError::Fetch(other)) if other.is_missing() => return Err(e.into()),
+            Err(LockError::Fetch(other)) if is_absent(&other) => return Err(e.into()),
             Err(other) => return Err(other),
         },
         Err(e) => return Err(e.into()),
     };
-    let now = source.check_valid_until.then(Timestamp::now);
+    let name = files[0].name.clone();
+    let now = (source.check_valid_until && !fetcher.is_offline()).then(Timestamp::now);
     release.check(&source.suite, now, &name)?;
+    files.iter().try_for_each(|file| fetcher.keep_index(file))?;
     let here = |component: &&String| release.components.is_empty() || release.components.contains(component);
-    // Of a mirror's components some may be another distribution's.
-    let components = source.components.iter().filter(|component| wanted.distribution().is_some() || here(component));
+    let components = source.components.iter().filter(|component| !some || here(component));
     let mut indexes = Vec::new();
     for component in components {
         indexes.extend(release.indexes(component, arch, &name)?);
@@ -109,8 +120,13 @@ fn suite(source: &Source, wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Res
     Ok(Some(Suite { source: source.clone(), release, indexes, name }))
 }
 
-/// The Release of a source whose signature lies in a file of its own, and its name for messages.
-fn detached(source: &Source, keys: &KeyRing, fetcher: &Fetcher) -> Result<(String, Release), LockError> {
+/// Whether there is no such file: not at its place, or not in the store, which has whatever was found there before.
+fn is_absent(error: &FetchError) -> bool {
+    error.is_missing() || matches!(error, FetchError::Offline(_))
+}
+
+/// The Release of a source whose signature lies in a file of its own, and what it came in.
+fn detached(source: &Source, keys: &KeyRing, fetcher: &Fetcher) -> Result<Signed, LockError> {
     let missing = || FetchError::Offline(source.suite.clone());
     let file = |name| fetcher.index(&source.file(name).ok_or_else(missing)?);
     let release = file("Release")?;
@@ -118,21 +134,30 @@ fn detached(source: &Source, keys: &KeyRing, fetcher: &Fetcher) -> Result<(Strin
     let name = release.name.clone();
     if source.trusted {
         let text = Unverified::detached(bytes, Vec::new(), &name)?;
-        return Ok((name, verified(text, &[release], source, keys, fetcher)?));
+        return verified(text, vec![release], source, keys, fetcher);
     }
-    let signature = file("Release.gpg")?;
+    let signature = match file("Release.gpg") {
+        Err(e) if e.is_missing() => {
+            let problem = release::Problem::NotSigned("there is no InRelease, and no Release.gpg beside it");
+            return Err(ReleaseError { release: name, problem }.into());
+        }
+        signature => signature?,
+    };
     let text = Unverified::detached(bytes, fetcher.index_bytes(&signature)?, &name)?;
-    Ok((name, verified(text, &[release, signature], source, keys, fetcher)?))
+    verified(text, vec![release, signature], source, keys, fetcher)
 }
+
+/// A Release whose signature counts, and the files that it came in.
+type Signed = (Vec<UnverifiedIndex>, Release);
 
 /// The Release, once its signature is checked, or was checked before; `files` are what it came in.
 fn verified(
     text: Unverified,
-    files: &[UnverifiedIndex],
+    files: Vec<UnverifiedIndex>,
     source: &Source,
     keys: &KeyRing,
     fetcher: &Fetcher,
-) -> Result<Release, LockError> {
+) -> Result<Signed, LockError> {
     let name = &files[0].name;
     let digests: String = files.iter().map(|file| format!("{}\n", file.digest)).collect();
     let key = Digest::of(format!("{digests}{}", keys.digest()));
@@ -144,8 +169,7 @@ fn verified(
         fetcher.store().remember(SIGNATURES, &key, &true).map_err(FetchError::from)?;
         release
     };
-    files.iter().try_for_each(|file| fetcher.keep_index(file))?;
-    Ok(release)
+    Ok((files, release))
 }
 
 /// All that a solution depends on.

@@ -114,8 +114,8 @@ impl Wanted {
         Ok((sources, own))
     }
 
-    /// The keys that vouch for a source: those that it names, or else those that this machine trusts; and those that the
-    /// request names.
+    /// The keys that vouch for a source: those that the request names; and those that the source names, or else those that
+    /// this machine trusts.
     ///
     /// # Errors
     /// When one cannot be read.
@@ -123,8 +123,11 @@ impl Wanted {
         let distribution = self.distribution().unwrap_or("debian");
         let machine = source.keys.ring(Path::new("/"), distribution);
         // Whoever names keys need not have those that a machine of the distribution has.
-        let mut ring = if self.keys.is_empty() { machine? } else { machine.unwrap_or_default() };
+        let machine = if self.keys.is_empty() { machine? } else { machine.unwrap_or_default() };
+        // Messages name the first few.
+        let mut ring = KeyRing::new();
         self.keys.iter().try_for_each(|path| ring.add_path(path))?;
+        ring.extend(machine);
         Ok(ring)
     }
 }

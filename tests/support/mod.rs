@@ -5,6 +5,7 @@ pub mod apk_file;
 pub mod apk_world;
 pub mod docker_registry;
 pub mod engine;
+pub mod fake_debian;
 pub mod fake_registry;
 pub mod fake_repo;
 pub mod machine;

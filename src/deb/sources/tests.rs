@@ -224,8 +224,17 @@ fn makes_the_suites_of_a_mirror() {
         ]
     );
     assert_eq!(list.iter().map(|source| source.optional).collect::<Vec<_>>(), [false, true, true, true]);
-    let list = Sources::of_mirror(&Location::new("/srv/debian"), "trixie", &["main"], &Keys::Default);
-    assert_eq!(shown(&list)[3], "/srv/debian-security trixie-security main");
+    for mirror in ["/srv/debian", "/srv/debian/", "/srv/debian/.", "file:///srv/debian/"] {
+        let list = Sources::of_mirror(&Location::new(mirror), "trixie", &["main"], &Keys::Default);
+        assert_eq!(shown(&list)[3], "/srv/debian-security trixie-security main", "{mirror}");
+    }
+    for mirror in ["http://m", "http://m/", "https://m:8080", "/"] {
+        assert_eq!(
+            Sources::of_mirror(&Location::new(mirror), "trixie", &["main"], &Keys::Default).len(),
+            3,
+            "{mirror}"
+        );
+    }
 }
 
 proptest! {
