@@ -12,8 +12,10 @@
 //! longer has.
 
 mod base;
+mod compile;
 mod dependencies;
 mod dev;
+mod step;
 mod system;
 
 use std::{
@@ -26,6 +28,7 @@ use std::{
 pub use base::settle;
 pub use dependencies::DependenciesError;
 pub use dev::{Caches, DevJob, DevVariant, HOSTNAME};
+use step::Step;
 use system::{Folders, System};
 
 use crate::{
@@ -181,7 +184,7 @@ pub fn build(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> 
     let project = Arc::new(project);
     clock.lap("plan");
     let secrets = Secrets::read(&request.step.secrets).map_err(DependenciesError::from)?;
-    let step = dependencies::Step { request, recipe, project: &project, secrets: &secrets, fetcher, ui };
+    let step = Step { request, recipe, project: &project, secrets: &secrets, fetcher, ui };
     let mut images = Vec::new();
     let mut platforms = Vec::new();
     for platform in &plan.platforms {
@@ -223,10 +226,10 @@ fn plan(request: &Request, recipe: &Recipe, ui: &Ui) -> Result<(Project, Plan), 
 fn build_image(
     platform: &Platform,
     plan: &Plan,
-    step: &dependencies::Step<'_>,
+    step: &Step<'_>,
     clock: &mut Clock,
 ) -> Result<(Image, PlatformReport), BuildError> {
-    let dependencies::Step { request, project, fetcher, .. } = step;
+    let Step { request, recipe, project, fetcher, .. } = step;
     let lock = lock(plan, platform, fetcher)?;
     if let Some(version) = plan.version_from.as_ref().and_then(|name| lock.version_of(name)) {
         project.check_engines(&version)?;
@@ -237,12 +240,17 @@ fn build_image(
     let app = App { workdir: plan.configuration.workdir.trim_matches('/').to_owned(), parents, epoch: request.epoch };
     layers.extend(step.layer(platform, &app)?);
     clock.lap("dependencies");
-    for (title, files) in [("dependencies", &project.dependencies), ("app", &project.files)] {
+    let source = recipe.compile.is_none().then_some(&project.files);
+    for (title, files) in [("dependencies", Some(&project.dependencies)), ("app", source)] {
+        let Some(files) = files else { continue };
         if title == "app" || !files.is_empty() {
             let layer = app.layer(title, &project.root, files.clone());
             check_secrets(&layer, step.secrets)?;
             layers.push(app_layer(&layer, request.compression, fetcher)?);
         }
+    }
+    if let Some(compile) = &recipe.compile {
+        layers.push(step.compiled(compile, platform, &app)?);
     }
     clock.lap("app");
     let cached = layers.iter().map(|(_, cached)| *cached).collect();

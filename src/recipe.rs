@@ -3,6 +3,7 @@
 //! `recipes/README.md` documents every key by example. The built-in recipes are the files of `recipes/`; a user's own
 //! stand in the app's `recipes/` or in `$XDG_CONFIG_HOME/microbuild/recipes/`, and win over a built-in one of their name.
 
+mod compile;
 mod dependencies;
 mod shelves;
 
@@ -17,11 +18,16 @@ use crate::{
     near::nearest,
 };
 
+pub use compile::{Compile, OUT};
 pub use dependencies::{Dependencies, Wishes};
 pub use shelves::{Shelves, config_home, is_path};
 
 /// The recipes that the program brings along, by name.
-const BUILT_IN: [(&str, &str); 1] = [("node", include_str!("../recipes/node.toml"))];
+const BUILT_IN: [(&str, &str); 3] = [
+    ("go", include_str!("../recipes/go.toml")),
+    ("node", include_str!("../recipes/node.toml")),
+    ("rust", include_str!("../recipes/rust.toml")),
+];
 
 /// What is wrong with a recipe, or with the wish for one.
 #[derive(Debug, thiserror::Error)]
@@ -160,6 +166,8 @@ pub struct Recipe {
     /// How what a project depends on is installed: a project's files say in which of these ways.
     #[serde(default, deserialize_with = "dependencies::one_or_many")]
     pub dependencies: Vec<Dependencies>,
+    /// How an app is made of its source; then only what comes of it is in the image.
+    pub compile: Option<Compile>,
     /// Variables of the image's environment.
     #[serde(default, deserialize_with = "config::texts")]
     pub env: BTreeMap<String, String>,
@@ -184,6 +192,9 @@ pub struct Recipe {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bases {
+    /// The base when nobody chose one; Alpine unless said.
+    #[serde(default, deserialize_with = "config::optional")]
+    pub default: Option<Base>,
     /// `[base.scratch]`: Alpine's packages, with nothing below them.
     pub scratch: Option<Packages>,
     /// `[base.alpine]`.
@@ -405,7 +416,7 @@ mod tests {
         for (name, text) in BUILT_IN {
             let recipe = Shelves::default().find(name).unwrap();
             assert_eq!((recipe.name.as_str(), recipe.text.as_str()), (name, text));
-            for base in ["scratch", "alpine"] {
+            for base in ["scratch", "alpine", "debian"] {
                 let packages = recipe.packages(&base.parse().unwrap()).unwrap();
                 assert!(recipe.version_from.as_ref().is_none_or(|name| packages.packages.contains(name)), "{name}");
             }

@@ -18,7 +18,7 @@ use crate::{
 /// When the mirror cannot be reached, and there is nothing else.
 pub fn settle(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> Result<Request, BuildError> {
     let mut settled = Request { fallback: false, ..request.clone() };
-    if !request.fallback || !matches!(request.base, Base::Alpine(_)) || recipe.base.alpine.is_none() {
+    if !request.fallback || matches!(request.base, Base::Debian(_)) || recipe.packages(&request.base).is_err() {
         return Ok(settled);
     }
     let platform = request.platforms.first().cloned().unwrap_or_else(host_platform);

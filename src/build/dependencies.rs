@@ -1,26 +1,24 @@
 //! The step that installs what a project depends on: in the dev variant, in a throw-away copy of the files that say what,
 //! remembered under everything that it depends on.
 
-use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc};
+use std::{collections::BTreeMap, io, path::Path};
 
 use super::{
     App, BuildError, MaybeCached, check_secrets,
-    dev::{Caches, DevJob, DevVariant},
+    dev::DevVariant,
+    step::{Errand, Step, shown},
 };
 use crate::{
-    digest::{Digest, Hashing},
+    digest::Digest,
     error::{Explain, Kind},
-    fetch::Fetcher,
     image::Platform,
-    layer::{Layer, LayerRecord},
+    layer::LayerRecord,
     plan::host_platform,
-    project::{AppFile, FileKind, Install, Project, must_compile},
+    project::{AppFile, Install, Project, must_compile},
     recipe::{Dependencies, Recipe, Wishes},
-    request::Request,
-    sandbox::{Output, Runtime, SandboxError},
-    secret::{Needles, SecretError, Secrets, Watch},
+    sandbox::SandboxError,
+    secret::SecretError,
     store::Workspace,
-    ui::Ui,
 };
 
 /// The bucket of remembered results. Its version is that of how the step is run and what of it is kept.
@@ -112,16 +110,6 @@ impl Explain for DependenciesError {
     }
 }
 
-/// Installs the dependencies of one project.
-pub(super) struct Step<'a> {
-    pub(super) request: &'a Request,
-    pub(super) recipe: &'a Recipe,
-    pub(super) project: &'a Project,
-    pub(super) secrets: &'a Secrets,
-    pub(super) fetcher: &'a Fetcher,
-    pub(super) ui: &'a Ui,
-}
-
 /// What is run, and all that its result depends on.
 struct Command<'a> {
     recipe: &'a Dependencies,
@@ -144,22 +132,16 @@ impl Step<'_> {
         // Of two builds that want the same, one works and the other waits for it.
         let _only = store.lock_key(DEPENDENCIES, &key)?;
         let recalled: Option<Option<LayerRecord>> = store.recall(DEPENDENCIES, &key);
-        let stored = |record: LayerRecord| {
-            let path = store.blobs().path(&record.digest);
-            record.with(Arc::new(path))
-        };
         match recalled {
             Some(None) => return Ok(None),
             Some(Some(record)) if store.blobs().contains(&record.digest, record.size) => {
-                let layer = stored(record);
-                check_layer(&layer, &self.secrets.needles)?;
-                return Ok(Some((layer, true)));
+                return self.recalled(record).map(Some);
             }
             _ => {}
         }
         let record = self.make(&command, &variant, app)?;
         store.remember(DEPENDENCIES, &key, &record)?;
-        Ok(record.map(|record| (stored(record), false)))
+        Ok(record.map(|record| (self.stored(record), false)))
     }
 
     /// Installs, and writes the layer of what came of it.
@@ -172,10 +154,8 @@ impl Step<'_> {
             self.check_foreign(command, work.path(), &files)?;
         }
         if files.is_empty() {
-            let nothing = || DependenciesError::Nothing {
-                command: command.words.join(" "),
-                result: command.recipe.result.clone(),
-            };
+            let nothing =
+                || DependenciesError::Nothing { command: shown(&command.words), result: command.recipe.result.clone() };
             return if command.install.required { Err(nothing().into()) } else { Ok(None) };
         }
         let layer = app.layer("dependencies", work.path(), files);
@@ -211,53 +191,26 @@ impl Step<'_> {
         let mut text = format!("{}\n{:?}\n{:?}\n", variant.digest(), command.words, command.recipe.variables());
         text += &format!("{} {} {:?} {}\n", command.platform, self.request.compression.id(), app.parents, app.epoch);
         text += &format!("{} {:?} {}\n", command.recipe.result, command.recipe.strip, app.workdir);
-        for file in &command.install.files {
-            let digest = match &file.kind {
-                FileKind::File { .. } => {
-                    let mut content = Hashing::new(file.open(&self.project.root)?);
-                    io::copy(&mut content, &mut io::sink()).map_err(DependenciesError::Io)?;
-                    content.finish().0.to_string()
-                }
-                FileKind::Link { target } => target.clone(),
-                FileKind::Folder => String::new(),
-            };
-            text += &format!("{:?} {:o} {digest}\n", file.path, file.kind.mode());
-        }
-        let ids: Vec<_> = self.request.step.secrets.iter().map(|secret| secret.id.as_str()).collect();
-        Ok(Digest::of(text + &ids.join(" ")))
+        Ok(Digest::of(text + &self.inputs(&command.install.files)?))
     }
 
     fn run(&self, command: &Command<'_>, variant: &DevVariant, work: &Path) -> Result<(), BuildError> {
-        let runtime = Runtime::find(self.request.step.runtime.as_deref()).map_err(DependenciesError::from)?;
-        copy(&self.project.root, &command.install.files, work)?;
-        let root = variant.unpack(self.fetcher.store(), self.ui).map_err(DependenciesError::from)?;
-        let caches = Caches::new(self.recipe, self.fetcher.store())?;
-        let job = DevJob {
-            args: command.words.clone(),
-            folder: work.to_owned(),
+        let errand = Errand {
+            purpose: "installing dependencies",
+            platform: command.platform,
+            words: &command.words,
+            files: &command.install.files,
             env: BTreeMap::new(),
-            secrets: &self.secrets.list,
-            step: &self.request.step,
+            mounts: Vec::new(),
         };
-        let sandbox = variant.sandbox(self.recipe, &root, &caches, job)?;
-        let line = command.words.join(" ");
-        let mut step = self.ui.step(&format!("installing dependencies for {}: {line}", command.platform));
         let mut said = Said::default();
-        let mut show = |line: &str| {
-            let line = self.secrets.needles.redact(line);
-            said.note(&line);
-            step.line(&line);
-        };
-        let status = sandbox.run(&runtime, Output::Lines(&mut show)).map_err(DependenciesError::from)?;
-        if status.success() {
-            return Ok(());
+        match self.run_errand(errand, variant, work, &mut |line| said.note(line))? {
+            0 => Ok(()),
+            status => {
+                let hint = said.hint(command.install, self.request.step.offline);
+                Err(DependenciesError::Failed { command: shown(&command.words), status, hint }.into())
+            }
         }
-        if let Some(signal) = status.interrupted() {
-            return Err(DependenciesError::Interrupted { command: line, signal }.into());
-        }
-        step.show();
-        let hint = said.hint(command.install, self.request.step.offline);
-        Err(DependenciesError::Failed { command: line, status: status.code(), hint }.into())
     }
 
     /// Packages that would have to be compiled are an error; other scripts that were not run deserve a warning.
@@ -313,54 +266,6 @@ impl Said {
         self.scripts.then(|| {
             "a package's own script failed: development dependencies are not installed here; --ignore-scripts runs none".into()
         })
-    }
-}
-
-/// Copies `files` of the folder `from` into the folder `to`.
-fn copy(from: &Path, files: &[AppFile], to: &Path) -> Result<(), BuildError> {
-    for file in files {
-        let target = to.join(&file.path);
-        if let Some(parent) = target.parent() {
-            fs::create_dir_all(parent).map_err(DependenciesError::Io)?;
-        }
-        let copied = match &file.kind {
-            FileKind::Folder => fs::create_dir_all(&target),
-            FileKind::Link { target: link } => symlink(link, &target),
-            FileKind::File { .. } => {
-                let mut content = file.open(from)?;
-                fs::File::create(&target).and_then(|mut out| io::copy(&mut content, &mut out)).map(drop)
-            }
-        };
-        copied.and_then(|()| mode(&target, &file.kind)).map_err(DependenciesError::Io)?;
-    }
-    Ok(())
-}
-
-#[cfg(unix)]
-fn symlink(target: &str, path: &Path) -> io::Result<()> {
-    std::os::unix::fs::symlink(target, path)
-}
-
-#[cfg(unix)]
-fn mode(path: &Path, kind: &FileKind) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    match kind {
-        FileKind::Link { .. } => Ok(()),
-        kind => fs::set_permissions(path, fs::Permissions::from_mode(kind.mode())),
-    }
-}
-
-/// Looks for secrets in a layer that was made before they were given.
-fn check_layer(layer: &Layer, needles: &Needles) -> Result<(), BuildError> {
-    if needles.is_empty() {
-        return Ok(());
-    }
-    let mut watch = Watch::new(needles);
-    let read = layer.uncompressed().and_then(|mut tar| io::copy(&mut tar, &mut watch));
-    match (watch.found, read) {
-        (Some(id), _) => Err(DependenciesError::from(SecretError::Leaked { id, place: layer.title.clone() }).into()),
-        (None, Err(e)) => Err(DependenciesError::Io(e).into()),
-        (None, Ok(_)) => Ok(()),
     }
 }
 

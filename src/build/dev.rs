@@ -1,6 +1,9 @@
 //! The dev variant: the runtime with the language's tools, in which dependencies are installed and tests are run.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use super::{BuildError, DependenciesError, system::System};
 use crate::{
@@ -10,7 +13,7 @@ use crate::{
     lock::{Lock, lock},
     plan::{PATH, Plan},
     project::Project,
-    recipe::{Dependencies, Recipe},
+    recipe::{Compile, Dependencies, Recipe},
     request::{Request, Step},
     sandbox::{FileContent, Ids, Mount, Network, Root, Sandbox, SandboxError, roots},
     secret::Secret,
@@ -34,6 +37,8 @@ pub struct DevJob<'a> {
     pub folder: PathBuf,
     /// Variables, over all others.
     pub env: BTreeMap<String, String>,
+    /// What is mounted besides.
+    pub mounts: Vec<Mount>,
     /// What it may know.
     pub secrets: &'a [Secret],
     /// Its network and whom it trusts there.
@@ -96,9 +101,11 @@ impl DevVariant {
         mounts.push(Mount::Bind { source: job.folder, target: self.workdir.clone(), writable: true });
         mounts.extend(surroundings.mounts);
         mounts.extend(given.mounts);
+        mounts.extend(job.mounts);
         let mut env = home();
         let variables = dependencies.map(Dependencies::variables).unwrap_or_default();
-        [surroundings.env, variables, given.env, job.env].into_iter().for_each(|more| env.extend(more));
+        let compile = recipe.compile.as_ref().map(Compile::variables).unwrap_or_default();
+        [surroundings.env, variables, compile, given.env, job.env].into_iter().for_each(|more| env.extend(more));
         Ok(Sandbox {
             root: root.path().to_owned(),
             writable: false,
@@ -141,7 +148,9 @@ impl Caches {
     pub fn new(recipe: &Recipe, store: &Store) -> Result<Self, StoreError> {
         let home = Mount::Tmpfs { target: "/root".into(), mode: 0o700 };
         let mut caches = Self { mounts: vec![home], folders: Vec::new() };
-        for target in recipe.dependencies.iter().flat_map(|dependencies| &dependencies.cache) {
+        let caching = recipe.dependencies.iter().map(|dependencies| &dependencies.cache);
+        let caching = caching.chain(recipe.compile.iter().map(|compile| &compile.cache));
+        for target in caching.flatten().collect::<BTreeSet<_>>() {
             let folder = store.cache_folder(&format!("{}{}", recipe.name, target.replace('/', "-")))?;
             let source = folder.path().to_owned();
             caches.mounts.push(Mount::Bind { source, target: target.clone(), writable: true });

@@ -283,7 +283,7 @@ fn request(app: &Path, recipe: &Recipe, options: &BuildOptions, file: &FileConfi
         app: app.to_owned(),
         recipe: recipe.name.clone(),
         fallback: base.is_none() && mirror.is_none() && !offline && !is_ci(),
-        base: base.unwrap_or_default(),
+        base: base.or_else(|| recipe.base.default.clone()).unwrap_or_default(),
         platforms,
         mirror,
         keys: or(&options.source.keys, &file.keys),

@@ -34,7 +34,7 @@ pub(super) fn dev(recipe: &str, app: &Path, options: &DevOptions, command: &[Str
     let folder = fs::canonicalize(app).map_err(stdio("find the app's folder"))?;
     let args = if options.shell { vec!["/bin/sh".to_owned()] } else { command.to_vec() };
     let env = variables(&options.env);
-    let dev_job = DevJob { args, folder, env, secrets: &secrets.list, step: &job.request.step };
+    let dev_job = DevJob { args, folder, env, mounts: Vec::new(), secrets: &secrets.list, step: &job.request.step };
     let sandbox = variant.sandbox(&job.recipe, &root, &caches, dev_job).map_err(BuildError::from)?;
     Ok(sandbox.run(&runtime, Output::Inherit)?.code())
 }

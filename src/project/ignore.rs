@@ -96,6 +96,13 @@ impl Rules {
         rules
     }
 
+    /// The rules that leave out what `exclude` names, and nothing else.
+    pub(super) fn without(exclude: &[Pattern]) -> Self {
+        let mut rules = Self::default();
+        rules.patterns(exclude.iter().cloned(), false);
+        rules
+    }
+
     /// `inverted`: a plain pattern takes in, and one with `!` leaves out.
     fn patterns(&mut self, patterns: impl IntoIterator<Item = Pattern>, inverted: bool) {
         let rule = |pattern: Pattern| Rule { takes: pattern.is_negated() != inverted, fits: Fits::Pattern(pattern) };

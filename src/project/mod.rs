@@ -341,7 +341,8 @@ impl Project {
                 return Err(ProjectError::Missing { folder: app.join(node::MODULES), names: missing });
             }
         }
-        let procfile = procfile::read(app, recipe)?.filter(|_| options.entrypoint.is_none() && options.cmd.is_none());
+        let given = options.entrypoint.is_some() || options.cmd.is_some();
+        let procfile = if given || recipe.compile.is_some() { None } else { procfile::read(app, recipe)? };
         let (entrypoint, cmd) = match procfile {
             Some(words) => (Words::Given(Vec::new()), Words::Given(words)),
             None => Words::of(recipe, options),
@@ -394,6 +395,14 @@ impl Project {
             Ok(parsed) if engines.parsed.satisfies(&parsed) => Ok(()),
             _ => Err(ProjectError::Engines { range: engines.range.clone(), version: version.to_owned() }),
         }
+    }
+
+    /// Everything below `root`, where a compiler has put it, but for `strip`; sorted as [`Project::files`] are.
+    ///
+    /// # Errors
+    /// When something there cannot go into an image.
+    pub fn made(root: &Path, strip: &[Pattern]) -> Result<Vec<AppFile>, ProjectError> {
+        Ok(walk::walk(root, &ignore::Rules::without(strip), None)?.files.into_files())
     }
 
     /// The installed dependencies below `root`, another folder than the project's, as recipes call theirs `name`: sorted as
