@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     digest::Digest,
     error::{Explain, Kind},
-    http::{Http, HttpError, Method, Request, Retry, Transient, header, parse_url},
+    http::{Fault, Http, HttpError, Method, Request, Retry, Transient, header, parse_url},
     lock::Locked,
     package::{Contents as _, Listed, PackageError},
     store::{Store, StoreError},
@@ -31,6 +31,8 @@ const INDEX_LIMIT: u64 = 64 << 20;
 const PARALLEL: usize = 8;
 /// The bucket of memos about indexes, and that about packages. Their versions are those of what is written there.
 const INDEXES: &str = "indexes-v1";
+/// That of indexes that were not there.
+const MISSING: &str = "missing-v1";
 const PACKAGES: &str = "packages-v3";
 
 /// Where a mirror or repository is.
@@ -96,6 +98,9 @@ pub enum FetchError {
     /// `--offline`, and the store does not have it.
     #[error("{0} is not in the store, and --offline forbids fetching it")]
     Offline(String),
+    /// `--offline`, and it was not there when it was asked for last.
+    #[error("{0} was not there when it was asked for last, and --offline forbids asking again")]
+    WasMissing(String),
     /// A package is not what the index says.
     #[error(transparent)]
     Package(#[from] PackageError),
@@ -114,9 +119,16 @@ impl FetchError {
         }
     }
 
-    /// Whether the mirror could not be asked: no route, no name, no answer, a proxy that forbids it.
+    /// Whether the mirror could not be asked: no route, no name, no answer, a proxy that forbids it. A certificate that is not
+    /// trusted is something else: somebody answers.
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Http { .. }) && !self.is_missing()
+        match self {
+            Self::Http { source: HttpError::Transport { fault, .. }, .. } => {
+                matches!(fault, Fault::Dns { .. } | Fault::Refused | Fault::TimedOut | Fault::Broken | Fault::Tls)
+            }
+            Self::Http { source: HttpError::Status { status, .. }, .. } => matches!(status, 403 | 407 | 502..=504),
+            _ => false,
+        }
     }
 }
 
@@ -134,7 +146,7 @@ impl Explain for FetchError {
     fn kind(&self) -> Kind {
         match self {
             Self::Http { source, .. } => source.kind(),
-            Self::Folder { .. } | Self::Offline(_) => Kind::Network,
+            Self::Folder { .. } | Self::Offline(_) | Self::WasMissing(_) => Kind::Network,
             Self::Package(e) => e.kind(),
             Self::Store(e) => e.kind(),
         }
@@ -161,7 +173,7 @@ impl Explain for FetchError {
             Self::Folder { .. } => {
                 Some("--mirror DIR is a folder with v3.23/main/x86_64/APKINDEX.tar.gz below it".into())
             }
-            Self::Offline(_) => Some("build once without --offline".into()),
+            Self::Offline(_) | Self::WasMissing(_) => Some("build once without --offline".into()),
             Self::Package(e) => e.hint(),
             Self::Store(e) => e.hint(),
         }
@@ -211,6 +223,11 @@ impl Fetcher {
     /// A fetcher; with `offline` it takes what the store has, without asking whether it is still current.
     pub fn new(http: Http, store: Store, ui: Ui, offline: bool) -> Self {
         Self { http, store, ui, offline, current: Arc::default(), reached: Arc::default() }
+    }
+
+    /// Where whoever waits is told of it.
+    pub fn ui(&self) -> &Ui {
+        &self.ui
     }
 
     /// Whether it takes only what the store has.
@@ -273,8 +290,21 @@ impl Fetcher {
                         memo: Some(memo),
                         url: url.clone(),
                     }),
-                    None if self.offline => Err(FetchError::Offline(name)),
-                    known => self.http.retrying(|_| self.request_index(&name, url, known.as_ref())),
+                    None if self.offline => {
+                        let was_missing: Option<bool> = self.store.recall(MISSING, &Digest::of(url));
+                        Err(if was_missing == Some(true) {
+                            FetchError::WasMissing(name)
+                        } else {
+                            FetchError::Offline(name)
+                        })
+                    }
+                    known => {
+                        let answer = self.http.retrying(|_| self.request_index(&name, url, known.as_ref()));
+                        if answer.as_ref().is_err_and(FetchError::is_missing) {
+                            self.store.remember(MISSING, &Digest::of(url), &true)?;
+                        }
+                        answer
+                    }
                 }
             }
         }

@@ -48,6 +48,8 @@ pub struct Locked<R> {
     pub location: Location,
     /// Why it is there.
     pub because: Because,
+    /// Whether it is wished for, or needed by what is wished for, besides the recipe's packages: nothing of it is stripped.
+    pub whole: bool,
 }
 
 /// Why a package is part of a lock: the shortest way to it. Places are those in the list of packages.
@@ -105,10 +107,13 @@ impl Packages {
         }
     }
 
-    fn keys(&self) -> Vec<Digest> {
+    fn keys(&self) -> Vec<String> {
+        fn keys<R: Listed>(packages: &[Locked<R>]) -> Vec<String> {
+            packages.iter().map(|package| format!("{} {}", package.record.key(), package.whole)).collect()
+        }
         match self {
-            Self::Alpine(packages) => packages.iter().map(|package| package.record.key()).collect(),
-            Self::Debian(packages) => packages.iter().map(|package| package.record.key()).collect(),
+            Self::Alpine(packages) => keys(packages),
+            Self::Debian(packages) => keys(packages),
         }
     }
 }
@@ -204,6 +209,8 @@ struct RememberedPackage {
     repository: usize,
     record: String,
     because: Because,
+    #[serde(default)]
+    whole: bool,
 }
 
 /// Chooses the packages for `platform`. Fetches indexes only.

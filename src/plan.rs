@@ -155,7 +155,7 @@ impl Plan {
     pub fn new(request: &Request, recipe: &Recipe, project: &Project) -> Result<Self, PlanError> {
         let packages = recipe.packages(&request.base)?;
         let asked: Vec<String> = packages.packages.iter().chain(&request.packages).cloned().collect();
-        let (base, wanted) = wanted(request, &request.base, &asked)?;
+        let (base, wanted) = wanted(request, &request.base, &asked, packages.packages.len())?;
         request.platforms.iter().try_for_each(|platform| wanted.check(platform))?;
         let configuration = configuration(request, &base, recipe, project);
         if configuration.entrypoint.is_empty() && configuration.cmd.is_empty() {
@@ -184,7 +184,7 @@ impl Plan {
         let compiles = project.install.as_ref().is_some_and(|install| !install.scripts.is_empty());
         let compile = packages.compile.iter().filter(|_| compiles && !request.step.ignore_scripts);
         let asked = packages.packages.iter().chain(&packages.dev).chain(compile).chain(&request.packages);
-        let (base, wanted) = wanted(request, &base, &asked.cloned().collect::<Vec<_>>())?;
+        let (base, wanted) = wanted(request, &base, &asked.cloned().collect::<Vec<_>>(), packages.packages.len())?;
         let platform = host_platform();
         wanted.check(&platform)?;
         Ok(Self {
@@ -237,14 +237,15 @@ impl Wanted {
     }
 }
 
-/// Where the packages `asked` for come from on `base`, and the base with all that it was not asked to say.
-fn wanted(request: &Request, base: &Base, asked: &[String]) -> Result<(Base, Wanted), PlanError> {
+/// Where the packages `asked` for come from on `base`, and the base with all that it was not asked to say. The first `own` are
+/// those of the recipe's runtime.
+fn wanted(request: &Request, base: &Base, asked: &[String], own: usize) -> Result<(Base, Wanted), PlanError> {
     match base {
         Base::Scratch | Base::Alpine(_) => {
             Ok((base.clone(), Wanted::Alpine(alpine::Wanted::new(request, &base.release(), asked)?)))
         }
         Base::Debian(suite) => {
-            let wanted = debian::Wanted::new(request, suite.as_ref(), asked)?;
+            let wanted = debian::Wanted::new(request, suite.as_ref(), asked, own)?;
             Ok((Base::Debian(Some(wanted.suite.clone())), Wanted::Debian(wanted)))
         }
     }

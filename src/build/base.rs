@@ -3,6 +3,7 @@
 use super::BuildError;
 use crate::{
     config::Base,
+    deb::solve::Wish,
     fetch::{FetchError, Fetcher},
     lock::LockError,
     plan::{alpine, debian, host_platform},
@@ -25,7 +26,9 @@ pub fn settle(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) ->
     let wanted = alpine::Wanted::new(request, &request.base.release(), &[])?;
     let Some(index) = wanted.first_index(alpine::architecture(&platform)?) else { return Ok(settled) };
     let Err(error) = fetcher.reach(&index) else { return Ok(settled) };
-    match debian::own_suite().filter(|_| recipe.base.debian.is_some()) {
+    // Words that only Alpine knows were meant for Alpine.
+    let understood = request.packages.iter().all(|package| package.parse::<Wish>().is_ok());
+    match debian::own_suite().filter(|_| recipe.base.debian.is_some() && understood) {
         Some(suite) if error.is_unreachable() => {
             settled.base = Base::Debian(Some(suite));
             ui.warn(&warning(&error, &request.base, &settled.base));

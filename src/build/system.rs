@@ -22,7 +22,7 @@ use crate::{
 
 /// The bucket of remembered root filesystems. Its version is that of everything between packages and layers: whoever changes
 /// what a tree holds or how a layer is written raises it.
-const SYSTEMS: &str = "systems-v3";
+const SYSTEMS: &str = "systems-v4";
 
 /// Folders by their paths, with mode and owner.
 pub(super) type Folders = Vec<(String, Meta)>;
@@ -113,7 +113,7 @@ impl System {
         let blobs = self.fetcher.store().blobs();
         let packages: Vec<Installed<R>> = (self.fetcher.packages(locked)?.into_iter())
             .zip(locked)
-            .map(|(package, locked)| Installed { record: locked.record.clone(), package })
+            .map(|(package, locked)| Installed { record: locked.record.clone(), package, whole: locked.whole })
             .collect();
         let read = |at: usize, places: &[usize]| {
             let mut contents = vec![Vec::new(); places.len()];
@@ -125,7 +125,9 @@ impl System {
         };
         let tree = assemble(&packages, &self.settings, &read)?;
         if let Some(extra) = &self.settings.libraries {
-            rootfs::check_libraries(&tree, &packages, &read, extra)?;
+            for missing in rootfs::check_libraries(&tree, &packages, &self.settings.arch, &read, extra)? {
+                self.fetcher.ui().warn(&format!("{missing}; whatever would load it does without"));
+            }
         }
         let apart = package_layers(&packages, &tree);
         let system = system_layer(&tree, &packages, &apart, blobs, self.compression, self.settings.epoch)?;

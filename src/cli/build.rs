@@ -149,7 +149,7 @@ pub(super) fn plan(recipe: &str, app: &Path, options: &BuildOptions) -> Result<(
 
 /// `microbuild why`.
 pub(super) fn why(package: &str, recipe: &str, app: &Path, options: &BuildOptions) -> Result<(), CliError> {
-    let (job, _, locks) = solve(recipe, app, options)?;
+    let (job, base, locks) = solve(recipe, app, options)?;
     for lock in &locks {
         let rows = lock.packages.rows();
         let Some(mut at) = rows.iter().position(|row| row.name == package) else {
@@ -157,7 +157,11 @@ pub(super) fn why(package: &str, recipe: &str, app: &Path, options: &BuildOption
             let near = crate::near::nearest(package, names).map(|near| format!("; did you mean {near}?"));
             return Err(CliError::Usage {
                 message: format!("{package} is no part of the image{}", near.unwrap_or_default()),
-                hint: format!("`microbuild plan {} {}` lists what is", job.recipe.name, job.request.app.display()),
+                hint: format!(
+                    "`microbuild plan {} {} --base {base}` lists what is",
+                    job.recipe.name,
+                    job.request.app.display()
+                ),
             });
         };
         let title = |at: usize| rows[at].title();
@@ -279,15 +283,21 @@ fn request(app: &Path, recipe: &Recipe, options: &BuildOptions, file: &FileConfi
     let base = options.source.base.clone().or_else(|| file.base.clone());
     let mirror = options.source.mirror.clone().or_else(|| file.mirror.clone());
     let offline = options.source.offline || file.offline.unwrap_or(false);
+    let (keys, repositories) = (or(&options.source.keys, &file.keys), or(&options.source.repository, &file.repository));
     Ok(Request {
         app: app.to_owned(),
         recipe: recipe.name.clone(),
-        fallback: base.is_none() && mirror.is_none() && !offline && !is_ci(),
+        fallback: base.is_none()
+            && mirror.is_none()
+            && !offline
+            && !is_ci()
+            && keys.is_empty()
+            && repositories.is_empty(),
         base: base.or_else(|| recipe.base.default.clone()).unwrap_or_default(),
         platforms,
         mirror,
-        keys: or(&options.source.keys, &file.keys),
-        repositories: or(&options.source.repository, &file.repository),
+        keys,
+        repositories,
         packages: or(&options.source.package, &file.package),
         compression: options.compression.or(file.compression).unwrap_or_default(),
         step: Step {

@@ -425,7 +425,8 @@ fn read_sqv(
 /// The hash algorithms MD5, SHA-1 and RIPEMD-160 (RFC 9580, 9.5), which vouch for nothing any more.
 const WEAK: [&str; 3] = ["1", "2", "3"];
 
-/// gpgv writes lines of status (GnuPG's doc/DETAILS). One good signature is enough, one bad one spoils all.
+/// gpgv writes lines of status (GnuPG's doc/DETAILS). One good signature is enough, one bad one spoils all. VALIDSIG says only
+/// that a signature matches: it follows EXPKEYSIG and REVKEYSIG as it follows GOODSIG.
 fn read_gpgv(
     stdout: &str,
     stderr: &str,
@@ -433,10 +434,12 @@ fn read_gpgv(
     trusted: impl Fn() -> String,
 ) -> Result<Vec<String>, SignatureError> {
     let (mut good, mut missing, mut bad) = (Vec::new(), Vec::new(), None);
+    let mut is_good = false;
     for line in stdout.lines().filter_map(|line| line.strip_prefix("[GNUPG:] ")) {
         let words: Vec<_> = line.split_ascii_whitespace().collect();
         match words[..] {
-            ["VALIDSIG", fingerprint, .., primary] if words.len() >= 11 => {
+            ["GOODSIG", ..] => is_good = true,
+            ["VALIDSIG", fingerprint, .., primary] if words.len() >= 11 && std::mem::take(&mut is_good) => {
                 if WEAK.contains(&words[8]) {
                     bad = Some("it rests on a hash that is weak".to_owned());
                 } else if keys.allows(&[fingerprint, primary]) {
@@ -453,6 +456,7 @@ fn read_gpgv(
                     "EXPSIG" => "it has expired",
                     _ => "its key has expired",
                 };
+                is_good = false;
                 bad = Some(format!("{why} ({})", whose.join(" ")));
                 if what == "BADSIG" {
                     good.clear();
@@ -571,7 +575,14 @@ mod tests {
             gpgv(&format!("{VALID}[GNUPG:] BADSIG 2222 X\n"), &ring),
             bad("it does not match the text (2222 X)")
         );
-        assert_eq!(gpgv("[GNUPG:] EXPKEYSIG 2222 X\n", &ring), bad("its key has expired (2222 X)"));
+        // What gpgv really says of them: the signature itself is valid.
+        for (word, why) in
+            [("EXPKEYSIG", "its key has expired"), ("REVKEYSIG", "its key was revoked"), ("EXPSIG", "it has expired")]
+        {
+            assert_eq!(gpgv(&VALID.replace("GOODSIG", word), &ring), bad(&format!("{why} (1111 A Name)")));
+            let two = format!("{}{}", VALID.replace("GOODSIG", word), VALID.replace("AAAA", "CCCC"));
+            assert_eq!(gpgv(&two, &ring), Ok(vec!["CCCC".to_owned()]));
+        }
         assert_eq!(gpgv(&VALID.replace(" 8 00", " 2 00"), &ring), bad("it rests on a hash that is weak"));
         assert_eq!(gpgv("", &ring), bad("gpgv: broken"));
         let unknown = |found: &str| Err(format!("expected a signature by a trusted key (ring.gpg), found {found}"));

@@ -31,7 +31,14 @@ impl Loader {
             Self::Musl => plain(&["lib", "usr/local/lib", "usr/lib"]),
             Self::Glibc => {
                 let multiarch = triplets(elf).iter().flat_map(|t| [format!("lib/{t}"), format!("usr/lib/{t}")]);
-                multiarch.chain(plain(&["lib", "usr/lib", "lib64", "usr/lib64"])).collect()
+                match multiarch.collect::<Vec<_>>() {
+                    // Others than Debian have no such folders, and the libraries of 64 bits in folders of their own.
+                    none if none.is_empty() => plain(&["lib64", "usr/lib64", "lib", "usr/lib"]),
+                    mut folders => {
+                        folders.extend(plain(&["lib", "usr/lib"]));
+                        folders
+                    }
+                }
             }
         }
     }

@@ -41,7 +41,7 @@ pub(super) fn lock(
         let missing = || IndexError { index: "the store".into(), problem: index::Problem::NoIndex };
         let record = index.records.pop().ok_or_else(missing)?;
         let location = folders[package.repository].join(&record.file_name());
-        Ok(Locked { record, location, because: package.because })
+        Ok(Locked { record, location, because: package.because, whole: false })
     });
     let packages = Packages::Alpine(packages.collect::<Result<_, LockError>>()?);
     Ok(Lock { arch: arch.to_owned(), release: solution.release, packages })
@@ -90,6 +90,7 @@ fn solve(
     let packages = solution.packages.iter().map(|selected| RememberedPackage {
         repository: selected.repository,
         record: selected.record.to_string(),
+        whole: false,
         because: match &selected.because {
             solve::Because::Wish(wish) => Because::Wish(wish.to_string()),
             solve::Because::Needed { by, dependency } => Because::Needed { by: *by, through: dependency.to_string() },

@@ -1,5 +1,7 @@
 //! Debian's packages: a signed Release for each suite, which vouches for its lists of packages.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::{Because, Lock, LockError, Locked, Packages, Remembered, RememberedPackage};
@@ -19,9 +21,9 @@ use crate::{
 };
 
 /// The bucket of remembered solutions. Its version is that of the solver's behaviour and of [`Remembered`].
-const SOLUTIONS: &str = "debian-solutions-v1";
+const SOLUTIONS: &str = "debian-solutions-v2";
 /// The bucket of signatures that were checked, under the digests of what was signed and of the keys.
-const SIGNATURES: &str = "signatures-v1";
+const SIGNATURES: &str = "signatures-v2";
 
 /// A suite at one source.
 struct Suite {
@@ -57,7 +59,7 @@ pub(super) fn lock(
         let record = Record::parse(&paragraph).map_err(unreadable)?;
         let source = &suites[package.repository].source;
         let location = source.package(record.filename()).unwrap_or_else(|| Location::new(record.filename()));
-        Ok(Locked { record, location, because: package.because })
+        Ok(Locked { record, location, because: package.because, whole: package.whole })
     });
     let packages = Packages::Debian(packages.collect::<Result<_, LockError>>()?);
     Ok(Lock { arch: arch.to_owned(), release: solution.release, packages })
@@ -77,7 +79,15 @@ fn suites(wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Result<Vec<Suite>, 
     let mut suites = Vec::new();
     for (at, answer) in answers.into_iter().enumerate() {
         let ours = |suite: &Suite| wanted.distribution().is_none_or(|name| at >= own || suite.release.is_of(name));
-        suites.extend(answer?.filter(ours));
+        let found = match answer {
+            // Other archives may have suites of that name; Debian's and Ubuntu's own have the component main.
+            Err(e) if at > 0 && at < own && !sources[at].components.iter().any(|component| component == "main") => {
+                fetcher.ui().warn(&format!("passed over: {e}"));
+                None
+            }
+            answer => answer?,
+        };
+        suites.extend(found.filter(ours));
     }
     Ok(suites)
 }
@@ -111,7 +121,10 @@ fn suite(
     let now = (source.check_valid_until && !fetcher.is_offline()).then(Timestamp::now);
     release.check(&source.suite, now, &name)?;
     files.iter().try_for_each(|file| fetcher.keep_index(file))?;
-    let here = |component: &&String| release.components.is_empty() || release.components.contains(component);
+    // Those of Debian's security updates are called `updates/main`, and their indexes lie in `main` all the same.
+    let bare = |component: &str| component.rsplit('/').next().unwrap_or_default().to_owned();
+    let there: Vec<String> = release.components.iter().map(|component| bare(component)).collect();
+    let here = |component: &&String| there.is_empty() || there.contains(&bare(component));
     let components = source.components.iter().filter(|component| !some || here(component));
     let mut indexes = Vec::new();
     for component in components {
@@ -120,9 +133,9 @@ fn suite(
     Ok(Some(Suite { source: source.clone(), release, indexes, name }))
 }
 
-/// Whether there is no such file: not at its place, or not in the store, which has whatever was found there before.
+/// Whether there is no such file: not at its place, or, with `--offline`, not when it was asked for last.
 fn is_absent(error: &FetchError) -> bool {
-    error.is_missing() || matches!(error, FetchError::Offline(_))
+    error.is_missing() || matches!(error, FetchError::WasMissing(_))
 }
 
 /// The Release of a source whose signature lies in a file of its own, and what it came in.
@@ -182,6 +195,7 @@ fn key(wanted: &Wanted, dropped: &[String], arch: &str, suites: &[Suite]) -> Dig
     for wish in &wanted.world {
         text += &format!("{wish}\n");
     }
+    text += &format!("{}\n", wanted.own);
     Digest::of(text + "-" + &dropped.join(" "))
 }
 
@@ -201,10 +215,19 @@ fn solve(
             owners.push(at);
         }
     }
-    let solution = solve::solve(&repositories, arch, &wanted.world, dropped)?;
+    // What somebody asks for besides the recipe's packages is not to lack what the recipe can do without. That it cannot be had is
+    // what the whole solution says better.
+    let besides = &wanted.world[wanted.own..];
+    let besides = match besides {
+        [] => BTreeSet::new(),
+        besides => solve::solve(&repositories, arch, besides, &[]).map_or_else(|_| BTreeSet::new(), |s| names(&s)),
+    };
+    let dropped: Vec<String> = dropped.iter().filter(|name| !besides.contains(*name)).cloned().collect();
+    let solution = solve::solve(&repositories, arch, &wanted.world, &dropped)?;
     let packages = solution.packages.iter().map(|selected| RememberedPackage {
         repository: owners[selected.repository],
         record: selected.record.paragraph().to_owned(),
+        whole: besides.contains(selected.record.name()),
         because: match &selected.because {
             solve::Because::Wish(wish) => Because::Wish(wish.to_string()),
             solve::Because::Needed { by, dependency } => Because::Needed { by: *by, through: dependency.to_string() },
@@ -212,6 +235,10 @@ fn solve(
     });
     let version = suites.first().map(|suite| suite.release.version.clone()).filter(|version| !version.is_empty());
     Ok(Remembered { release: version.unwrap_or_else(|| wanted.suite.to_string()), packages: packages.collect() })
+}
+
+fn names(solution: &solve::Solution<'_>) -> BTreeSet<String> {
+    solution.packages.iter().map(|package| package.record.name().to_owned()).collect()
 }
 
 /// A list of packages, in the best of its packings, from the store when that has it. By its hash, where the mirror keeps files

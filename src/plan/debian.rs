@@ -27,6 +27,8 @@ pub struct Wanted {
     pub suite: Suite,
     /// The packages that are asked for.
     pub world: Vec<Wish>,
+    /// How many of these, the first ones, are those of the recipe's runtime: what is dropped and stripped is meant for them.
+    pub own: usize,
     origin: Origin,
     further: Vec<Source>,
     keys: Vec<PathBuf>,
@@ -67,12 +69,17 @@ pub fn own_suite() -> Option<Suite> {
 }
 
 impl Wanted {
-    /// The packages `asked` for: from the mirror that the request names, or else from this machine's own apt sources; of
+    /// The packages `asked` for, of which the first `own_wishes` are the recipe's runtime: from the mirror that the request names, or else from this machine's own apt sources; of
     /// `suite`, or else of the machine's own release.
     ///
     /// # Errors
     /// When a package or a repository cannot be understood, or when this machine has no apt sources.
-    pub fn new(request: &Request, suite: Option<&Suite>, asked: &[String]) -> Result<Self, PlanError> {
+    pub fn new(
+        request: &Request,
+        suite: Option<&Suite>,
+        asked: &[String],
+        own_wishes: usize,
+    ) -> Result<Self, PlanError> {
         let world = asked.iter().map(|package| package.parse()).collect::<Result<_, _>>()?;
         let (origin, own) = match &request.mirror {
             Some(mirror) => (Origin::Mirror(Location::new(mirror)), own_suite()),
@@ -88,7 +95,7 @@ impl Wanted {
             sources::parse_list(&line, "--repository")
         });
         let further = further.collect::<Result<Vec<_>, _>>()?.concat();
-        Ok(Self { suite, world, origin, further, keys: request.keys.clone() })
+        Ok(Self { suite, world, own: own_wishes, origin, further, keys: request.keys.clone() })
     }
 
     /// `debian`, `ubuntu`, when the machine's own sources are asked: a suite of another archive is passed over.

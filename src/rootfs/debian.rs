@@ -11,14 +11,17 @@
 //! - busybox, where somebody asks for it, is linked under the names of its applets, the shell's among them.
 //! - `/etc/nsswitch.conf` is libc-bin's, or one that says the same of hosts.
 //!
-//! ldconfig(8) has nothing to do: all folders in which Debian's packages have libraries that others are linked with are
-//! searched by its loader without a cache, and the links for sonames are in the packages.
+//! ldconfig(8) is not needed: the folders of Debian's libraries are searched by its loader without a cache, and the links for
+//! sonames are in the packages. A library in a folder that only `/etc/ld.so.conf.d` names would not be found: that is what
+//! [`check_libraries`](super::check_libraries) reports.
+//!
+//! What other scripts do (users that they add, configuration that they write, caches of fonts, keys and the like) is not done.
 //!
 //! dpkg itself is mostly not in the root, and neither is its database; what scanners (trivy, syft, grype) read is, in the form
 //! that distroless gave it: `/var/lib/dpkg/status.d/NAME` with a package's control file, and `NAME.md5sums` beside it.
 //!
-//! Left out are documentation but for copyright files, man and info pages, translations, and what belongs to other programs
-//! (lintian, bug reports, shells' completions).
+//! Left out are documentation but for copyright files, man and info pages, translations, and what packages have for other
+//! programs (lintian, bug reports, shells' completions).
 
 mod alternatives;
 mod busybox;
@@ -31,7 +34,8 @@ use super::{
 };
 use crate::{
     deb::{
-        control::Record,
+        control::{Record, paragraphs},
+        dependency::{Dependency, parse_list},
         package::{Entry, EntryKind},
     },
     glob::PatternSet,
@@ -49,14 +53,14 @@ const STATUS: &str = "var/lib/dpkg/status.d";
 const BUNDLE: &str = "etc/ssl/certs/ca-certificates.crt";
 const CERTIFICATES: &str = "usr/share/ca-certificates";
 /// What no program in a container looks at: below these.
-const LEFT_OUT: [&str; 17] = [
+const LEFT_OUT: [&str; 16] = [
     "usr/share/apport",
-    "usr/share/bash-completion",
+    "usr/share/bash-completion/completions",
     "usr/share/bug",
     "usr/share/doc-base",
-    "usr/share/fish",
-    "usr/share/gcc",
-    "usr/share/gdb",
+    "usr/share/fish/vendor_completions.d",
+    "usr/share/gcc/python",
+    "usr/share/gdb/auto-load",
     "usr/share/info",
     "usr/share/initramfs-tools",
     "usr/share/lintian",
@@ -64,9 +68,8 @@ const LEFT_OUT: [&str; 17] = [
     "usr/share/man",
     "usr/share/menu",
     "usr/share/pixmaps",
-    "usr/share/systemtap",
-    "usr/share/zsh",
-    "var/cache",
+    "usr/share/systemtap/tapset",
+    "usr/share/zsh/vendor-completions",
 ];
 const DOCUMENTATION: &str = "usr/share/doc/";
 /// glibc's own idea of it would ask the name server first, for `localhost` too.
@@ -124,10 +127,10 @@ impl Assembly<'_> {
     }
 
     fn install(&mut self, at: usize) -> Result<(), RootfsError> {
-        let package = &self.packages[at].package;
+        let Installed { package, whole, .. } = &self.packages[at];
         for (place, entry) in package.entries.iter().enumerate() {
             let Some(path) = self.place(at, &entry.path)? else { continue };
-            if is_left_out(&path) || self.strip.matches(&path) {
+            if is_left_out(&path) || (!whole && self.strip.matches(&path)) {
                 continue;
             }
             let (content, inode) = match &entry.kind {
@@ -241,7 +244,7 @@ impl Assembly<'_> {
         let mut places: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (path, node) in self.tree.iter() {
             if let (true, NodeKind::File(Content::Member(place)), Some(at)) =
-                (path.starts_with(CERTIFICATES) && path.ends_with(".crt"), &node.kind, node.package)
+                (is_below(path, CERTIFICATES) && path.ends_with(".crt"), &node.kind, node.package)
             {
                 places.entry(at).or_default().push(*place);
             }
@@ -322,16 +325,21 @@ fn is_left_out(path: &str) -> bool {
             None => false,
         };
     }
-    LEFT_OUT.iter().any(|folder| path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    LEFT_OUT.iter().any(|folder| is_below(path, folder))
+}
+
+/// Whether the path is the folder, or in it.
+fn is_below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Whether the package may take over files of the other (deb-control(5), `Replaces`), or is another version of it.
 fn replaces(package: &Installed, other: &Installed) -> bool {
-    let names = package.record.replaces().unwrap_or_default();
+    // As the package itself says it: that is what the rest of its content goes by, too.
+    let names = paragraphs(&package.package.control).next().and_then(|paragraph| paragraph.get("Replaces"));
+    let names = names.and_then(|names| parse_list(names).ok()).unwrap_or_default();
     let over = &other.record;
-    let is_meant = |dependency: &crate::deb::dependency::Dependency| {
-        dependency.name == over.name() && dependency.accepts(Some(over.version()))
-    };
+    let is_meant = |dependency: &Dependency| dependency.name == over.name() && dependency.accepts(Some(over.version()));
     package.record.name() == over.name() || names.iter().any(|alternatives| alternatives.iter().any(is_meant))
 }
 

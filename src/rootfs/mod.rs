@@ -271,6 +271,8 @@ pub struct Installed<R: Listed> {
     pub record: R,
     /// What the package holds.
     pub package: R::Package,
+    /// Whether nothing of it is stripped.
+    pub whole: bool,
 }
 
 impl<R: Listed> Installed<R> {

@@ -5,8 +5,11 @@
 
 use std::collections::BTreeMap;
 
-/// More commands than any script's loops come to.
-const MOST: usize = 10_000;
+/// More statements than any script has or its loops come to, loops within loops, and bytes in a variable: a script with more is
+/// read no further.
+const MOST: usize = 20_000;
+const DEEPEST: usize = 8;
+const LONGEST: usize = 4096;
 
 /// The simple commands of a script, as words, in their order. Quotes are taken off, `$name` is looked up, redirections and
 /// comments are dropped; what other expansions (`$(…)`) come to is not known, and stays as it is written.
@@ -18,21 +21,27 @@ pub(super) fn commands(script: &str) -> Vec<Vec<String>> {
         .flat_map(|part| part.split("||"))
         .map(str::trim)
         .collect();
-    let mut reader = Reader { variables: BTreeMap::new(), commands: Vec::new() };
-    reader.read(&statements);
+    let mut reader = Reader { variables: BTreeMap::new(), commands: Vec::new(), left: MOST };
+    reader.read(&statements, 0);
     reader.commands
 }
 
 struct Reader {
     variables: BTreeMap<String, String>,
     commands: Vec<Vec<String>>,
+    /// How many statements more are read.
+    left: usize,
 }
 
 impl Reader {
-    fn read(&mut self, statements: &[&str]) {
+    fn read(&mut self, statements: &[&str], depth: usize) {
         let mut at = 0;
         while let Some(&statement) = statements.get(at) {
             at += 1;
+            self.left = self.left.saturating_sub(1);
+            if self.left == 0 || depth > DEEPEST {
+                return;
+            }
             let statement = without_keywords(statement);
             let words = words(statement, &self.variables);
             match &words[..] {
@@ -41,15 +50,19 @@ impl Reader {
                     // An expansion that is no word of its own is split, as a shell would.
                     for value in values.iter().flat_map(|value| value.split_whitespace()) {
                         self.variables.insert(variable.clone(), value.to_owned());
-                        if self.commands.len() < MOST {
-                            self.read(body);
+                        self.left = self.left.saturating_sub(1);
+                        if self.left == 0 {
+                            return;
                         }
+                        self.read(body, depth + 1);
                     }
                     at += body.len();
                 }
                 [only] if is_assignment(only) => {
                     let (name, value) = only.split_once('=').unwrap_or((only, ""));
-                    self.variables.insert(name.to_owned(), value.to_owned());
+                    if value.len() <= LONGEST {
+                        self.variables.insert(name.to_owned(), value.to_owned());
+                    }
                 }
                 [] => {}
                 _ => self.commands.push(words),
@@ -166,6 +179,14 @@ mod tests {
         assert_eq!(joined, ["c 1x", "c 1y", "done", "c 2x", "c 2y", "done", "done", "d", "for"]);
         let many = "for a in 1 2 3 4 5 6 7 8 9; do ".repeat(30);
         assert!(commands(&many).len() < 2 * MOST);
+        for bomb in [
+            "for a in 1\n".repeat(25_000),
+            format!("{many}x=1"),
+            format!("x=12345678; for i in {}; do x=$x$x; done", "1 ".repeat(40)),
+            format!("{}{}", "for a in 1; do :; done; ".repeat(2), "if ".repeat(100_000)),
+        ] {
+            assert!(commands(&bomb).len() < 2 * MOST);
+        }
     }
 
     proptest::proptest! {

@@ -138,7 +138,7 @@ impl Explain for SandboxError {
             Self::BadRuntime(_) => Some("without --runtime, the first of runc, crun and youki is taken".into()),
             Self::UserNamespace { remedy, .. } => Some(remedy.clone()),
             Self::NotFound { .. } => Some(
-                "name a program that the image holds; the base `scratch` has no shell and no tools, the dev variant (`microbuild dev`) has both"
+                "name a program that the image holds; the bases `scratch` and `debian` have no shell and no tools (`-p busybox` brings them), the dev variant (`microbuild dev`) has both"
                     .into(),
             ),
             Self::NotExecutable { .. } => {

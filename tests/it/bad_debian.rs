@@ -443,7 +443,7 @@ impl Network {
         let list = fs::read(bench.mirror().join(LIST)).expect("a list");
         let record = Record::parse(&paragraphs(&record).next().expect("one")).expect("a record");
         let location = Location::new(&server.url()).join("debian").join(NODE);
-        let locked = Locked { record, location, because: Because::Wish("nodejs".into()) };
+        let locked = Locked { record, location, because: Because::Wish("nodejs".into()), whole: false };
         Some(Self { server, store, fetcher, list: (Digest::of(&list), list.len() as u64), locked, _bench: bench })
     }
 

@@ -241,7 +241,12 @@ impl Network {
             store,
             fetcher,
             folder: folder.clone(),
-            locked: Locked { location: folder.join(&record.file_name()), record, because: Because::Wish("a".into()) },
+            locked: Locked {
+                location: folder.join(&record.file_name()),
+                record,
+                because: Because::Wish("a".into()),
+                whole: false,
+            },
             _dir: dir,
         }
     }

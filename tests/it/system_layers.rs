@@ -123,7 +123,7 @@ proptest! {
                 let built = fake(at, things).build();
                 let record = index::parse(&built.record).expect("a record").records.pop().expect("one");
                 let package = package::verify(&built.bytes[..], &record, &blobs).expect("a good package");
-                Installed { record, package }
+                Installed { record, package, whole: false }
             })
             .collect();
         let content = |at: usize, place: usize| {

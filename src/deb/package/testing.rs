@@ -138,7 +138,7 @@ impl Draft {
     pub(crate) fn installed(self, blobs: &BlobDir) -> Installed {
         let (bytes, record) = self.finish();
         let package = verify(&bytes[..], &record, blobs).expect("a package");
-        Installed { record, package }
+        Installed { record, package, whole: false }
     }
 }
 

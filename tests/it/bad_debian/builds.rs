@@ -253,6 +253,8 @@ fn updates_and_security_updates_win_by_their_version() {
     // Debian's own archive of security updates lies beside the mirror, Ubuntu's in it.
     Archive::new("bookworm-security")
         .with(netbase("6.4+deb12u3"))
+        // As Debian calls them; the indexes lie in `main`.
+        .set("Components", "updates/main updates/contrib")
         .publish(&bench.dir.path().join("debian-security"), &bench.signer);
     assert_eq!(found(), "6.4+deb12u3");
     bench.publish(&Archive::new("bookworm-security").with(netbase("6.4+deb12u1")));
