@@ -21,7 +21,10 @@ pub use dependencies::{Dependencies, Wishes};
 pub use shelves::{Shelves, config_home, is_path};
 
 /// The recipes that the program brings along, by name.
-const BUILT_IN: [(&str, &str); 1] = [("node", include_str!("../recipes/node.toml"))];
+const BUILT_IN: [(&str, &str); 2] = [
+    ("node", include_str!("../recipes/node.toml")),
+    ("python", include_str!("../recipes/python.toml")),
+];
 
 /// What is wrong with a recipe, or with the wish for one.
 #[derive(Debug, thiserror::Error)]
