@@ -1,14 +1,11 @@
 # frozen_string_literal: true
 
 require 'etc'
+require 'json'
 require 'sinatra/base'
 
 # Greets whoever asks.
 class Greeter < Sinatra::Base
-  set :server, 'webrick'
-  set :bind, '0.0.0.0'
-  set :port, Integer(ENV.fetch('PORT', '8080'))
-
   before { content_type :json }
 
   get '/' do
@@ -22,7 +19,4 @@ class Greeter < Sinatra::Base
   get '/healthz' do
     status 204
   end
-
-  # Sinatra stops its server on SIGTERM and SIGINT.
-  run! if app_file == $PROGRAM_NAME
 end
