@@ -21,9 +21,12 @@ pub use dependencies::{Dependencies, Wishes};
 pub use shelves::{Shelves, config_home, is_path};
 
 /// The recipes that the program brings along, by name.
-const BUILT_IN: [(&str, &str); 2] = [
+const BUILT_IN: [(&str, &str); 5] = [
     ("node", include_str!("../recipes/node.toml")),
+    ("perl", include_str!("../recipes/perl.toml")),
+    ("php", include_str!("../recipes/php.toml")),
     ("python", include_str!("../recipes/python.toml")),
+    ("ruby", include_str!("../recipes/ruby.toml")),
 ];
 
 /// What is wrong with a recipe, or with the wish for one.
