@@ -23,9 +23,13 @@ pub use dependencies::{Dependencies, Wishes};
 pub use shelves::{Shelves, config_home, is_path};
 
 /// The recipes that the program brings along, by name.
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: [(&str, &str); 7] = [
     ("go", include_str!("../recipes/go.toml")),
     ("node", include_str!("../recipes/node.toml")),
+    ("perl", include_str!("../recipes/perl.toml")),
+    ("php", include_str!("../recipes/php.toml")),
+    ("python", include_str!("../recipes/python.toml")),
+    ("ruby", include_str!("../recipes/ruby.toml")),
     ("rust", include_str!("../recipes/rust.toml")),
 ];
 
