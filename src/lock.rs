@@ -48,7 +48,8 @@ pub struct Locked<R> {
     pub location: Location,
     /// Why it is there.
     pub because: Because,
-    /// Whether it is wished for, or needed by what is wished for, besides the recipe's packages: nothing of it is stripped.
+    /// Whether it is there for what is wished for besides the recipe's packages, or named there itself: nothing of it is
+    /// stripped.
     pub whole: bool,
 }
 

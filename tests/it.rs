@@ -19,6 +19,7 @@ mod it {
     mod debian;
     mod dependencies;
     mod http;
+    mod languages;
     mod local_images;
     mod mirror;
     mod node;

@@ -11,7 +11,7 @@ use crate::{
         index::{self, Index, IndexError, Problem},
         key::{KeyRing, Verifier},
         release::{self, IndexFile, Release, ReleaseError, Unverified},
-        solve::{self, Repository},
+        solve::{self, Repository, Wish},
         sources::Source,
     },
     digest::Digest,
@@ -215,19 +215,18 @@ fn solve(
             owners.push(at);
         }
     }
-    // What somebody asks for besides the recipe's packages is not to lack what the recipe can do without. That it cannot be had is
-    // what the whole solution says better.
-    let besides = &wanted.world[wanted.own..];
-    let besides = match besides {
-        [] => BTreeSet::new(),
-        besides => solve::solve(&repositories, arch, besides, &[]).map_or_else(|_| BTreeSet::new(), |s| names(&s)),
-    };
-    let dropped: Vec<String> = dropped.iter().filter(|name| !besides.contains(*name)).cloned().collect();
+    // What somebody asks for besides the recipe's packages is not to lack what the recipe can do without; what those of the
+    // recipe need is the recipe's affair, also below another package. That wishes cannot be met the whole solution says better.
+    let (own, besides) = wanted.world.split_at(wanted.own);
+    let own = if besides.is_empty() { BTreeSet::new() } else { closure(&repositories, arch, own, dropped) };
+    let needed = closure(&repositories, arch, besides, &own.iter().cloned().collect::<Vec<_>>());
+    let is_whole = |name: &str| besides.iter().any(|wish| wish.name == name) || !own.contains(name);
+    let dropped: Vec<String> = dropped.iter().filter(|name| !needed.contains(*name)).cloned().collect();
     let solution = solve::solve(&repositories, arch, &wanted.world, &dropped)?;
     let packages = solution.packages.iter().map(|selected| RememberedPackage {
         repository: owners[selected.repository],
         record: selected.record.paragraph().to_owned(),
-        whole: besides.contains(selected.record.name()),
+        whole: !besides.is_empty() && is_whole(selected.record.name()),
         because: match &selected.because {
             solve::Because::Wish(wish) => Because::Wish(wish.to_string()),
             solve::Because::Needed { by, dependency } => Because::Needed { by: *by, through: dependency.to_string() },
@@ -237,8 +236,14 @@ fn solve(
     Ok(Remembered { release: version.unwrap_or_else(|| wanted.suite.to_string()), packages: packages.collect() })
 }
 
-fn names(solution: &solve::Solution<'_>) -> BTreeSet<String> {
-    solution.packages.iter().map(|package| package.record.name().to_owned()).collect()
+/// The names of the packages that the wishes need; none where they cannot be had.
+fn closure(repositories: &[Repository], arch: &str, wishes: &[Wish], dropped: &[String]) -> BTreeSet<String> {
+    if wishes.is_empty() {
+        return BTreeSet::new();
+    }
+    let solution = solve::solve(repositories, arch, wishes, dropped);
+    let packages = solution.into_iter().flat_map(|solution| solution.packages);
+    packages.map(|package| package.record.name().to_owned()).collect()
 }
 
 /// A list of packages, in the best of its packings, from the store when that has it. By its hash, where the mirror keeps files
