@@ -73,13 +73,13 @@ fn go() {
 
 #[test]
 fn perl() {
-    Language { name: "perl", release: "bookworm", most: 13_000_000, version: (&["perl", "-v"], "This is perl 5") }
+    Language { name: "perl", release: "bookworm", most: 15_000_000, version: (&["perl", "-v"], "This is perl 5") }
         .check();
 }
 
 #[test]
 fn php() {
-    Language { name: "php", release: "bookworm", most: 23_000_000, version: (&["php", "-v"], "PHP 8.") }.check();
+    Language { name: "php", release: "bookworm", most: 24_500_000, version: (&["php", "-v"], "PHP 8.") }.check();
 }
 
 #[test]
