@@ -16,6 +16,7 @@ use crate::{
     image::Platform,
     package::Listed,
     plan::{Plan, PlanError, Wanted},
+    solve::explain::Unsolvable,
 };
 
 /// The packages of one platform's root filesystem.
@@ -158,10 +159,7 @@ pub enum LockError {
     Index(#[from] apk::index::IndexError),
     /// No set of packages fulfils the plan.
     #[error(transparent)]
-    Unsolvable(#[from] apk::solve::Unsolvable),
-    /// The same, of Debian's packages.
-    #[error(transparent)]
-    UnsolvableDebian(#[from] deb::solve::Unsolvable),
+    Unsolvable(#[from] Unsolvable),
     #[error(transparent)]
     Key(#[from] deb::key::KeyError),
     #[error(transparent)]
@@ -179,7 +177,6 @@ impl LockError {
             Self::Fetch(e) => e,
             Self::Index(e) => e,
             Self::Unsolvable(e) => e,
-            Self::UnsolvableDebian(e) => e,
             Self::Key(e) => e,
             Self::Signature(e) => e,
             Self::Release(e) => e,

@@ -1,6 +1,6 @@
 //! The engine under every package manager: finds candidates that satisfy requirements and bans, or the reasons why none
-//! do. It knows nothing of names and versions; `apk::solve` (and a Debian one beside it) puts its own world into these
-//! words:
+//! do. It knows nothing of names and versions; `apk::solve` and `deb::solve` put their own worlds into these words, and say
+//! why there is no solution through [`explain`]:
 //!
 //! - A *slot* holds at most one candidate: the versions of one package.
 //! - A *requirement* is met by any candidate of a list, the best first: the versions that a dependency accepts, the
@@ -9,6 +9,8 @@
 //!
 //! Below it works [resolvo](https://docs.rs/resolvo), a SAT solver that learns from conflicts. A problem always gives the
 //! same answer.
+
+pub mod explain;
 
 use std::{collections::BTreeSet, fmt::Display};
 

@@ -26,12 +26,12 @@ mod universe;
 
 use std::collections::VecDeque;
 
-pub use self::explain::Unsolvable;
 use self::universe::{Edge, NameId, Package, PackageId, Universe};
 use crate::apk::{
     dependency::Dependency,
     index::{Index, Record},
 };
+pub use crate::solve::explain::Unsolvable;
 
 /// A repository as the solver sees it.
 #[derive(Debug, Clone)]

@@ -26,7 +26,6 @@ mod universe;
 
 use std::{collections::VecDeque, fmt, str::FromStr};
 
-pub use self::explain::Unsolvable;
 use self::universe::{Universe, VersionId, Want};
 use crate::deb::{
     control::Record,
@@ -34,6 +33,7 @@ use crate::deb::{
     index::Index,
     version::Version,
 };
+pub use crate::solve::explain::Unsolvable;
 
 /// A repository as the solver sees it: what one suite offers for one architecture.
 #[derive(Debug, Clone)]

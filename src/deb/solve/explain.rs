@@ -8,29 +8,12 @@ use super::{
 };
 use crate::{
     deb::dependency::{Alternatives, Dependency},
-    error::{Explain, Kind},
     near::nearest,
-    solve::{Candidate, Conflict, Reason, Requirement},
+    solve::{
+        Candidate, Conflict, Reason, Requirement,
+        explain::{DEEPEST, Node, Unsolvable, merge, some},
+    },
 };
-
-/// No choice of packages meets all wishes.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no choice of packages meets all wishes:\n{tree}")]
-pub struct Unsolvable {
-    /// The wishes that contradict each other, and below each what it needs, one thing per line.
-    pub tree: String,
-    hint: String,
-}
-
-impl Explain for Unsolvable {
-    fn kind(&self) -> Kind {
-        Kind::Build
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(self.hint.clone())
-    }
-}
 
 /// Says why the conflict leaves no solution.
 pub(super) fn explain<'t, 'a>(
@@ -46,44 +29,8 @@ pub(super) fn explain<'t, 'a>(
             roots.push(teller.requirement(requirement));
         }
     }
-    if roots.is_empty() {
-        let wishes: Vec<_> = wants.iter().map(|want| want.wish.to_string()).collect();
-        roots.push(Node::leaf(format!("{} contradict each other", wishes.join(", "))));
-    }
-    let mut tree = String::new();
-    for root in &roots {
-        root.write("  ", "  ", &mut tree);
-    }
-    tree.truncate(tree.trim_end().len());
-    let hint = match teller.hints.into_iter().next() {
-        Some(hint) => hint,
-        None => "drop one of the wishes, or ask for other versions".to_owned(),
-    };
-    Unsolvable { tree, hint }
+    Unsolvable::new(roots, wants.iter().map(|want| want.wish), teller.hints)
 }
-
-/// A line, and the lines below it.
-struct Node {
-    text: String,
-    below: Vec<Node>,
-}
-
-impl Node {
-    fn leaf(text: String) -> Self {
-        Self { text, below: Vec::new() }
-    }
-
-    fn write(&self, first: &str, rest: &str, out: &mut String) {
-        let _ = writeln!(out, "{first}{}", self.text);
-        for (i, node) in self.below.iter().enumerate() {
-            let (branch, stem) = if i + 1 < self.below.len() { ("├─ ", "│  ") } else { ("└─ ", "   ") };
-            node.write(&format!("{rest}{branch}"), &format!("{rest}{stem}"), out);
-        }
-    }
-}
-
-/// Nobody reads on after so many levels, and the stack ends too.
-const DEEPEST: usize = 40;
 
 struct Teller<'t, 'a> {
     universe: &'t Universe<'a>,
@@ -247,30 +194,6 @@ impl Teller<'_, '_> {
         let record = self.universe.versions[version].record;
         format!("{} {}", record.name(), record.version())
     }
-}
-
-/// The first few of a list.
-fn some(mut list: Vec<String>) -> String {
-    const MOST: usize = 5;
-    let more = list.len().saturating_sub(MOST);
-    list.truncate(MOST);
-    if more > 0 { format!("{} and {more} more", list.join(", ")) } else { list.join(", ") }
-}
-
-/// Puts packages whose lines below are the same into one line.
-fn merge(nodes: Vec<Node>) -> Vec<Node> {
-    let mut merged: Vec<(Vec<String>, Vec<Node>, String)> = Vec::new();
-    for node in nodes {
-        let mut below = String::new();
-        for node in &node.below {
-            node.write("", "", &mut below);
-        }
-        match merged.iter_mut().find(|(_, _, other)| *other == below && !below.is_empty()) {
-            Some((labels, ..)) => labels.push(node.text),
-            None => merged.push((vec![node.text], node.below, below)),
-        }
-    }
-    merged.into_iter().map(|(labels, below, _)| Node { text: some(labels), below }).collect()
 }
 
 #[cfg(test)]
