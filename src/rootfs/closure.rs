@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// `e_machine` of the programs for an architecture, in apk's or dpkg's words.
-const MACHINES: [(&str, u16); 18] = [
+const MACHINES: [(&str, u16); 16] = [
     ("x86_64", 62),
     ("amd64", 62),
     ("aarch64", 183),
@@ -29,8 +29,6 @@ const MACHINES: [(&str, u16); 18] = [
     ("loongarch64", 258),
     ("loong64", 258),
     ("mips64el", 8),
-    ("mips64le", 8),
-    ("ppc64", 21),
 ];
 
 /// Checks that the loader would find everything that the ELF files of `tree` need; `extra` are the folders that
