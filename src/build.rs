@@ -15,6 +15,9 @@ mod base;
 mod compile;
 mod dependencies;
 mod dev;
+mod linked;
+mod programs;
+mod runtime;
 mod step;
 mod system;
 
@@ -28,6 +31,9 @@ use std::{
 pub use base::settle;
 pub use dependencies::DependenciesError;
 pub use dev::{Caches, DevJob, DevVariant, HOSTNAME};
+pub use linked::LinkError;
+use linked::Linked;
+pub use runtime::{BaseImage, base_image};
 use step::Step;
 use system::{Folders, System};
 
@@ -41,7 +47,7 @@ use crate::{
     lock::{Lock, LockError, lock},
     plan::{Plan, PlanError},
     project::{self, AppFile, Project, ProjectError},
-    recipe::{Recipe, RecipeError},
+    recipe::{Hook, Recipe, RecipeError},
     request::Request,
     rootfs::RootfsError,
     secret::{SecretError, Secrets},
@@ -76,6 +82,9 @@ pub enum BuildError {
     /// Dependencies are not installed.
     #[error(transparent)]
     Dependencies(Box<DependenciesError>),
+    /// A program's libraries cannot be had.
+    #[error(transparent)]
+    Link(Box<LinkError>),
     /// A layer cannot be written.
     #[error(transparent)]
     Layer(#[from] LayerError),
@@ -103,6 +112,12 @@ impl From<LockError> for BuildError {
     }
 }
 
+impl From<LinkError> for BuildError {
+    fn from(error: LinkError) -> Self {
+        Self::Link(Box::new(error))
+    }
+}
+
 impl BuildError {
     fn inner(&self) -> Option<&dyn Explain> {
         Some(match self {
@@ -113,6 +128,7 @@ impl BuildError {
             Self::Fetch(e) => e,
             Self::Rootfs(e) => e,
             Self::Dependencies(e) => e.as_ref(),
+            Self::Link(e) => e.as_ref(),
             Self::Layer(e) => e,
             Self::Image(e) => e,
             Self::Store(e) => e,
@@ -171,6 +187,8 @@ pub struct PlatformReport {
     pub lock: Lock,
     /// For each layer of the image, whether it was remembered.
     pub cached: Vec<bool>,
+    /// What the packages' files have that the recipe leaves out, or that no container looks at, in bytes.
+    pub left_out: u64,
 }
 
 /// Makes what `request` asks for with `recipe`.
@@ -220,6 +238,7 @@ fn plan(request: &Request, recipe: &Recipe, ui: &Ui) -> Result<(Project, Plan), 
     let project = Project::read(&request.app, recipe, &options)?;
     project.warnings.iter().for_each(|warning| ui.warn(warning));
     let plan = Plan::new(request, recipe, &project)?;
+    plan.check_command(recipe)?;
     Ok((project, plan))
 }
 
@@ -230,14 +249,21 @@ fn build_image(
     clock: &mut Clock,
 ) -> Result<(Image, PlatformReport), BuildError> {
     let Step { request, recipe, project, fetcher, .. } = step;
-    let lock = lock(plan, platform, fetcher)?;
+    let mut lock = lock(plan, platform, fetcher)?;
     if let Some(version) = plan.version_from.as_ref().and_then(|name| lock.version_of(name)) {
         project.check_engines(&version)?;
     }
     clock.lap("lock");
-    let (mut layers, parents) = System::new(plan, &lock, request.compression, fetcher)?.layers()?;
+    let compiled = recipe.compile.as_ref().map(|compile| step.compiled(compile, platform, plan)).transpose()?;
+    compiled.iter().for_each(|compiled| compiled.link(&mut lock.packages));
+    let linked = if recipe.app.hook == Some(Hook::Static) { step.linked(platform, plan)? } else { Linked::default() };
+    linked.link(&mut lock.packages);
+    clock.lap("compile");
+    let system = System::new(plan, &lock, request.compression, fetcher)?.layers()?;
+    let (mut layers, parents) = (system.layers, system.parents);
     clock.lap("system");
     let app = App { workdir: plan.configuration.workdir.trim_matches('/').to_owned(), parents, epoch: request.epoch };
+    layers.extend(step.linked_layer(&linked, &app)?);
     layers.extend(step.layer(platform, &app)?);
     clock.lap("dependencies");
     let source = recipe.compile.is_none().then_some(&project.files);
@@ -249,14 +275,14 @@ fn build_image(
             layers.push(app_layer(&layer, request.compression, fetcher)?);
         }
     }
-    if let Some(compile) = &recipe.compile {
-        layers.push(step.compiled(compile, platform, &app)?);
+    if let Some(compiled) = compiled {
+        layers.extend(step.compiled_layers(compiled, &app)?);
     }
     clock.lap("app");
     let cached = layers.iter().map(|(_, cached)| *cached).collect();
     let layers = layers.into_iter().map(|(layer, _)| layer).collect();
     let image = Image::build(platform.clone(), &plan.configuration, layers)?;
-    Ok((image, PlatformReport { platform: platform.clone(), lock, cached }))
+    Ok((image, PlatformReport { platform: platform.clone(), lock, cached, left_out: system.left_out }))
 }
 
 /// Where the app's files lie in an image: all that their layers have in common.
@@ -268,9 +294,9 @@ struct App {
 
 impl App {
     /// The layer of `files`, which lie in the folder `root`.
-    fn layer(&self, title: &'static str, root: &Path, files: Vec<AppFile>) -> AppLayer {
+    fn layer(&self, title: &str, root: &Path, files: Vec<AppFile>) -> AppLayer {
         AppLayer {
-            title,
+            title: title.to_owned(),
             root: root.to_owned(),
             files: Arc::new(files),
             workdir: self.workdir.clone(),
@@ -301,7 +327,7 @@ fn check_secrets(layer: &AppLayer, secrets: &Secrets) -> Result<(), BuildError> 
         return Ok(());
     }
     match layer.leak(&secrets.needles)? {
-        Some(id) => Err(DependenciesError::from(SecretError::Leaked { id, place: layer.title.to_owned() }).into()),
+        Some(id) => Err(DependenciesError::from(SecretError::Leaked { id, place: layer.title.clone() }).into()),
         None => Ok(()),
     }
 }

@@ -16,6 +16,7 @@ use crate::error::{Explain, Kind};
 
 pub mod closure;
 mod loader;
+pub mod machine;
 mod parse;
 mod scan;
 

@@ -282,6 +282,14 @@ pub fn with_tag(name: &str) -> String {
     if split(name).1.is_empty() && !name.contains('@') { format!("{name}:latest") } else { name.to_owned() }
 }
 
+/// The name with each of the `tags`, unless it has one of its own.
+pub fn with_tags(name: &str, tags: &[String]) -> Vec<String> {
+    if with_tag(name) == name {
+        return vec![name.to_owned()];
+    }
+    tags.iter().map(|tag| format!("{name}:{tag}")).collect()
+}
+
 /// The name and its tag: `localhost:5000/app` and `1` of `localhost:5000/app:1`.
 fn split(name: &str) -> (&str, &str) {
     match name.rsplit_once(':') {

@@ -4,7 +4,9 @@
 //! changes, nothing is parsed or solved again.
 
 mod alpine;
-mod debian;
+pub mod debian;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,9 +15,11 @@ use crate::{
     digest::Digest,
     error::{Explain, Kind},
     fetch::{FetchError, Fetcher, Location},
+    glob::Pattern,
     image::Platform,
     package::Listed,
     plan::{Plan, PlanError, Wanted},
+    rootfs::Share,
     solve::explain::Unsolvable,
 };
 
@@ -49,10 +53,13 @@ pub struct Locked<R> {
     pub location: Location,
     /// Why it is there.
     pub because: Because,
-    /// Whether it is there for what is wished for besides the recipe's packages, or named there itself: nothing of it is
-    /// stripped.
-    pub whole: bool,
+    /// Which of its files are taken: all, when it is there for what is wished for besides the recipe's packages, or named there
+    /// itself.
+    pub share: Share,
 }
+
+/// Files of packages: paths below the root, by the names of their packages.
+pub type Needs = BTreeMap<String, BTreeSet<String>>;
 
 /// Why a package is part of a lock: the shortest way to it. Places are those in the list of packages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +73,8 @@ pub enum Because {
         /// The dependency: `so:libssl.so.3`.
         through: String,
     },
+    /// A program that was made here is linked with a library of it.
+    Linked,
     /// It comes along as soon as all of its `install_if` are there, of which the last is this.
     Along {
         /// The other's place.
@@ -109,9 +118,29 @@ impl Packages {
         }
     }
 
+    /// Adds those of `others`, of the same kind, that `needs` names and that are not there: only the files at the paths that it
+    /// names.
+    pub fn add(&mut self, others: &Self, needs: &Needs) {
+        fn add<R: Listed>(packages: &mut Vec<Locked<R>>, others: &[Locked<R>], needs: &Needs) {
+            for (name, paths) in needs {
+                let found = others.iter().find(|other| other.record.name() == name);
+                let there = packages.iter().any(|package| package.record.name() == name);
+                if let Some(found) = found.filter(|_| !there) {
+                    let share = Share::Only(paths.clone());
+                    packages.push(Locked { share, because: Because::Linked, ..found.clone() });
+                }
+            }
+        }
+        match (self, others) {
+            (Self::Alpine(packages), Self::Alpine(others)) => add(packages, others, needs),
+            (Self::Debian(packages), Self::Debian(others)) => add(packages, others, needs),
+            _ => {}
+        }
+    }
+
     fn keys(&self) -> Vec<String> {
         fn keys<R: Listed>(packages: &[Locked<R>]) -> Vec<String> {
-            packages.iter().map(|package| format!("{} {}", package.record.key(), package.whole)).collect()
+            packages.iter().map(|package| format!("{} {:?}", package.record.key(), package.share)).collect()
         }
         match self {
             Self::Alpine(packages) => keys(packages),
@@ -127,20 +156,24 @@ impl Lock {
         Digest::of(lines.collect::<String>() + &self.arch + "\n" + &self.release)
     }
 
-    /// The version of the package `name` as its authors count: without an epoch, without the distribution's revision
-    /// (`24.11.1` of `24.11.1-r0`, `18.20.4` of `18.20.4+dfsg-1~deb12u1`).
-    pub fn version_of(&self, name: &str) -> Option<String> {
+    /// The version of the package that `names` as its authors count: without an epoch, without the distribution's revision
+    /// (`24.11.1` of `24.11.1-r0`, `18.20.4` of `18.20.4+dfsg-1~deb12u1`). Of several, the one that says most: `8.2.29` of
+    /// `php8.2-cli`, and not the `8.2` of `php-cli`.
+    pub fn version_of(&self, names: &Pattern) -> Option<String> {
         let rows = self.packages.rows();
-        let version = rows.iter().find(|row| row.name == name)?.version;
-        let upstream = match &self.packages {
+        let versions = rows.iter().filter(|row| names.matches(row.name)).map(|row| self.upstream(row.version));
+        versions.max_by_key(|version| version.split('.').count()).map(str::to_owned)
+    }
+
+    fn upstream<'v>(&self, version: &'v str) -> &'v str {
+        match &self.packages {
             Packages::Alpine(_) => version.rsplit_once("-r").map_or(version, |(upstream, _)| upstream),
             Packages::Debian(_) => {
                 let version = version.split_once(':').map_or(version, |(_, version)| version);
                 let version = version.rsplit_once('-').map_or(version, |(upstream, _)| upstream);
                 version.split(['+', '~']).next().unwrap_or(version)
             }
-        };
-        Some(upstream.to_owned())
+        }
     }
 }
 
@@ -209,6 +242,12 @@ struct RememberedPackage {
     because: Because,
     #[serde(default)]
     whole: bool,
+}
+
+impl RememberedPackage {
+    fn share(&self) -> Share {
+        if self.whole { Share::Whole } else { Share::Stripped }
+    }
 }
 
 /// Chooses the packages for `platform`. Fetches indexes only.

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 
 use crate::{
     apk,
-    config::Base,
+    config::{Base, User},
     deb,
     error::{Explain, Kind},
-    glob::PatternSet,
+    glob::{Pattern, PatternSet},
     image::{Configuration, Platform, timestamp},
     lock::Lock,
     project::Project,
-    recipe::{Packages, Recipe, RecipeError},
+    recipe::{Hook, Packages, Recipe, RecipeError},
     request::Request,
     rootfs::{ApkSettings, Settings},
 };
@@ -36,7 +36,7 @@ pub struct Plan {
     /// Paths of packages that are left out.
     pub strip: PatternSet,
     /// The package whose version counts as the runtime's.
-    pub version_from: Option<String>,
+    pub version_from: Option<Pattern>,
     /// What the image is started with.
     pub configuration: Configuration,
     /// Whether it is the dev variant, which is not shipped.
@@ -158,9 +158,6 @@ impl Plan {
         let (base, wanted) = wanted(request, &request.base, &asked, packages.packages.len())?;
         request.platforms.iter().try_for_each(|platform| wanted.check(platform))?;
         let configuration = configuration(request, &base, recipe, project);
-        if configuration.entrypoint.is_empty() && configuration.cmd.is_empty() {
-            return Err(PlanError::NoCommand(recipe.name.clone()));
-        }
         Ok(Self {
             platforms: request.platforms.clone(),
             wanted,
@@ -173,17 +170,37 @@ impl Plan {
         })
     }
 
+    /// The distribution's word for the processor of `platform`; of one that it is not built for, Go's.
+    pub fn arch<'p>(&self, platform: &'p Platform) -> &'p str {
+        let arch = match &self.wanted {
+            Wanted::Alpine(_) => alpine::architecture(platform),
+            Wanted::Debian(_) => debian::architecture(platform),
+        };
+        arch.unwrap_or(&platform.architecture)
+    }
+
+    /// Whether it says what is started, unless that is nothing.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn check_command(&self, recipe: &Recipe) -> Result<(), PlanError> {
+        let is_there = recipe.app.hook == Some(Hook::Static)
+            || !self.configuration.entrypoint.is_empty()
+            || !self.configuration.cmd.is_empty();
+        if is_there { Ok(()) } else { Err(PlanError::NoCommand(recipe.name.clone())) }
+    }
+
     /// The dev variant in which `project`'s dependencies are installed and its tests are run: what the image has, and the
-    /// recipe's tools besides; always for this machine's processor.
+    /// recipe's tools besides, those that `compiles` among them when that is so; always for this machine's processor.
     ///
     /// # Errors
     /// As [`Plan::new`].
-    pub fn dev(request: &Request, recipe: &Recipe, project: &Project) -> Result<Self, PlanError> {
+    pub fn dev(request: &Request, recipe: &Recipe, project: &Project, compiles: bool) -> Result<Self, PlanError> {
         let base = Recipe::dev_base(&request.base);
         let packages = recipe.packages(&base)?;
-        let compiles = project.install.as_ref().is_some_and(|install| !install.scripts.is_empty());
-        let compile = packages.compile.iter().filter(|_| compiles && !request.step.ignore_scripts);
+        let compile = packages.compile.iter().filter(|_| compiles);
         let asked = packages.packages.iter().chain(&packages.dev).chain(compile).chain(&request.packages);
+        let asked = asked.chain(&request.dev_packages);
         let (base, wanted) = wanted(request, &base, &asked.cloned().collect::<Vec<_>>(), packages.packages.len())?;
         let platform = host_platform();
         wanted.check(&platform)?;
@@ -221,8 +238,20 @@ impl Plan {
 }
 
 impl Plan {
+    /// Makes the dev variant an image of its own, in which tools are run: by root, with none of the runtime's variables.
+    pub fn for_tools(&mut self, request: &Request) {
+        let configuration = &mut self.configuration;
+        configuration.env =
+            BTreeMap::from([("LANG", "C.UTF-8"), ("PATH", PATH)].map(|(k, v)| (k.to_owned(), v.to_owned())));
+        configuration.env.extend(request.env.clone());
+        configuration.user = request.user.clone().unwrap_or(User::ROOT).to_string();
+        if configuration.cmd.is_empty() && configuration.entrypoint.is_empty() {
+            configuration.cmd = vec!["/bin/sh".to_owned()];
+        }
+    }
+
     /// The folders that LD_LIBRARY_PATH names in the image.
-    fn library_path(&self) -> Vec<String> {
+    pub fn library_path(&self) -> Vec<String> {
         let value = self.configuration.env.get("LD_LIBRARY_PATH").map_or("", String::as_str);
         value.split(':').filter(|folder| !folder.is_empty()).map(str::to_owned).collect()
     }
@@ -252,7 +281,7 @@ fn wanted(request: &Request, base: &Base, asked: &[String], own: usize) -> Resul
 }
 
 /// The package whose version is the runtime's: the base's own word for it counts.
-fn version_from(recipe: &Recipe, packages: &Packages) -> Option<String> {
+fn version_from(recipe: &Recipe, packages: &Packages) -> Option<Pattern> {
     packages.version_from.clone().or_else(|| recipe.version_from.clone())
 }
 

@@ -23,7 +23,7 @@ pub use dependencies::{Dependencies, Wishes};
 pub use shelves::{Shelves, config_home, is_path};
 
 /// The recipes that the program brings along, by name.
-const BUILT_IN: [(&str, &str); 7] = [
+const BUILT_IN: [(&str, &str); 8] = [
     ("go", include_str!("../recipes/go.toml")),
     ("node", include_str!("../recipes/node.toml")),
     ("perl", include_str!("../recipes/perl.toml")),
@@ -31,6 +31,7 @@ const BUILT_IN: [(&str, &str); 7] = [
     ("python", include_str!("../recipes/python.toml")),
     ("ruby", include_str!("../recipes/ruby.toml")),
     ("rust", include_str!("../recipes/rust.toml")),
+    ("static", include_str!("../recipes/static.toml")),
 ];
 
 /// What is wrong with a recipe, or with the wish for one.
@@ -160,8 +161,9 @@ pub struct Recipe {
     /// Files of a project's folder, any of which says that it is one for this recipe.
     #[serde(default, deserialize_with = "config::list")]
     pub detect: Vec<Pattern>,
-    /// The package whose version is the version of the language's runtime.
-    pub version_from: Option<String>,
+    /// The package whose version is the version of the language's runtime; `*` stands for a part of its name that changes.
+    #[serde(default, deserialize_with = "config::optional")]
+    pub version_from: Option<Pattern>,
     /// Packages, for each base that the recipe knows.
     pub base: Bases,
     /// How the app lies and starts in the image.
@@ -225,7 +227,8 @@ pub struct Packages {
     #[serde(default, deserialize_with = "config::list", rename = "foreign-command")]
     pub foreign_command: Vec<String>,
     /// The package whose version is the version of the language's runtime, where this base calls it otherwise.
-    pub version_from: Option<String>,
+    #[serde(default, deserialize_with = "config::optional")]
+    pub version_from: Option<Pattern>,
     /// What the dev variant has besides: the package manager, a shell.
     #[serde(default, deserialize_with = "packages")]
     pub dev: Vec<String>,
@@ -260,6 +263,8 @@ pub struct App {
 pub enum Hook {
     /// `package.json` and `node_modules`.
     Node,
+    /// Programs that were built elsewhere, or files without any.
+    Static,
 }
 
 /// A command with places to fill in: a word that is `{options}` or `{args}` becomes any number of words, `{entry}` is
@@ -299,6 +304,11 @@ impl Template {
     /// Whether something is to be filled in, so that a hook has to say what.
     pub fn has_places(&self) -> bool {
         self.0.iter().any(|word| places(word).next().is_some())
+    }
+
+    /// The words before the first with a place.
+    pub fn fixed(&self) -> Vec<String> {
+        self.0.iter().take_while(|word| places(word).next().is_none()).cloned().collect()
     }
 
     /// The command, `start` filled in.
@@ -420,10 +430,11 @@ mod tests {
         for (name, text) in BUILT_IN {
             let recipe = Shelves::default().find(name).unwrap();
             assert_eq!((recipe.name.as_str(), recipe.text.as_str()), (name, text));
-            for base in ["scratch", "alpine", "debian"] {
-                let packages = recipe.packages(&base.parse().unwrap()).unwrap();
+            for (base, packages) in recipe.bases() {
                 let from = packages.version_from.as_ref().or(recipe.version_from.as_ref());
-                assert!(from.is_none_or(|package| packages.packages.contains(package)), "{name} on {base}");
+                let mut all = packages.packages.iter().chain(&packages.dev);
+                let is_named = |from: &Pattern| from.to_string().contains('*') || all.any(|name| from.matches(name));
+                assert!(from.is_none_or(is_named), "{name} on {base}");
             }
         }
     }
@@ -500,7 +511,8 @@ mod tests {
     fn files_speak_for_a_recipe() {
         let dir = tempfile::tempdir().unwrap();
         let shelves = Shelves::new(dir.path(), None);
-        let told = |shelves: &Shelves| shelves.detect(dir.path()).map(|recipe| recipe.name).map_err(|e| e.to_string());
+        let told =
+            |shelves: &Shelves| shelves.detect(dir.path()).map(|(recipe, _)| recipe.name).map_err(|e| e.to_string());
         assert!(told(&shelves).unwrap_err().ends_with("to speak for one recipe, found none that does"));
         fs::write(dir.path().join("package.json"), "{}").unwrap();
         assert_eq!(told(&shelves).as_deref(), Ok("node"));

@@ -34,6 +34,8 @@ pub struct Request {
     pub repositories: Vec<String>,
     /// Further packages.
     pub packages: Vec<String>,
+    /// Further packages of the dev variant, which the image has not.
+    pub dev_packages: Vec<String>,
     /// How layers that are made here are compressed.
     pub compression: Compression,
     /// What becomes of the project's dependencies.

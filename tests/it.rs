@@ -11,6 +11,7 @@ mod it {
     mod apk_version;
     mod bad_debian;
     mod bad_packages;
+    mod base_images;
     mod cli;
     mod containers;
     mod deb_mirror;
@@ -24,6 +25,7 @@ mod it {
     mod mirror;
     mod node;
     mod parsers;
+    mod programs;
     mod project;
     mod registry;
     mod registry_auth;

@@ -1,75 +1,185 @@
 //! The step that makes an app of its source: in the dev variant, in a throw-away copy of the app's folder, remembered under
 //! everything that it depends on. What it leaves in a folder of its own is the app; the source is not in the image.
+//!
+//! What was made may be linked with libraries of the dev variant's packages. They are found first, and become part of the root
+//! filesystem; then what was made becomes layers.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde::{Deserialize, Serialize};
 
 use super::{
     App, BuildError, DependenciesError, MaybeCached, check_secrets,
     dev::DevVariant,
+    programs,
     step::{Errand, Step, shown},
 };
 use crate::{
     digest::Digest,
+    glob::PatternSet,
     image::Platform,
     layer::LayerRecord,
-    plan::host_platform,
-    project::Project,
+    lock::{Needs, Packages},
+    plan::{Plan, host_platform},
+    project::{AppFile, Project},
     recipe::{Compile, OUT},
     sandbox::Mount,
-    store::Workspace,
+    store::{Lock, Workspace},
 };
 
-/// The bucket of remembered results. Its version is that of how the step is run and what of it is kept.
-const COMPILED: &str = "compiled-v1";
+/// The bucket of what was compiled: what it needs. Its version is that of how the step is run and what of it is kept.
+const COMPILED: &str = "compiled-v2";
+/// The bucket of layers that were made of it.
+const LAYERS: &str = "compiled-layers-v1";
 
-impl Step<'_> {
-    /// The layer of the app that `compile` makes for `platform`.
+/// What was compiled, now or by an earlier build.
+pub(super) struct Compiled<'a> {
+    compile: &'a Compile,
+    platform: &'a Platform,
+    variant: DevVariant,
+    /// Names all that it depends on.
+    key: Digest,
+    needs: Needs,
+    /// Where it is, when it was made now.
+    out: Option<Workspace>,
+    /// Of two builds that want the same, one works and the other waits for it.
+    _only: Lock,
+}
+
+/// What is remembered of it.
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    needs: Needs,
+}
+
+impl<'a> Step<'a> {
+    /// What `compile` makes for `platform`.
     pub(super) fn compiled(
         &self,
-        compile: &Compile,
-        platform: &Platform,
-        app: &App,
-    ) -> Result<MaybeCached, BuildError> {
+        compile: &'a Compile,
+        platform: &'a Platform,
+        plan: &Plan,
+    ) -> Result<Compiled<'a>, BuildError> {
+        let variant = DevVariant::new(self.request, self.recipe, self.project, self.fetcher)?;
+        let (env, words) = (self.environment(compile, platform)?, compile.words());
+        let mut text = format!("{}\n{words:?}\n{env:?}\n{:?}\n{platform}\n", variant.digest(), compile.strip);
+        text += &format!("{} {}\n{}", plan.configuration.workdir, compile.libraries, self.inputs(&self.project.files)?);
+        let (key, store) = (Digest::of(text), self.fetcher.store());
+        let only = store.lock_key(COMPILED, &key)?;
+        let mut compiled = Compiled { compile, platform, variant, key, needs: Needs::new(), out: None, _only: only };
+        if let Some(Remembered { needs }) = store.recall(COMPILED, &key) {
+            return Ok(Compiled { needs, ..compiled });
+        }
+        let out = self.run_compiler(&compiled)?;
+        if compile.libraries {
+            let workdir = plan.configuration.workdir.trim_matches('/');
+            let programs =
+                programs::read(out.path(), &self.files(&compiled, out.path())?, workdir, plan.library_path());
+            compiled.needs = compiled.variant.system.needs(&programs)?;
+        }
+        store.remember(COMPILED, &key, &Remembered { needs: compiled.needs.clone() })?;
+        Ok(Compiled { out: Some(out), ..compiled })
+    }
+
+    /// All variables of the compilation.
+    fn environment(&self, compile: &Compile, platform: &Platform) -> Result<BTreeMap<String, String>, BuildError> {
         let host = host_platform();
         let foreign = (*platform != host).then(|| (platform, self.request.base.libc()));
-        let env =
-            compile.environment(self.request.step.offline, foreign).ok_or_else(|| DependenciesError::Foreign {
+        let env = compile.environment(self.request.step.offline, foreign);
+        env.ok_or_else(|| {
+            DependenciesError::Foreign {
                 platform: platform.to_string(),
                 host: host.to_string(),
                 packages: vec![format!("every app of recipe {}", self.recipe.name)],
-            })?;
-        let variant = DevVariant::new(self.request, self.recipe, self.project, self.fetcher)?;
-        let mut text = format!("{}\n{:?}\n{env:?}\n{:?}\n", variant.digest(), compile.words(), compile.strip);
-        text += &format!("{platform} {} {:?} {}\n", self.request.compression.id(), app.parents, app.epoch);
-        text += &format!("{}\n{}", app.workdir, self.inputs(&self.project.files)?);
-        let (key, store) = (Digest::of(text), self.fetcher.store());
-        // Of two builds that want the same, one works and the other waits for it.
-        let _only = store.lock_key(COMPILED, &key)?;
-        let recalled: Option<LayerRecord> = store.recall(COMPILED, &key);
-        if let Some(record) = recalled.filter(|record| store.blobs().contains(&record.digest, record.size)) {
-            return self.recalled(record);
-        }
+            }
+            .into()
+        })
+    }
+
+    fn run_compiler(&self, compiled: &Compiled<'_>) -> Result<Workspace, BuildError> {
+        let store = self.fetcher.store();
         let (work, out) = (Workspace::new(store)?, Workspace::new(store)?);
-        let words = compile.words();
+        let words = compiled.compile.words();
         let errand = Errand {
             purpose: "compiling",
-            platform,
+            platform: compiled.platform,
             words: &words,
             files: &self.project.files,
-            env,
+            env: self.environment(compiled.compile, compiled.platform)?,
             mounts: vec![Mount::Bind { source: out.path().to_owned(), target: OUT.into(), writable: true }],
         };
-        let status = self.run_errand(errand, &variant, work.path(), &mut |_| {})?;
+        let (status, mut said) = self.run_errand(errand, &compiled.variant, work.path(), &mut |_| {})?;
         if status != 0 {
+            said.show();
             return Err(DependenciesError::Failed { command: shown(&words), status, hint: None }.into());
         }
-        let files = Project::made(out.path(), &compile.strip)?;
+        Ok(out)
+    }
+
+    /// What of `out` is the app.
+    fn files(&self, compiled: &Compiled<'_>, out: &Path) -> Result<Vec<AppFile>, BuildError> {
+        let files = Project::made(out, &compiled.compile.strip)?;
         if files.is_empty() {
-            let result = format!("anything in {OUT}");
-            return Err(DependenciesError::Nothing { command: shown(&words), result }.into());
+            let command = shown(&compiled.compile.words());
+            return Err(DependenciesError::Nothing { command, result: format!("anything in {OUT}") }.into());
         }
-        let layer = app.layer("app", out.path(), files);
+        Ok(files)
+    }
+
+    /// The layers of what was compiled: those that the recipe wants apart, then all the rest.
+    pub(super) fn compiled_layers(
+        &self,
+        mut compiled: Compiled<'_>,
+        app: &App,
+    ) -> Result<Vec<MaybeCached>, BuildError> {
+        let store = self.fetcher.store();
+        let apart = &compiled.compile.layers;
+        let text = format!("{}\n{}\n{apart:?}\n", compiled.key, self.request.compression.id());
+        let key = Digest::of(text + &format!("{} {:?} {}", app.workdir, app.parents, app.epoch));
+        let recalled: Option<Vec<LayerRecord>> = store.recall(LAYERS, &key);
+        let are_there = |records: &Vec<LayerRecord>| {
+            records.iter().all(|record| store.blobs().contains(&record.digest, record.size))
+        };
+        if let (Some(records), None) = (recalled.filter(are_there), &compiled.out) {
+            return records.into_iter().map(|record| self.recalled(record)).collect();
+        }
+        let out = match compiled.out.take() {
+            Some(out) => out,
+            None => self.run_compiler(&compiled)?,
+        };
+        let mut rest = self.files(&compiled, out.path())?;
+        let mut records = Vec::new();
+        for pattern in apart {
+            let set = PatternSet::new(vec![pattern.clone()]);
+            let (taken, left) = rest.into_iter().partition(|file| set.matches(&file.path));
+            rest = left;
+            records.extend(self.write(app, &pattern.to_string(), out.path(), taken)?);
+        }
+        records.extend(self.write(app, "app", out.path(), rest)?);
+        store.remember(LAYERS, &key, &records)?;
+        Ok(records.into_iter().map(|record| (self.stored(record), false)).collect())
+    }
+
+    /// The layer of `files`; `None` when there are none.
+    fn write(
+        &self,
+        app: &App,
+        title: &str,
+        root: &Path,
+        files: Vec<AppFile>,
+    ) -> Result<Option<LayerRecord>, BuildError> {
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let layer = app.layer(title, root, files);
         check_secrets(&layer, self.secrets)?;
-        let record = layer.write(store.blobs(), self.request.compression)?;
-        store.remember(COMPILED, &key, &record)?;
-        Ok((self.stored(record), false))
+        Ok(Some(layer.write(self.fetcher.store().blobs(), self.request.compression)?))
+    }
+}
+
+impl Compiled<'_> {
+    /// Adds to the `packages` of the image what the programs are linked with.
+    pub(super) fn link(&self, packages: &mut Packages) {
+        packages.add(&self.variant.lock.packages, &self.needs);
     }
 }

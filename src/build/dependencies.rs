@@ -19,6 +19,7 @@ use crate::{
     sandbox::SandboxError,
     secret::SecretError,
     store::Workspace,
+    ui,
 };
 
 /// The bucket of remembered results. Its version is that of how the step is run and what of it is kept.
@@ -147,8 +148,7 @@ impl Step<'_> {
     /// Installs, and writes the layer of what came of it.
     fn make(&self, command: &Command<'_>, variant: &DevVariant, app: &App) -> Result<Option<LayerRecord>, BuildError> {
         let store = self.fetcher.store();
-        let work = Workspace::new(store)?;
-        self.run(command, variant, work.path())?;
+        let work = self.run(command, variant)?;
         let files = Project::installed(work.path(), &command.recipe.result, &command.recipe.strip)?;
         if command.foreign {
             self.check_foreign(command, work.path(), &files)?;
@@ -194,7 +194,34 @@ impl Step<'_> {
         Ok(Digest::of(text + &self.inputs(&command.install.files)?))
     }
 
-    fn run(&self, command: &Command<'_>, variant: &DevVariant, work: &Path) -> Result<(), BuildError> {
+    /// Installs in a folder; once more, with the recipe's compilers, when it fails for the lack of one.
+    fn run(&self, command: &Command<'_>, variant: &DevVariant) -> Result<Workspace, BuildError> {
+        let (mut failed, mut said, mut noted) = match self.attempt(command, variant)? {
+            Ok(work) => return Ok(work),
+            Err(failed) => failed,
+        };
+        let base = Recipe::dev_base(&self.request.base);
+        let compilers = self.recipe.packages(&base)?.compile.join(" ");
+        if noted.compiler && !compilers.is_empty() && !variant.compiles && !command.foreign {
+            self.ui.say(&format!("something has to be compiled: once more, with {compilers}"));
+            let variant = DevVariant::compiling(self.request, self.recipe, self.project, self.fetcher)?;
+            (failed, said, noted) = match self.attempt(command, &variant)? {
+                Ok(work) => return Ok(work),
+                Err(failed) => failed,
+            };
+        }
+        said.show();
+        let hint = noted.hint(command.install, self.request.step.offline);
+        Err(DependenciesError::Failed { command: shown(&command.words), status: failed, hint }.into())
+    }
+
+    /// The folder in which the command was run; or, when it failed, its status and what it said.
+    fn attempt(
+        &self,
+        command: &Command<'_>,
+        variant: &DevVariant,
+    ) -> Result<Result<Workspace, (u8, ui::Step, Said)>, BuildError> {
+        let work = Workspace::new(self.fetcher.store())?;
         let errand = Errand {
             purpose: "installing dependencies",
             platform: command.platform,
@@ -204,13 +231,8 @@ impl Step<'_> {
             mounts: Vec::new(),
         };
         let mut said = Said::default();
-        match self.run_errand(errand, variant, work, &mut |line| said.note(line))? {
-            0 => Ok(()),
-            status => {
-                let hint = said.hint(command.install, self.request.step.offline);
-                Err(DependenciesError::Failed { command: shown(&command.words), status, hint }.into())
-            }
-        }
+        let (status, step) = self.run_errand(errand, variant, work.path(), &mut |line| said.note(line))?;
+        Ok(if status == 0 { Ok(work) } else { Err((status, step, said)) })
     }
 
     /// Packages that would have to be compiled are an error; other scripts that were not run deserve a warning.
@@ -243,8 +265,12 @@ struct Said {
 }
 
 impl Said {
+    /// What package managers say when a package is to be compiled, and that fails.
+    const COMPILING: [&str; 8] =
+        ["gyp ERR!", "gcc", "g++", "clang", "ompiler", "building wheel", "mkmf", "make: not found"];
+
     fn note(&mut self, line: &str) {
-        self.compiler |= line.contains("gyp ERR!");
+        self.compiler |= Self::COMPILING.iter().any(|words| line.contains(words));
         self.uncached |= line.contains("ENOTCACHED");
         self.scripts |= line.contains("npm error command sh -c");
         self.unlocked |= line.contains("npm error code EUSAGE");
@@ -254,10 +280,11 @@ impl Said {
         if offline && self.uncached {
             return Some("build once without --offline: the cache has what was installed before".into());
         }
-        if self.compiler && install.lock.is_none() {
-            let tools =
-                "with a package-lock.json microbuild knows beforehand what must be compiled, and brings a compiler";
-            return Some(format!("{tools}; or name one: -p g++ -p make -p python3"));
+        if self.compiler {
+            return Some(
+                "a package is compiled, and lacks what it is compiled with: --dev-package NAME brings that, such as --dev-package libpq-dev"
+                    .into(),
+            );
         }
         if self.unlocked && install.lock.is_some() {
             let update = "microbuild dev node APP -- npm install --package-lock-only";

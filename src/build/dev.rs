@@ -46,14 +46,17 @@ pub struct DevJob<'a> {
 }
 
 /// A dev variant: an image's layers, for this machine's processor.
-#[derive(Debug)]
 pub struct DevVariant {
     /// Its packages.
     pub lock: Lock,
+    /// What its layers are made of.
+    pub(super) system: System,
     /// Its layers.
     pub layers: Vec<Layer>,
     /// The folder that the app is mounted at.
     pub workdir: String,
+    /// Whether it has the recipe's compilers.
+    pub(super) compiles: bool,
     /// In which of the recipe's ways the project's dependencies are installed.
     way: usize,
 }
@@ -64,12 +67,36 @@ impl DevVariant {
     /// # Errors
     /// When they cannot be had.
     pub fn new(request: &Request, recipe: &Recipe, project: &Project, fetcher: &Fetcher) -> Result<Self, BuildError> {
-        let plan = Plan::dev(request, recipe, project)?;
+        let scripts = project.install.as_ref().is_some_and(|install| !install.scripts.is_empty());
+        Self::with(request, recipe, project, scripts && !request.step.ignore_scripts, fetcher)
+    }
+
+    /// The same with the recipe's compilers.
+    ///
+    /// # Errors
+    /// As [`DevVariant::new`].
+    pub fn compiling(
+        request: &Request,
+        recipe: &Recipe,
+        project: &Project,
+        fetcher: &Fetcher,
+    ) -> Result<Self, BuildError> {
+        Self::with(request, recipe, project, true, fetcher)
+    }
+
+    fn with(
+        request: &Request,
+        recipe: &Recipe,
+        project: &Project,
+        compiles: bool,
+        fetcher: &Fetcher,
+    ) -> Result<Self, BuildError> {
+        let plan = Plan::dev(request, recipe, project, compiles)?;
         let lock = lock(&plan, &plan.platforms[0], fetcher)?;
-        let (layers, _) = System::new(&plan, &lock, COMPRESSION, fetcher)?.layers()?;
-        let layers = layers.into_iter().map(|(layer, _)| layer).collect();
+        let system = System::new(&plan, &lock, COMPRESSION, fetcher)?;
+        let layers = system.layers()?.layers.into_iter().map(|(layer, _)| layer).collect();
         let way = project.install.as_ref().map_or(0, |install| install.way);
-        Ok(Self { lock, layers, workdir: plan.configuration.workdir, way })
+        Ok(Self { lock, system, layers, compiles, workdir: plan.configuration.workdir, way })
     }
 
     /// Its root filesystem, unpacked into `store` once.

@@ -17,7 +17,7 @@ use crate::{
     request::Request,
     sandbox::{Mount, Output, Runtime},
     secret::{Needles, SecretError, Secrets, Watch},
-    ui::Ui,
+    ui::{self, Ui},
 };
 
 /// What is done for one project in its dev variant.
@@ -45,15 +45,15 @@ pub(super) struct Errand<'a> {
 }
 
 impl Step<'_> {
-    /// Runs the command in `work`, an empty folder, into which the files are copied; its exit status. `note` hears each line
-    /// that it says. When it fails, all of it has been shown.
+    /// Runs the command in `work`, an empty folder, into which the files are copied; its exit status, and what it said, which
+    /// has yet to be shown when it failed. `note` hears each line of it.
     pub(super) fn run_errand(
         &self,
         errand: Errand<'_>,
         variant: &DevVariant,
         work: &Path,
         note: &mut dyn FnMut(&str),
-    ) -> Result<u8, BuildError> {
+    ) -> Result<(u8, ui::Step), BuildError> {
         let runtime = Runtime::find(self.request.step.runtime.as_deref()).map_err(DependenciesError::from)?;
         copy(&self.project.root, errand.files, work)?;
         let root = variant.unpack(self.fetcher.store(), self.ui).map_err(DependenciesError::from)?;
@@ -78,10 +78,7 @@ impl Step<'_> {
         if let Some(signal) = status.interrupted().filter(|_| !status.success()) {
             return Err(DependenciesError::Interrupted { command: line, signal }.into());
         }
-        if !status.success() {
-            step.show();
-        }
-        Ok(if status.success() { 0 } else { status.code() })
+        Ok((if status.success() { 0 } else { status.code() }, step))
     }
 
     /// All that a command's result depends on besides the command: the files that it sees and, of secrets, only their names, so

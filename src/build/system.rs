@@ -1,6 +1,6 @@
 //! The layers of a root filesystem, remembered under all that they are made of.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,15 +14,19 @@ use crate::{
         compress::Compression,
         system::{package_layer, package_layers, system_layer},
     },
-    lock::{Lock, Locked, Packages},
-    package::{Contents as _, Listed},
+    lock::{Lock, Locked, Needs, Packages},
+    package::{Contents as _, EntryKind, Listed},
     plan::{Plan, PlanError},
-    rootfs::{self, Installed, ReadMembers, RootfsError, Settings, Tree, alpine, debian},
+    rootfs::{
+        self, Content as TreeContent, Installed, NodeKind, Programs, ReadMembers, RootfsError, Settings, Tree, alpine,
+        debian,
+    },
+    store::BlobDir,
 };
 
 /// The bucket of remembered root filesystems. Its version is that of everything between packages and layers: whoever changes
 /// what a tree holds or how a layer is written raises it.
-const SYSTEMS: &str = "systems-v4";
+const SYSTEMS: &str = "systems-v5";
 
 /// Folders by their paths, with mode and owner.
 pub(super) type Folders = Vec<(String, Meta)>;
@@ -39,6 +43,16 @@ pub(super) struct System {
 /// How a distribution's package manager lays packages over each other.
 type Assemble<R> = fn(&[Installed<R>], &Settings, &ReadMembers<'_>) -> Result<Tree, RootfsError>;
 
+/// The layers of a root filesystem.
+pub(super) struct SystemLayers {
+    /// Each, and whether it was remembered.
+    pub(super) layers: Vec<MaybeCached>,
+    /// The folders above the app with mode and owner.
+    pub(super) parents: Folders,
+    /// What the packages' files have that are left out, in bytes.
+    pub(super) left_out: u64,
+}
+
 /// The layers of a root filesystem as they are remembered.
 #[derive(Serialize, Deserialize)]
 struct RememberedSystem {
@@ -46,6 +60,8 @@ struct RememberedSystem {
     layers: Vec<(LayerRecord, Option<usize>)>,
     /// The folders down to the one in which the app will lie, with mode and owner.
     parents: Vec<(String, (u32, u32, u32))>,
+    /// What the packages' files have that are left out, in bytes.
+    left_out: u64,
 }
 
 impl System {
@@ -58,8 +74,8 @@ impl System {
         Ok(Self { lock: lock.clone(), settings: plan.rootfs(lock)?, compression, fetcher: fetcher.clone() })
     }
 
-    /// The layers, and the folders above the app with mode and owner.
-    pub(super) fn layers(&self) -> Result<(Vec<MaybeCached>, Folders), BuildError> {
+    /// The layers, remembered or made.
+    pub(super) fn layers(&self) -> Result<SystemLayers, BuildError> {
         let store = self.fetcher.store();
         let key = Digest::of(format!("{}\n{:?}\n{}", self.lock.digest(), self.settings, self.compression.id()));
         let recalled: Option<RememberedSystem> = store.recall(SYSTEMS, &key);
@@ -82,7 +98,7 @@ impl System {
         });
         let meta = |(mode, uid, gid)| Meta { mode, uid, gid };
         let parents = remembered.parents.into_iter().map(|(path, owner)| (path, meta(owner)));
-        Ok((layers.collect(), parents.collect()))
+        Ok(SystemLayers { layers: layers.collect(), parents: parents.collect(), left_out: remembered.left_out })
     }
 
     /// The data of the package `at` that place, fetched again when the store no longer has it.
@@ -111,20 +127,9 @@ impl System {
 
     fn make_of<R: Listed>(&self, locked: &[Locked<R>], assemble: Assemble<R>) -> Result<RememberedSystem, BuildError> {
         let blobs = self.fetcher.store().blobs();
-        let packages: Vec<Installed<R>> = (self.fetcher.packages(locked)?.into_iter())
-            .zip(locked)
-            .map(|(package, locked)| Installed { record: locked.record.clone(), package, whole: locked.whole })
-            .collect();
-        let read = |at: usize, places: &[usize]| {
-            let mut contents = vec![Vec::new(); places.len()];
-            packages[at].package.visit(blobs, |found, member| {
-                let wanted = places.iter().position(|place| *place == found);
-                wanted.map_or(Ok(()), |at| io::copy(member, &mut contents[at]).map(drop))
-            })?;
-            Ok(contents)
-        };
-        let tree = assemble(&packages, &self.settings, &read)?;
+        let (packages, tree) = self.tree(locked, assemble)?;
         if let Some(extra) = &self.settings.libraries {
+            let read = reader(&packages, blobs);
             for missing in rootfs::check_libraries(&tree, &packages, &self.settings.arch, &read, extra)? {
                 self.fetcher.ui().warn(&format!("{missing}; whatever would load it does without"));
             }
@@ -134,8 +139,78 @@ impl System {
         let mut layers: Vec<_> =
             apart.iter().filter_map(|&at| Some((package_layer(&packages[at])?, Some(at)))).collect();
         layers.push((system, None));
-        Ok(RememberedSystem { layers, parents: parents_of_app(&tree, &self.settings.workdir) })
+        let left_out = left_out(&packages, &tree);
+        Ok(RememberedSystem { layers, parents: parents_of_app(&tree, &self.settings.workdir), left_out })
     }
+
+    /// The packages, fetched and verified, and what they make.
+    fn tree<R: Listed>(
+        &self,
+        locked: &[Locked<R>],
+        assemble: Assemble<R>,
+    ) -> Result<(Vec<Installed<R>>, Tree), BuildError> {
+        let packages: Vec<Installed<R>> = (self.fetcher.packages(locked)?.into_iter())
+            .zip(locked)
+            .map(|(package, locked)| Installed { record: locked.record.clone(), package, share: locked.share.clone() })
+            .collect();
+        let tree = assemble(&packages, &self.settings, &reader(&packages, self.fetcher.store().blobs()))?;
+        Ok((packages, tree))
+    }
+
+    /// The files of the packages that `programs` are linked with.
+    pub(super) fn needs(&self, programs: &Programs) -> Result<Needs, BuildError> {
+        match &self.lock.packages {
+            Packages::Alpine(packages) => self.needs_of(packages, alpine::assemble, programs),
+            Packages::Debian(packages) => self.needs_of(packages, debian::assemble, programs),
+        }
+    }
+
+    fn needs_of<R: Listed>(
+        &self,
+        locked: &[Locked<R>],
+        assemble: Assemble<R>,
+        programs: &Programs,
+    ) -> Result<Needs, BuildError> {
+        let (packages, tree) = self.tree(locked, assemble)?;
+        let read = reader(&packages, self.fetcher.store().blobs());
+        let (needs, missing) = rootfs::libraries(&tree, &packages, &self.settings.arch, &read, programs)?;
+        for missing in missing {
+            self.fetcher.ui().warn(&format!("{missing}; whatever would load it does without"));
+        }
+        Ok(needs.into_iter().map(|(at, paths)| (packages[at].record.name().to_owned(), paths)).collect())
+    }
+}
+
+/// Reads the contents of members of `packages` from the store.
+fn reader<R: Listed>(
+    packages: &[Installed<R>],
+    blobs: &BlobDir,
+) -> impl Fn(usize, &[usize]) -> io::Result<Vec<Vec<u8>>> {
+    |at, places| {
+        let mut contents = vec![Vec::new(); places.len()];
+        packages[at].package.visit(blobs, |found, member| {
+            let wanted = places.iter().position(|place| *place == found);
+            wanted.map_or(Ok(()), |at| io::copy(member, &mut contents[at]).map(drop))
+        })?;
+        Ok(contents)
+    }
+}
+
+/// How many bytes the files of the packages have that are not in the tree.
+fn left_out<R: Listed>(packages: &[Installed<R>], tree: &Tree) -> u64 {
+    let size = |at: usize, place: usize| match packages[at].package.entries()[place].kind {
+        EntryKind::File { size, .. } => size,
+        _ => 0,
+    };
+    let taken: BTreeSet<(usize, usize)> = (tree.iter())
+        .filter_map(|(_, node)| match (&node.kind, node.package) {
+            (NodeKind::File(TreeContent::Member(place)), Some(at)) => Some((at, *place)),
+            _ => None,
+        })
+        .collect();
+    let all =
+        (0..packages.len()).flat_map(|at| (0..packages[at].package.entries().len()).map(move |place| (at, place)));
+    all.filter(|member| !taken.contains(member)).map(|(at, place)| size(at, place)).sum()
 }
 
 fn parents_of_app(tree: &Tree, workdir: &str) -> Vec<(String, (u32, u32, u32))> {

@@ -47,11 +47,25 @@ pub struct RecipeCli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Build APP with the recipe that its microbuild.toml names
+    /// Build APP with the recipe that its microbuild.toml names, or that its files speak for
     Build {
         /// The app's folder
         #[arg(default_value = ".")]
         app: PathBuf,
+        /// The recipe: a name, or a path to its file
+        #[arg(long)]
+        recipe: Option<String>,
+        /// Options.
+        #[command(flatten)]
+        options: Box<BuildOptions>,
+    },
+    /// Build a recipe's base image, without an app: tagged with the language's version as X.Y.Z, X.Y and X
+    Base {
+        /// A recipe: a name, or a path to its file
+        recipe: String,
+        /// The dev variant instead, with the language's tools; its tags end in -dev
+        #[arg(long)]
+        dev: bool,
         /// Options.
         #[command(flatten)]
         options: Box<BuildOptions>,
@@ -295,6 +309,15 @@ pub struct SourceOptions {
         help_heading = "Contents"
     )]
     pub package: Vec<String>,
+    /// Install a further package in the dev variant only, such as a library's headers
+    #[arg(
+        long,
+        value_name = "PACKAGE",
+        env = "MICROBUILD_DEV_PACKAGE",
+        value_delimiter = ',',
+        help_heading = "Dependencies"
+    )]
+    pub dev_package: Vec<String>,
     /// What becomes of the project's dependencies: auto, copy or none
     #[arg(long, env = "MICROBUILD_DEPS", help_heading = "Dependencies")]
     pub deps: Option<Deps>,

@@ -18,6 +18,7 @@ use crate::{
     config::{Base, FileConfig, Pair},
     fetch::Fetcher,
     glob::Pattern,
+    http::Http,
     image::Artifact,
     images::{self, LocalImages},
     lock::{Because, Lock, Row},
@@ -26,7 +27,7 @@ use crate::{
     registry::Reference,
     request::{Request, Step},
     sink::{self, Output},
-    store::replace_file,
+    store::{Store, replace_file},
     ui::{self, Ui},
 };
 
@@ -49,23 +50,55 @@ pub(super) struct Job {
 pub(super) fn build(recipe: Option<&str>, app: &Path, options: &BuildOptions) -> Result<(), CliError> {
     let job = Job::new(recipe, app, options)?;
     // Before anything is made: a name that cannot be pushed should not cost a build.
-    let references = job.references()?;
+    job.references()?;
     let store = store(job.cache_dir.as_deref())?;
     let _in_use = store.lock_shared()?;
     let http = http(&job.network, job.offline, &job.ui)?;
-    let local = LocalImages::open(&images::default_dir()?)?;
     let fetcher = Fetcher::new(http.clone(), store.clone(), job.ui.clone(), job.offline);
-    let mut built = build::build(&job.request, &job.recipe, &fetcher, &job.ui)?;
-
+    let built = build::build(&job.request, &job.recipe, &fetcher, &job.ui)?;
     let names = names(&job, &built);
+    deliver(&job, built, &names, &http, &store)
+}
+
+/// `microbuild base RECIPE`.
+pub(super) fn base(recipe: &str, dev: bool, options: &BuildOptions) -> Result<(), CliError> {
+    let job = Job::new(Some(recipe), Path::new("."), options)?;
+    job.references()?;
+    let store = store(job.cache_dir.as_deref())?;
+    let _in_use = store.lock_shared()?;
+    let http = http(&job.network, job.offline, &job.ui)?;
+    let fetcher = Fetcher::new(http.clone(), store.clone(), job.ui.clone(), job.offline);
+    let made = build::base_image(&job.request, &job.recipe, dev, &fetcher, &job.ui)?;
+    let tags = version_tags(made.version.as_deref(), dev);
+    let own = [job.recipe.name.clone()];
+    let given = if job.tags.is_empty() { &own[..] } else { &job.tags };
+    let names: Vec<String> = given.iter().flat_map(|name| images::with_tags(name, &tags)).collect();
+    deliver(&job, made.built, &names, &http, &store)
+}
+
+/// The tags of a base image with that version of the language: `3.11.2`, `3.11` and `3`; `latest` when nothing is known of it.
+fn version_tags(version: Option<&str>, dev: bool) -> Vec<String> {
+    let Some(version) = version else { return vec![if dev { "dev" } else { "latest" }.to_owned()] };
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_') { c } else { '-' };
+    let version: String = version.chars().map(plain).collect();
+    let ends = version.match_indices('.').map(|(at, _)| at).take(2).chain([version.len()]);
+    let mut tags: Vec<String> = ends.map(|end| version[..end].to_owned()).collect();
+    tags.reverse();
+    if dev { tags.iter().map(|tag| format!("{tag}-dev")).collect() } else { tags }
+}
+
+/// Keeps the image locally under `names`, pushes it and writes it where the job says.
+fn deliver(job: &Job, mut built: Built, names: &[String], http: &Http, store: &Store) -> Result<(), CliError> {
+    let references = if job.push { parse_all(names)? } else { Vec::new() };
+    let local = LocalImages::open(&images::default_dir()?)?;
     let mut delivered = Delivered { reference: names[0].clone(), pushed: Vec::new() };
     let started = Instant::now();
     // Kept locally while it is pushed: the one waits for the disk, the other for the network. When the push fails,
     // nothing has to be built again.
     let (pushed, kept) = std::thread::scope(|scope| {
-        let kept = scope.spawn(|| local.put(&names, &built.artifact, &job.ui));
+        let kept = scope.spawn(|| local.put(names, &built.artifact, &job.ui));
         let pushed =
-            if job.push { push_to(&references, &built.artifact, &http, &store, &job.ui) } else { Ok(Vec::new()) };
+            if job.push { push_to(&references, &built.artifact, http, store, &job.ui) } else { Ok(Vec::new()) };
         (pushed, kept.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
     });
     if pushed.is_err() && kept.is_ok() {
@@ -74,10 +107,10 @@ pub(super) fn build(recipe: Option<&str>, app: &Path, options: &BuildOptions) ->
     delivered.pushed = pushed?;
     kept?;
     for output in &job.outputs {
-        sink::write(output, &built.artifact, &names, &job.ui)?;
+        sink::write(output, &built.artifact, names, &job.ui)?;
     }
     built.timings.push(("deliver", started.elapsed()));
-    report(&job, &built, &delivered)
+    report(job, &built, names, &delivered)
 }
 
 /// Builds for `microbuild run`: the image is kept locally under its project's name.
@@ -90,8 +123,8 @@ pub(super) fn builds(job: &Job) -> Result<Artifact, CliError> {
     Ok(built.artifact)
 }
 
-fn report(job: &Job, built: &Built, delivered: &Delivered) -> Result<(), CliError> {
-    let json = || pretty(&report::json(built, &job.recipe, delivered)) + "\n";
+fn report(job: &Job, built: &Built, names: &[String], delivered: &Delivered) -> Result<(), CliError> {
+    let json = || pretty(&report::json(built, names, &job.recipe, delivered)) + "\n";
     if let Some(path) = &job.metadata_file {
         replace_file(path, json().as_bytes())?;
     }
@@ -103,6 +136,10 @@ fn report(job: &Job, built: &Built, delivered: &Delivered) -> Result<(), CliErro
         return print(&json());
     }
     print(&format!("{}@{}\n", delivered.reference, built.artifact.root().digest))
+}
+
+fn parse_all(names: &[String]) -> Result<Vec<Reference>, CliError> {
+    names.iter().map(|name| Ok(name.parse()?)).collect()
 }
 
 /// What the image is called: its tags, else its project's name.
@@ -172,6 +209,10 @@ pub(super) fn why(package: &str, recipe: &str, app: &Path, options: &BuildOption
                     text += &format!("\n  is asked for, as {wish}, by recipe {} or --package\n", job.recipe.name);
                     break;
                 }
+                Because::Linked => {
+                    text += "\n  has a library that a program is linked with\n";
+                    break;
+                }
                 Because::Needed { by, through } => (*by, format!("is needed, as {through}, by {}", title(*by))),
                 Because::Along { with } => (*with, format!("comes along with {}", title(*with))),
             };
@@ -202,7 +243,11 @@ impl Job {
         };
         let recipe = match recipe.or(file.recipe.as_deref()) {
             Some(recipe) => shelves(app).find(recipe)?,
-            None => shelves(app).detect(app)?,
+            None => {
+                let (recipe, files) = shelves(app).detect(app)?;
+                ui.detail(&format!("recipe {}, for which {} speaks", recipe.name, files.join(", ")));
+                recipe
+            }
         };
         let outputs = match &options.output[..] {
             [] => file.output.iter().map(|output| output.parse()).collect::<Result<_, _>>()?,
@@ -246,7 +291,7 @@ impl Job {
                 hint: "build with --offline, then `microbuild push IMAGE REF`".into(),
             });
         }
-        self.tags.iter().map(|tag| Ok(tag.parse()?)).collect()
+        parse_all(&self.tags)
     }
 }
 
@@ -299,6 +344,7 @@ fn request(app: &Path, recipe: &Recipe, options: &BuildOptions, file: &FileConfi
         keys,
         repositories,
         packages: or(&options.source.package, &file.package),
+        dev_packages: or(&options.source.dev_package, &file.dev_package),
         compression: options.compression.or(file.compression).unwrap_or_default(),
         step: Step {
             secrets: or(&options.source.secret, &file.secret),
@@ -348,6 +394,20 @@ impl From<crate::lock::LockError> for CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_base_images_tags_are_its_versions() {
+        for (version, dev, expected) in [
+            (Some("20.11.1"), false, "20.11.1 20.11 20"),
+            (Some("3.11"), true, "3.11-dev 3-dev"),
+            (Some("9.0.2.1"), false, "9.0.2.1 9.0 9"),
+            (Some("12"), false, "12"),
+            (None, false, "latest"),
+            (None, true, "dev"),
+        ] {
+            assert_eq!(version_tags(version, dev).join(" "), expected, "{version:?}");
+        }
+    }
 
     #[test]
     fn what_a_build_writes_into_the_app_is_left_out_of_it() {

@@ -138,7 +138,8 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<u8, CliError> {
         // These end as what they run does.
         Command::Dev { recipe, app, options, command } => return sandbox::dev(&recipe, &app, &options, &command),
         Command::Run { target, options, args } => return sandbox::run(&target, &options, &args),
-        Command::Build { app, options } => build::build(None, &app, &options),
+        Command::Build { app, recipe, options } => build::build(recipe.as_deref(), &app, &options),
+        Command::Base { recipe, dev, options } => build::base(&recipe, dev, &options),
         Command::Recipe(words) => build_with_recipe(words),
         Command::Plan { recipe, app, options } => build::plan(&recipe, &app, &options),
         Command::Why { package, recipe, app, options } => build::why(&package, &recipe, &app, &options),

@@ -34,7 +34,7 @@ impl Delivered {
 }
 
 /// What `--json` prints of a build.
-pub(super) fn json(built: &Built, recipe: &Recipe, delivered: &Delivered) -> Value {
+pub(super) fn json(built: &Built, names: &[String], recipe: &Recipe, delivered: &Delivered) -> Value {
     let pushed = |digest: &Digest| delivered.outcome(digest) == Some(&Outcome::Pushed);
     let layers: Vec<Value> = (built.artifact.images.iter().zip(&built.platforms))
         .flat_map(|(image, report)| {
@@ -59,6 +59,7 @@ pub(super) fn json(built: &Built, recipe: &Recipe, delivered: &Delivered) -> Val
     let milliseconds = |time: &std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     json!({
         "reference": delivered.reference,
+        "names": names,
         "digest": built.artifact.root().digest,
         "size": built.artifact.images.iter().map(Image::size).sum::<u64>(),
         "recipe": recipe.name,
@@ -66,6 +67,7 @@ pub(super) fn json(built: &Built, recipe: &Recipe, delivered: &Delivered) -> Val
         "platforms": built.platforms.iter().map(|report| report.platform.to_string()).collect::<Vec<_>>(),
         "layers": layers,
         "packages": packages,
+        "left_out": built.platforms.iter().map(|report| report.left_out).sum::<u64>(),
         "timings": built.timings.iter().map(|(step, time)| (*step, milliseconds(time))).collect::<std::collections::BTreeMap<_, _>>(),
     })
 }
@@ -91,6 +93,10 @@ pub(super) fn table(built: &Built, delivered: &Delivered) -> String {
             let _ = writeln!(text, "  {:width$}  {:>9}  {made}{sent}", layer.title, ui::size(layer.size));
         }
         let _ = writeln!(text, "  {:width$}  {:>9}", "total", ui::size(image.size()));
+        if report.left_out > 0 {
+            let left_out = ui::size(report.left_out);
+            let _ = writeln!(text, "  left out: {left_out} of the packages' files, unpacked");
+        }
     }
     text
 }

@@ -104,6 +104,9 @@ pub struct FileConfig {
     /// `package`: packages besides the recipe's.
     #[serde(deserialize_with = "list")]
     pub package: Vec<String>,
+    /// `dev-package`: packages besides the recipe's, of the dev variant only.
+    #[serde(deserialize_with = "list")]
+    pub dev_package: Vec<String>,
     /// `compression`: how layers made here are compressed.
     #[serde(deserialize_with = "optional")]
     pub compression: Option<Compression>,
@@ -185,7 +188,10 @@ impl FileConfig {
         let path = app.join(FILE);
         match fs::read_to_string(&path) {
             Ok(text) => Ok(Self::parse(&text, &path.display().to_string())?.below(app)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            // An app that is a file has none.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(Self::default())
+            }
             Err(source) => Err(ConfigError::Io { path, source }),
         }
     }
@@ -260,6 +266,7 @@ mod tests {
             keys = ["keys"]
             repository = ["https://example.org/r", "extra"]
             package = "tini"
+            dev-package = ["libpq-dev"]
             compression = "zstd:9"
             deps = "copy"
             secret = ["id=npmrc,src=secret/npmrc", "id=TOKEN,env=CI_TOKEN"]

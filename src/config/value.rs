@@ -331,6 +331,11 @@ pub enum Id {
     Name(String),
 }
 
+impl User {
+    /// `0:0`.
+    pub const ROOT: Self = Self { user: Id::Number(0), group: Some(Id::Number(0)) };
+}
+
 impl Default for User {
     /// `65532:65532`, `nonroot`.
     fn default() -> Self {

@@ -213,16 +213,24 @@ impl Closure<'_> {
     /// # Errors
     /// When anything that it needs is missing.
     pub fn needed_by(&self, program: &str) -> Result<Vec<String>, ClosureError> {
-        let Some(path) = self.root.resolve(program) else { return Ok(Vec::new()) };
-        let mut paths: BTreeSet<String> = walk(self.root, program).into_iter().collect();
-        if let Some(elf) = self.files.get(&path) {
-            let process = Search::new(self).start(&path, elf);
-            if !process.missing.is_empty() {
-                return Err(ClosureError { missing: process.missing });
-            }
-            paths.extend(process.paths.iter().flat_map(|path| walk(self.root, path)));
+        if self.root.resolve(program).is_none() {
+            return Ok(Vec::new());
         }
+        let mut paths: BTreeSet<String> = walk(self.root, program).into_iter().collect();
+        paths.extend(self.loaded_by(program)?.iter().flat_map(|path| walk(self.root, path)));
         Ok(paths.into_iter().collect())
+    }
+
+    /// Where the loader finds the interpreter and the libraries of `program`, below the root, links not followed; in the order in
+    /// which it loads them. Otherwise as [`Closure::needed_by`].
+    ///
+    /// # Errors
+    /// As [`Closure::needed_by`].
+    pub fn loaded_by(&self, program: &str) -> Result<Vec<String>, ClosureError> {
+        let path = self.root.resolve(program).unwrap_or_default();
+        let Some(elf) = self.files.get(&path) else { return Ok(Vec::new()) };
+        let process = Search::new(self).start(&path, elf);
+        if process.missing.is_empty() { Ok(process.paths) } else { Err(ClosureError { missing: process.missing }) }
     }
 }
 

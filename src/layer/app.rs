@@ -19,7 +19,7 @@ use crate::{
 #[derive(Clone)]
 pub struct AppLayer {
     /// What a person calls it.
-    pub title: &'static str,
+    pub title: String,
     /// The folder that the files are read from.
     pub root: PathBuf,
     /// The files.
@@ -40,7 +40,7 @@ impl AppLayer {
     pub fn diff_id(&self) -> Result<Digest, LayerError> {
         let mut archive = Archive::new(Hashing::new(io::sink()), self.epoch);
         let filled = self.fill(&mut archive).and_then(|()| archive.finish());
-        let (diff_id, _, _) = filled.map_err(|source| LayerError::Io { title: self.title.into(), source })?.finish();
+        let (diff_id, _, _) = filled.map_err(|source| LayerError::Io { title: self.title.clone(), source })?.finish();
         Ok(diff_id)
     }
 
@@ -49,7 +49,7 @@ impl AppLayer {
     /// # Errors
     /// As [`diff_id`](Self::diff_id), and when it cannot be written.
     pub fn write(&self, blobs: &BlobDir, compression: Compression) -> Result<LayerRecord, LayerError> {
-        write(self.title, blobs, compression, self.epoch, |archive: &mut LayerArchive| self.fill(archive))
+        write(&self.title, blobs, compression, self.epoch, |archive: &mut LayerArchive| self.fill(archive))
     }
 
     /// The secret whose bytes are in the layer's tar. Reads the files and writes nothing.
@@ -61,7 +61,7 @@ impl AppLayer {
         let filled = self.fill(&mut Archive::new(&mut watch, self.epoch));
         match (watch.found, filled) {
             (Some(id), _) => Ok(Some(id)),
-            (None, Err(source)) => Err(LayerError::Io { title: self.title.into(), source }),
+            (None, Err(source)) => Err(LayerError::Io { title: self.title.clone(), source }),
             (None, Ok(())) => Ok(None),
         }
     }

@@ -11,6 +11,7 @@ use crate::{
     fetch::{FetchError, Fetcher, Location, UnverifiedIndex},
     image::Platform,
     plan::alpine::{RepositorySource, Wanted, architecture},
+    rootfs::Share,
 };
 
 /// The bucket of remembered solutions. Its version is that of the solver's behaviour and of [`Remembered`].
@@ -41,7 +42,7 @@ pub(super) fn lock(
         let missing = || IndexError { index: "the store".into(), problem: index::Problem::NoIndex };
         let record = index.records.pop().ok_or_else(missing)?;
         let location = folders[package.repository].join(&record.file_name());
-        Ok(Locked { record, location, because: package.because, whole: false })
+        Ok(Locked { record, location, because: package.because, share: Share::default() })
     });
     let packages = Packages::Alpine(packages.collect::<Result<_, LockError>>()?);
     Ok(Lock { arch: arch.to_owned(), release: solution.release, packages })

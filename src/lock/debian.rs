@@ -59,10 +59,32 @@ pub(super) fn lock(
         let record = Record::parse(&paragraph).map_err(unreadable)?;
         let source = &suites[package.repository].source;
         let location = source.package(record.filename()).unwrap_or_else(|| Location::new(record.filename()));
-        Ok(Locked { record, location, because: package.because, whole: package.whole })
+        Ok(Locked { record, location, share: package.share(), because: package.because })
     });
     let packages = Packages::Debian(packages.collect::<Result<_, LockError>>()?);
     Ok(Lock { arch: arch.to_owned(), release: solution.release, packages })
+}
+
+/// Those of the `names` that are packages in the lists for `platform`.
+///
+/// # Errors
+/// As [`lock`](super::lock).
+pub fn known(
+    wanted: &Wanted,
+    platform: &Platform,
+    names: &[String],
+    fetcher: &Fetcher,
+) -> Result<Vec<String>, LockError> {
+    let suites = suites(wanted, architecture(platform)?, fetcher)?;
+    let mut known = BTreeSet::new();
+    for suite in &suites {
+        for packings in &suite.indexes {
+            let index = open(packings, suite, fetcher)?;
+            let here: BTreeSet<&str> = index.records.iter().map(Record::name).collect();
+            known.extend(names.iter().filter(|name| here.contains(name.as_str())).cloned());
+        }
+    }
+    Ok(known.into_iter().collect())
 }
 
 /// The suites of the release, verified. The sources are asked at the same time.

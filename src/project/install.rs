@@ -68,29 +68,29 @@ pub(super) fn read(
     Ok(install)
 }
 
-/// What is to be installed, when something is, and this program is to do it.
+/// What is to be installed, when something is, and this program is to do it. Of several ways the first counts that a file speaks
+/// for: one of its `when`, or of the hook's own, its lock file; without any, the hook's.
 pub(super) fn wanted<'a>(
     root: &Path,
     recipe: &'a Recipe,
     package: &node::Package,
 ) -> Result<Option<(usize, &'a Dependencies)>, ProjectError> {
+    let is_node = recipe.app.hook == Some(Hook::Node);
+    if is_node && !package.has_dependencies() {
+        return Ok(None);
+    }
     let files: Vec<String> = walk::names(root)?;
     let speaks = |(_, way): &(usize, &Dependencies)| {
         let patterns = PatternSet::new(way.when.clone());
-        files.iter().any(|file| patterns.matches(file))
+        files.iter().any(|file| patterns.matches(file) || (way.when.is_empty() && way.lock.contains(file)))
     };
     let mut ways = recipe.dependencies.iter().enumerate();
-    if let Some(way) = ways.clone().find(speaks) {
-        return Ok(Some(way));
-    }
-    if !package.has_dependencies() {
-        return Ok(None);
-    }
-    match (&recipe.app.hook, ways.find(|(_, way)| way.when.is_empty())) {
-        (Some(Hook::Node), Some(way)) => Ok(Some(way)),
-        _ => Err(ProjectError::NotInstalled {
+    let way = ways.clone().find(speaks).or_else(|| ways.find(|(_, way)| is_node && way.when.is_empty()));
+    if way.is_none() && package.has_dependencies() {
+        return Err(ProjectError::NotInstalled {
             recipe: recipe.name.clone(),
             names: [package.dependencies.clone(), package.further.clone()].concat(),
-        }),
+        });
     }
+    Ok(way)
 }

@@ -5,6 +5,7 @@ mod ignore;
 mod install;
 mod node;
 mod procfile;
+mod program;
 mod walk;
 
 use std::{
@@ -80,7 +81,7 @@ impl FileKind {
 }
 
 /// An app's folder, as a build sees it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Project {
     /// The folder.
     pub root: PathBuf,
@@ -227,6 +228,22 @@ pub enum ProjectError {
         /// The app's folder.
         folder: PathBuf,
     },
+    /// What was to be run is no program of Linux.
+    #[error("expected a program of Linux (ELF), found {found}: {}", path.display())]
+    NotAProgram {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+    },
+    /// Which of several programs is meant, nothing says.
+    #[error("expected one program in {}, found {}", folder.display(), some(names))]
+    Programs {
+        /// The folder.
+        folder: PathBuf,
+        /// Their paths below it.
+        names: Vec<String>,
+    },
     /// A line of a Procfile cannot be run.
     #[error("{}: expected a plain command for {process}, found {found}", file.display())]
     Procfile {
@@ -311,6 +328,15 @@ impl Explain for ProjectError {
                 folder.parent().unwrap_or(folder).display()
             )),
             Self::NoFile { .. } => Some("--cmd says what is run: --cmd 'python3 tool.py'; so does a Procfile: `web: python3 tool.py`".into()),
+            Self::NotAProgram { path, found } if found.starts_with("a script") => {
+                let name = path.file_name().unwrap_or_default().display();
+                Some(format!("what has an interpreter is another recipe's: `microbuild recipes`; a shell's: `microbuild build --recipe base --base alpine --cmd 'sh {name}' FOLDER`"))
+            }
+            Self::NotAProgram { .. } => Some("`microbuild recipes` lists what builds programs out of their source".into()),
+            Self::Programs { names, .. } => {
+                let name = names.first().map_or("PROGRAM", String::as_str);
+                Some(format!("--cmd ./{name} says which is started"))
+            }
             Self::Procfile { .. } => Some("what a shell would do with it, --cmd \"sh -c '…'\" does where the base has a shell (alpine)".into()),
             Self::Changed { .. } => Some("build again when nothing writes to the app's folder".into()),
             Self::Io { .. } | Self::Ignore { .. } | Self::PackageJson { .. } => None,
@@ -325,15 +351,25 @@ impl Project {
     /// # Errors
     /// When something in the folder cannot go into an image, or nothing says what is to be run; see [`ProjectError`].
     pub fn read(app: &Path, recipe: &Recipe, options: &Options) -> Result<Self, ProjectError> {
+        let alone =
+            (recipe.app.hook == Some(Hook::Static) && app.is_file()).then(|| program::alone(app)).transpose()?;
+        let app = match &alone {
+            Some(_) => app.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+            None => app,
+        };
         let root = folder(app)?;
         let manifest = app.join("package.json");
         let package = match recipe.app.hook {
             Some(Hook::Node) => read_optional(&manifest)?
                 .map_or(Ok(node::Package::default()), |text| node::Package::parse(&text, &manifest))?,
-            None => node::Package::default(),
+            Some(Hook::Static) | None => node::Package::default(),
         };
+        let package = node::Package { local: package.local || app.join(node::PNPM_WORKSPACE).is_file(), ..package };
         let wanted = if options.deps == Deps::Auto { install::wanted(app, recipe, &package)? } else { None };
-        let walk::Found { files, dependencies, mut warnings } = list(app, &root, recipe, options)?;
+        let walk::Found { files, dependencies, mut warnings } = match alone {
+            Some(file) => walk::Found::of(file),
+            None => list(app, &root, recipe, options)?,
+        };
         if options.deps == Deps::Copy {
             let there = |name: &String| dependencies.get(&format!("{}/{name}", node::MODULES)).is_some();
             let missing: Vec<String> = package.dependencies.iter().filter(|name| !there(name)).cloned().collect();
@@ -350,6 +386,13 @@ impl Project {
         let node::Entry { start, env, warnings: of_entry } = match recipe.app.hook {
             _ if !entrypoint.has_places() && !cmd.has_places() => node::Entry::default(),
             Some(Hook::Node) => node::App { root: app, files: &files, package: &package }.entry()?,
+            Some(Hook::Static) => {
+                let entry = program::meant(&root, &files)?.unwrap_or_default();
+                if entry.is_empty() {
+                    warnings.push("there is no program to be started: the image holds files only".into());
+                }
+                node::Entry { start: Start { entry, ..Start::default() }, ..node::Entry::default() }
+            }
             None => {
                 let entry = recipe.app.entry.iter().find(|name| files.get(name).is_some());
                 let none = || ProjectError::NoFile { names: recipe.app.entry.clone(), folder: app.to_owned() };
@@ -370,7 +413,8 @@ impl Project {
             install,
             dependencies: dependencies.into_files(),
             entrypoint: entrypoint.fill(&start),
-            cmd: cmd.fill(&start),
+            // A folder of files without a program starts nothing.
+            cmd: if start.entry.is_empty() && cmd.has_places() { Vec::new() } else { cmd.fill(&start) },
             entry: Some(start.entry).filter(|entry| !entry.is_empty()),
             env,
             title: package.name,
@@ -380,6 +424,14 @@ impl Project {
             engines,
             warnings,
         })
+    }
+
+    /// No app at all, of a language's base image: it starts with what the recipe's command begins with, as far as that says nothing
+    /// of an app.
+    pub fn without_app(recipe: &Recipe) -> Self {
+        let words = |template: &Template| template.fixed();
+        let cmd = if recipe.compile.is_some() { Vec::new() } else { words(&recipe.app.cmd) };
+        Self { cmd, entrypoint: words(&recipe.app.entrypoint), title: Some(recipe.name.clone()), ..Self::default() }
     }
 
     /// Whether the project runs on `version` of the language's runtime, a package's version (`24.11.1-r0`).
@@ -479,7 +531,7 @@ fn folder(app: &Path) -> Result<PathBuf, ProjectError> {
 
 /// What of the folder `app`, whose absolute path is `root`, goes into the image.
 fn list(app: &Path, root: &Path, recipe: &Recipe, options: &Options) -> Result<walk::Found, ProjectError> {
-    let modules = recipe.app.hook.map(|Hook::Node| node::MODULES);
+    let modules = (recipe.app.hook == Some(Hook::Node)).then_some(node::MODULES);
     let (copied, without) = if options.deps == Deps::Copy { (modules, None) } else { (None, modules) };
     let own = match &recipe.origin {
         Origin::File(path) => fs::canonicalize(path).ok(),

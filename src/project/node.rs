@@ -58,6 +58,8 @@ const LEFT_OUT: &str = "left out of the image";
 
 /// Lock files of other package managers than npm.
 pub(super) const OTHER_LOCKS: [&str; 4] = ["yarn.lock", "pnpm-lock.yaml", "bun.lock", "bun.lockb"];
+/// Names the packages of a workspace of pnpm, which `package.json` does not.
+pub(super) const PNPM_WORKSPACE: &str = "pnpm-workspace.yaml";
 
 /// Scripts of a project's own that npm runs when it installs (npm's documentation, "scripts", "Life Cycle Scripts").
 const LIFE_CYCLE: [&str; 7] =

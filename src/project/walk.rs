@@ -18,6 +18,11 @@ impl Listing {
         self.0.get(path)
     }
 
+    /// All paths, sorted.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -73,6 +78,13 @@ pub(super) struct Found {
     pub(super) files: Listing,
     pub(super) dependencies: Listing,
     pub(super) warnings: Vec<String>,
+}
+
+impl Found {
+    /// One file, and nothing else.
+    pub(super) fn of(file: AppFile) -> Self {
+        Self { files: Listing(BTreeMap::from([(file.path, file.kind)])), ..Self::default() }
+    }
 }
 
 /// A folder that is yet to be read.

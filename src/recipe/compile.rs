@@ -24,6 +24,13 @@ pub struct Compile {
     /// What of the result stays out of the image.
     #[serde(default, deserialize_with = "config::list")]
     pub strip: Vec<Pattern>,
+    /// Whether programs of the result are linked with libraries of the dev variant's packages: exactly what their loader needs of
+    /// them is then in the image.
+    #[serde(default)]
+    pub libraries: bool,
+    /// What of the result becomes layers of its own, in this order, below that of all the rest.
+    #[serde(default, deserialize_with = "config::list")]
+    pub layers: Vec<Pattern>,
     /// Folders that are kept between builds, and are part of no image.
     #[serde(default, deserialize_with = "config::list")]
     pub cache: Vec<String>,

@@ -54,11 +54,11 @@ impl Shelves {
         Err(RecipeError::Unknown { name: recipe.to_owned(), known: self.names()?.into_iter().collect() })
     }
 
-    /// The recipe that the files at the top of the folder `app` speak for.
+    /// The recipe that the files at the top of the folder `app` speak for, and these files.
     ///
     /// # Errors
     /// When they speak for none, or for several; and as [`Shelves::all`].
-    pub fn detect(&self, app: &Path) -> Result<Recipe, RecipeError> {
+    pub fn detect(&self, app: &Path) -> Result<(Recipe, Vec<String>), RecipeError> {
         let files: Vec<String> = fs::read_dir(app)
             .into_iter()
             .flatten()
@@ -67,14 +67,18 @@ impl Shelves {
             .collect();
         let speaks = |recipe: &Recipe| {
             let patterns = PatternSet::new(recipe.detect.clone());
-            files.iter().filter(|file| patterns.matches(file)).min().cloned()
+            let mut files: Vec<String> = files.iter().filter(|file| patterns.matches(file)).cloned().collect();
+            files.sort();
+            files
         };
-        let mut found: Vec<(Recipe, String)> =
-            self.all()?.into_iter().filter_map(|recipe| speaks(&recipe).map(|file| (recipe, file))).collect();
+        let all = self.all()?.into_iter().map(|recipe| (speaks(&recipe), recipe));
+        let mut found: Vec<(Recipe, Vec<String>)> =
+            all.filter(|(files, _)| !files.is_empty()).map(|(files, recipe)| (recipe, files)).collect();
         match (found.pop(), found.is_empty()) {
-            (Some((recipe, _)), true) => Ok(recipe),
+            (Some(found), true) => Ok(found),
             (last, _) => {
-                let found = found.into_iter().chain(last).map(|(recipe, file)| (recipe.name, file)).collect();
+                let named = |(recipe, mut files): (Recipe, Vec<String>)| (recipe.name, files.swap_remove(0));
+                let found = found.into_iter().chain(last).map(named).collect();
                 Err(RecipeError::Detected { app: app.to_owned(), found })
             }
         }

@@ -90,10 +90,10 @@ struct Assembly<'a> {
 
 impl Assembly<'_> {
     fn install(&mut self, at: usize) -> Result<(), RootfsError> {
-        let package = &self.packages[at].package;
+        let Installed { package, share, .. } = &self.packages[at];
         self.run("pre-install", package);
         for (place, entry) in package.entries.iter().enumerate() {
-            if self.strip.matches(&entry.path) {
+            if !share.takes(&entry.path, self.strip) {
                 continue;
             }
             self.check_parents(at, &entry.path)?;

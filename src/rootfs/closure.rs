@@ -1,8 +1,8 @@
 //! Whether every program and library of a root filesystem would be loaded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Content, Installed, NodeKind, ReadMembers, RootfsError, Tree, contents};
+use super::{Content, Installed, NodeKind, ReadMembers, RootfsError, Share, Tree, contents};
 use crate::{
     elf::{
         Elf, Scanned,
@@ -33,7 +33,7 @@ const MACHINES: [(&str, u16); 16] = [
 
 /// Checks that the loader would find everything that the ELF files of `tree` need; `extra` are the folders that
 /// LD_LIBRARY_PATH names. Files for other processors than `arch` (test data, firmware) do not count. What a plugin lacks that no
-/// program is linked with is no error where somebody asked for its package ([`Installed::whole`]): a package may merely recommend
+/// program is linked with is no error where somebody asked for its package ([`Share::Whole`]): a package may merely recommend
 /// what its plugins need. That is returned.
 ///
 /// # Errors
@@ -45,7 +45,24 @@ pub fn check_libraries<R: Listed>(
     read: &ReadMembers<'_>,
     extra: &[String],
 ) -> Result<Vec<Missing>, RootfsError> {
-    let machine = MACHINES.iter().find(|(name, _)| *name == arch).map(|(_, machine)| *machine);
+    let files = elf_files(tree, packages, arch, read)?;
+    let missing = Closure { files: &files, root: tree, extra, configured: &[] }.missing();
+    let is_optional = |missing: &Missing| {
+        let package = tree.get(&missing.file).and_then(|node| node.package);
+        let is_plugin = files.get(&missing.file).is_some_and(|elf| elf.interpreter.is_none());
+        is_plugin && missing.program.is_none() && package.is_some_and(|at| packages[at].share == Share::Whole)
+    };
+    let (optional, missing): (Vec<_>, Vec<_>) = missing.into_iter().partition(is_optional);
+    if missing.is_empty() { Ok(optional) } else { Err(ClosureError { missing }.into()) }
+}
+
+/// The ELF files of `tree` for `arch`.
+fn elf_files<R: Listed>(
+    tree: &Tree,
+    packages: &[Installed<R>],
+    arch: &str,
+    read: &ReadMembers<'_>,
+) -> Result<BTreeMap<String, Elf>, RootfsError> {
     let mut files: BTreeMap<String, Elf> = BTreeMap::new();
     for (path, node) in tree.iter() {
         let (NodeKind::File(Content::Member(place)), Some(at)) = (&node.kind, node.package) else { continue };
@@ -55,17 +72,66 @@ pub fn check_libraries<R: Listed>(
             // What is malformed is loaded by nobody, and no worse than any other file.
             Scanned::Unclear => Elf::of_bytes(&contents(packages, at, &[*place], read)?.concat()).ok().flatten(),
         };
-        let ours = elf.filter(|elf| machine.is_none_or(|machine| elf.machine == machine));
+        let ours = elf.filter(|elf| is_for(elf, arch));
         files.extend(ours.map(|elf| (path.to_owned(), elf)));
     }
-    let missing = Closure { files: &files, root: tree, extra, configured: &[] }.missing();
-    let is_optional = |missing: &Missing| {
-        let package = tree.get(&missing.file).and_then(|node| node.package);
-        let is_plugin = files.get(&missing.file).is_some_and(|elf| elf.interpreter.is_none());
-        is_plugin && missing.program.is_none() && package.is_some_and(|at| packages[at].whole)
-    };
-    let (optional, missing): (Vec<_>, Vec<_>) = missing.into_iter().partition(is_optional);
-    if missing.is_empty() { Ok(optional) } else { Err(ClosureError { missing }.into()) }
+    Ok(files)
+}
+
+/// Whether the file is for `arch`, in apk's or dpkg's words.
+pub fn is_for(elf: &Elf, arch: &str) -> bool {
+    MACHINES.iter().find(|(name, _)| *name == arch).is_none_or(|(_, machine)| elf.machine == *machine)
+}
+
+/// Files that no package has: an app's own.
+#[derive(Debug, Clone, Default)]
+pub struct Programs {
+    /// Those that a loader takes, by their paths below the root.
+    pub files: BTreeMap<String, Elf>,
+    /// Links by their paths, and what they hold.
+    pub links: BTreeMap<String, String>,
+    /// The folders that LD_LIBRARY_PATH names.
+    pub extra: Vec<String>,
+}
+
+/// What the loader takes out of `tree` for `programs`: the paths of interpreters and libraries, and of the links that lead to them,
+/// by the place of their package. What a library of the app lacks is no error, since whatever loads it may do without: that is
+/// returned besides.
+///
+/// # Errors
+/// When a program lacks something, or when a file has to be read once more and cannot be.
+pub fn libraries<R: Listed>(
+    tree: &Tree,
+    packages: &[Installed<R>],
+    arch: &str,
+    read: &ReadMembers<'_>,
+    programs: &Programs,
+) -> Result<(BTreeMap<usize, BTreeSet<String>>, Vec<Missing>), RootfsError> {
+    let mut files = elf_files(tree, packages, arch, read)?;
+    let mut tree = tree.clone();
+    for (path, elf) in programs.files.iter().filter(|(_, elf)| is_for(elf, arch)) {
+        tree.write(path, 0o755, Vec::new());
+        files.insert(path.clone(), elf.clone());
+    }
+    programs.links.iter().for_each(|(path, target)| tree.link(path, target));
+    let closure = Closure { files: &files, root: &tree, extra: &programs.extra, configured: &[] };
+    let mut needed: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
+    let mut optional = Vec::new();
+    for (path, elf) in programs.files.iter().filter(|(_, elf)| is_for(elf, arch)) {
+        let found = match closure.needed_by(path) {
+            Err(error) if elf.interpreter.is_none() => {
+                optional.extend(error.missing);
+                continue;
+            }
+            found => found?,
+        };
+        for path in found {
+            if let Some(at) = tree.get(&path).and_then(|node| node.package) {
+                needed.entry(at).or_default().insert(path);
+            }
+        }
+    }
+    Ok((needed, optional))
 }
 
 #[cfg(test)]
@@ -86,7 +152,8 @@ mod tests {
     fn check_of(drafts: Vec<Draft>, whole: bool) -> Result<Vec<String>, String> {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let blobs = BlobDir::open(dir.path()).expect("a store");
-        let of = |draft: Draft| Installed { whole, ..draft.installed(&blobs) };
+        let share = if whole { Share::Whole } else { Share::Stripped };
+        let of = |draft: Draft| Installed { share: share.clone(), ..draft.installed(&blobs) };
         let packages: Vec<_> = drafts.into_iter().map(of).collect();
         let read: &ReadMembers<'_> = &|_, _| unreachable!("nothing is unclear");
         let tree = assemble(&packages, &Settings::default(), read).expect("a tree");
@@ -111,6 +178,59 @@ mod tests {
         assert!(error.starts_with("usr/bin/a needs libx.so.1, "), "{error}");
         let error = check(vec![x("libx.so.1"), a()]).expect_err("no loader");
         assert!(error.contains("usr/bin/a needs") && error.contains("/lib64/ld-linux-x86-64.so.2"), "{error}");
+    }
+
+    /// What `programs` are linked with, of packages of these drafts: package, and its paths.
+    fn linked(drafts: Vec<Draft>, programs: &Programs) -> Result<Vec<(String, Vec<String>)>, String> {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let blobs = BlobDir::open(dir.path()).expect("a store");
+        let packages: Vec<_> = drafts.into_iter().map(|draft| draft.installed(&blobs)).collect();
+        let read: &ReadMembers<'_> = &|_, _| unreachable!("nothing is unclear");
+        let tree = assemble(&packages, &Settings::default(), read).expect("a tree");
+        let (needed, _) = libraries(&tree, &packages, "amd64", read, programs).map_err(|e| e.to_string())?;
+        let named = |(at, paths): (usize, BTreeSet<String>)| {
+            (packages[at].record.name().to_owned(), paths.into_iter().collect())
+        };
+        Ok(needed.into_iter().map(named).collect())
+    }
+
+    #[test]
+    fn of_packages_exactly_what_the_loader_takes() {
+        let elf = |draft: &ElfDraft| Elf::of_bytes(&draft.bytes()).expect("ELF").expect("a program");
+        let program =
+            ElfDraft::new().interpreter("/lib64/ld-linux-x86-64.so.2").needed("libx.so.1").needed("libown.so");
+        let program = program.runpath("$ORIGIN");
+        let own = ElfDraft::new().soname("libown.so").needed("libc.so.6");
+        let files = BTreeMap::from([
+            ("app/hello".to_owned(), elf(&program)),
+            ("app/libown.so.3".to_owned(), elf(&own)),
+            ("app/plugin.so".to_owned(), elf(&ElfDraft::new().needed("libnowhere.so"))),
+            ("app/other".to_owned(), elf(&ElfDraft::new().machine(183).needed("libnowhere.so"))),
+        ]);
+        let links = BTreeMap::from([("app/libown.so".to_owned(), "libown.so.3".to_owned())]);
+        let programs = Programs { files, links, extra: Vec::new() };
+        let triplet = "usr/lib/x86_64-linux-gnu";
+        let drafts = |x: &str| {
+            let libc = Draft::new("libc6").file("lib64/ld-linux-x86-64.so.2", ElfDraft::new().bytes());
+            let libc = libc.file(&format!("{triplet}/libc.so.6"), ElfDraft::new().soname("libc.so.6").bytes());
+            let libc = libc.file(&format!("{triplet}/libm.so.6"), ElfDraft::new().soname("libm.so.6").bytes());
+            let library = ElfDraft::new().soname("libx.so.1").needed("libc.so.6").bytes();
+            let x = Draft::new("libx1").file(&format!("{triplet}/libx.so.1.2"), library).symlink(x, "libx.so.1.2");
+            vec![libc, x, Draft::new("hello-dev").file("usr/bin/cc", ElfDraft::new().bytes())]
+        };
+        let paths = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            linked(drafts(&format!("{triplet}/libx.so.1")), &programs),
+            Ok(vec![
+                ("libc6".into(), paths(&["usr/lib/x86_64-linux-gnu/libc.so.6", "usr/lib64/ld-linux-x86-64.so.2"])),
+                (
+                    "libx1".into(),
+                    paths(&["usr/lib/x86_64-linux-gnu/libx.so.1", "usr/lib/x86_64-linux-gnu/libx.so.1.2"])
+                ),
+            ])
+        );
+        let error = linked(drafts(&format!("{triplet}/libx.so.2")), &programs).expect_err("libx.so.1 is not there");
+        assert!(error.starts_with("app/hello needs libx.so.1, "), "{error}");
     }
 
     #[test]

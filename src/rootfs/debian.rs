@@ -127,10 +127,10 @@ impl Assembly<'_> {
     }
 
     fn install(&mut self, at: usize) -> Result<(), RootfsError> {
-        let Installed { package, whole, .. } = &self.packages[at];
+        let Installed { package, share, .. } = &self.packages[at];
         for (place, entry) in package.entries.iter().enumerate() {
             let Some(path) = self.place(at, &entry.path)? else { continue };
-            if is_left_out(&path) || (!whole && self.strip.matches(&path)) {
+            if is_left_out(&path) || !share.takes(&path, self.strip) {
                 continue;
             }
             let (content, inode) = match &entry.kind {

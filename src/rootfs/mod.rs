@@ -4,7 +4,7 @@
 //! and give a [`Tree`]: path → [`Node`]. A node's content stays where it is, in its package's data, until a layer is written
 //! ([`crate::layer`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     elf::closure::ClosureError,
@@ -19,7 +19,7 @@ pub mod debian;
 mod shell;
 pub mod users;
 
-pub use closure::check_libraries;
+pub use closure::{Programs, check_libraries, is_for, libraries};
 use users::Accounts;
 
 /// The root filesystem: nodes by path, without a slash at either end, in the order of their bytes. The root itself has no
@@ -271,8 +271,37 @@ pub struct Installed<R: Listed> {
     pub record: R,
     /// What the package holds.
     pub package: R::Package,
-    /// Whether nothing of it is stripped.
-    pub whole: bool,
+    /// Which of its files are taken.
+    pub share: Share,
+}
+
+/// Which of a package's files a root filesystem takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Share {
+    /// All but what is stripped.
+    #[default]
+    Stripped,
+    /// All.
+    Whole,
+    /// What is at these paths of the tree, and what says whose it is.
+    Only(BTreeSet<String>),
+}
+
+impl Share {
+    /// Whether what would be at `path` is taken.
+    fn takes(&self, path: &str, strip: &PatternSet) -> bool {
+        match self {
+            Self::Stripped => !strip.matches(path),
+            Self::Whole => true,
+            Self::Only(paths) => paths.contains(path) || is_copyright(path),
+        }
+    }
+}
+
+/// Whether Debian keeps there what a package may be used for, and by whom.
+fn is_copyright(path: &str) -> bool {
+    let name = path.strip_prefix("usr/share/doc/").and_then(|rest| rest.split_once('/'));
+    name.is_some_and(|(_, name)| name == "copyright")
 }
 
 impl<R: Listed> Installed<R> {
@@ -303,4 +332,22 @@ fn member<'a>(entries: &'a [Entry], target: &str, link: usize) -> (usize, &'a En
     let is_target = |entry: &Entry| entry.path == target && matches!(entry.kind, EntryKind::File { .. });
     let place = entries[..link].iter().rposition(is_target).unwrap_or(link);
     (place, &entries[place])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_what_the_recipe_leaves_all_or_a_list() {
+        let strip = PatternSet::new(vec!["usr/lib/*.so".parse().expect("a pattern")]);
+        let only = Share::Only(BTreeSet::from(["usr/lib/a.so".to_owned()]));
+        for (share, expected) in
+            [(Share::Stripped, [false, true, true]), (Share::Whole, [true; 3]), (only, [true, false, true])]
+        {
+            let taken =
+                ["usr/lib/a.so", "usr/bin/a", "usr/share/doc/a/copyright"].map(|path| share.takes(path, &strip));
+            assert_eq!(taken, expected, "{share:?}");
+        }
+    }
 }

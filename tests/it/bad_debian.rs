@@ -17,6 +17,7 @@ use microbuild::{
     fetch::{FetchError, Fetcher, Location},
     http::{Http, HttpOptions},
     lock::{Because, Locked},
+    rootfs::Share,
     store::Store,
     ui::Ui,
 };
@@ -443,7 +444,7 @@ impl Network {
         let list = fs::read(bench.mirror().join(LIST)).expect("a list");
         let record = Record::parse(&paragraphs(&record).next().expect("one")).expect("a record");
         let location = Location::new(&server.url()).join("debian").join(NODE);
-        let locked = Locked { record, location, because: Because::Wish("nodejs".into()), whole: false };
+        let locked = Locked { record, location, because: Because::Wish("nodejs".into()), share: Share::Stripped };
         Some(Self { server, store, fetcher, list: (Digest::of(&list), list.len() as u64), locked, _bench: bench })
     }
 

@@ -15,6 +15,7 @@ use microbuild::{
     fetch::{FetchError, Fetcher, Location},
     http::{Http, HttpOptions},
     lock::{Because, Locked},
+    rootfs::Share,
     store::Store,
     ui::Ui,
 };
@@ -245,7 +246,7 @@ impl Network {
                 location: folder.join(&record.file_name()),
                 record,
                 because: Because::Wish("a".into()),
-                whole: false,
+                share: Share::Stripped,
             },
             _dir: dir,
         }

@@ -218,7 +218,7 @@ fn json_has_the_keys_that_scripts_count_on() {
     let bench = Workbench::fake();
     let file = bench.path("metadata.json");
     let built = bench.build_json(&example(), HERE.into_iter().chain(["--metadata-file", &text(&file)]));
-    assert_eq!(keys(&built), "base digest layers packages platforms recipe reference size timings");
+    assert_eq!(keys(&built), "base digest layers left_out names packages platforms recipe reference size timings");
     assert_eq!(keys(&built["layers"][0]), "cached diff_id digest media_type platform pushed size title");
     assert_eq!(keys(&built["packages"][0]), "name platform size version");
     assert_eq!(built["platforms"], serde_json::json!(["linux/amd64"]));

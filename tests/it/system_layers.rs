@@ -12,7 +12,7 @@ use microbuild::{
         system::{package_layer, package_layers, system_layer},
     },
     rootfs::{
-        self, Content, NodeKind, Settings,
+        self, Content, NodeKind, Settings, Share,
         alpine::{self, Installed},
     },
     store::BlobDir,
@@ -123,7 +123,7 @@ proptest! {
                 let built = fake(at, things).build();
                 let record = index::parse(&built.record).expect("a record").records.pop().expect("one");
                 let package = package::verify(&built.bytes[..], &record, &blobs).expect("a good package");
-                Installed { record, package, whole: false }
+                Installed { record, package, share: Share::Stripped }
             })
             .collect();
         let content = |at: usize, place: usize| {

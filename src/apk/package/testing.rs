@@ -8,7 +8,7 @@ use super::{Package, PackageError, verify};
 use crate::{
     apk::index::{self, Checksum, Record},
     digest::Digest,
-    rootfs::alpine::Installed,
+    rootfs::{Share, alpine::Installed},
     store::BlobDir,
 };
 
@@ -144,7 +144,7 @@ impl Draft {
     pub(crate) fn installed(self, blobs: &BlobDir) -> Installed {
         let (bytes, record) = self.finish();
         let package = verify(&bytes[..], &record, blobs).expect("a good package");
-        Installed { record, package, whole: false }
+        Installed { record, package, share: Share::default() }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
         index::Packing,
     },
     digest::Digest,
-    rootfs::debian::Installed,
+    rootfs::{Share, debian::Installed},
     store::BlobDir,
 };
 
@@ -138,7 +138,7 @@ impl Draft {
     pub(crate) fn installed(self, blobs: &BlobDir) -> Installed {
         let (bytes, record) = self.finish();
         let package = verify(&bytes[..], &record, blobs).expect("a package");
-        Installed { record, package, whole: false }
+        Installed { record, package, share: Share::default() }
     }
 }
 

@@ -1,0 +1,254 @@
+//! What programs are linked with that were built elsewhere: libraries of packages, or of this machine.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{App, BuildError, MaybeCached, programs, step::Step, system::System};
+use crate::{
+    config::Base,
+    elf::{Elf, closure::ClosureError, machine::Machine},
+    error::{Explain, Kind},
+    fetch::Fetcher,
+    image::Platform,
+    lock::{self, Needs, Packages},
+    plan::{Plan, Wanted, host_platform},
+    project::Project,
+    rootfs::Programs,
+    store::Workspace,
+};
+
+/// Why a program's libraries cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// It is for another processor.
+    #[error("expected a program for {platform}, found {file} for another processor")]
+    Processor {
+        /// What the image is for.
+        platform: Platform,
+        /// The program.
+        file: String,
+    },
+    /// It is linked with another C library than the base has.
+    #[error(
+        "expected programs that are linked statically or with the {expected} of {base}, found {file}, which needs {found}"
+    )]
+    Libc {
+        /// The base.
+        base: Base,
+        /// The base's C library.
+        expected: &'static str,
+        /// The program.
+        file: String,
+        /// The C library that it wants.
+        found: &'static str,
+    },
+    /// Its libraries would be this machine's, which is another.
+    #[error(
+        "expected a program for this machine ({host}), whose libraries would be taken, found {file} for {platform}"
+    )]
+    Foreign {
+        /// This machine.
+        host: Platform,
+        /// What the image is for.
+        platform: Platform,
+        /// The program.
+        file: String,
+    },
+    /// This machine lacks a library.
+    #[error("{0}")]
+    Missing(ClosureError),
+    /// A library cannot be copied.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The library.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Explain for LinkError {
+    fn kind(&self) -> Kind {
+        Kind::Build
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Processor { .. } => Some("--platform says what the image is for, such as linux/arm64".into()),
+            Self::Libc { found: "glibc", .. } => {
+                Some("--base debian takes its libraries from Debian's packages, --base scratch from this machine".into())
+            }
+            Self::Libc { .. } => Some("--base alpine or --base scratch takes its libraries from Alpine's packages".into()),
+            Self::Foreign { .. } => Some("--base debian takes its libraries from Debian's packages".into()),
+            Self::Missing(_) => Some(
+                "install it on this machine, put it beside the program (with LD_LIBRARY_PATH or $ORIGIN), or let \
+                 --base debian take it from Debian's packages (-p NAME, where the package is not called as the library is)"
+                    .into(),
+            ),
+            Self::Io { .. } => None,
+        }
+    }
+}
+
+/// Libraries that programs of the project are linked with.
+#[derive(Default)]
+pub(super) struct Linked {
+    /// Packages, and which of their files.
+    packages: Option<(Packages, Needs)>,
+    /// Files of this machine, in a folder as they are to lie in the image.
+    machine: Option<Workspace>,
+}
+
+impl Linked {
+    /// Adds to the `packages` of the image.
+    pub(super) fn link(&self, packages: &mut Packages) {
+        if let Some((from, needs)) = &self.packages {
+            packages.add(from, needs);
+        }
+    }
+}
+
+impl Step<'_> {
+    /// What the project's own programs are linked with.
+    pub(super) fn linked(&self, platform: &Platform, plan: &Plan) -> Result<Linked, BuildError> {
+        let workdir = plan.configuration.workdir.trim_matches('/');
+        let programs = programs::read(&self.project.root, &self.project.files, workdir, plan.library_path());
+        let entry = self.project.entry.as_ref().map(|entry| format!("{workdir}/{entry}"));
+        let entry = entry.and_then(|entry| programs.files.get_key_value(entry.trim_start_matches('/')));
+        if let Some((file, _)) = entry.filter(|(_, elf)| !crate::rootfs::is_for(elf, plan.arch(platform))) {
+            return Err(LinkError::Processor { platform: platform.clone(), file: file.clone() }.into());
+        }
+        let Some((file, elf)) = programs.files.iter().find(|(_, elf)| elf.interpreter.is_some()) else {
+            return Ok(Linked::default());
+        };
+        let found = libc(elf);
+        match &plan.base {
+            Base::Scratch if found == "glibc" && *platform != host_platform() => {
+                let (host, platform) = (host_platform(), platform.clone());
+                Err(LinkError::Foreign { host, platform, file: file.clone() }.into())
+            }
+            Base::Scratch if found == "glibc" => self.of_machine(&programs),
+            base if base.libc() == found => self.of_packages(platform, &programs),
+            base => {
+                let (base, expected) = (base.clone(), base.libc());
+                Err(LinkError::Libc { base, expected, file: file.clone(), found }.into())
+            }
+        }
+    }
+
+    /// Copies what this machine's loader would take.
+    fn of_machine(&self, programs: &Programs) -> Result<Linked, BuildError> {
+        let machine = Machine::new(Path::new("/"));
+        let found = machine.libraries(&programs.files, &programs.links, &programs.extra).map_err(LinkError::Missing)?;
+        if found.is_empty() {
+            return Ok(Linked::default());
+        }
+        let names: Vec<&str> = found.keys().map(String::as_str).collect();
+        self.ui.detail(&format!("libraries of this machine: {}", names.join(", ")));
+        let folder = Workspace::new(self.fetcher.store())?;
+        for (path, real) in &found {
+            let target = folder.path().join(path);
+            let folder = target.parent().unwrap_or(folder.path());
+            let copied = fs::create_dir_all(folder).and_then(|()| fs::copy(real, &target));
+            copied.map_err(|source| LinkError::Io { path: real.clone(), source })?;
+        }
+        Ok(Linked { machine: Some(folder), packages: None })
+    }
+
+    /// Finds it in the packages that libraries of these names are in.
+    fn of_packages(&self, platform: &Platform, programs: &Programs) -> Result<Linked, BuildError> {
+        let mut request = self.request.clone();
+        let plan = Plan::new(&request, self.recipe, self.project)?;
+        request.packages.extend(candidates(&plan, platform, programs, self.fetcher)?);
+        let plan = Plan::new(&request, self.recipe, self.project)?;
+        let lock = lock::lock(&plan, platform, self.fetcher)?;
+        let needs = System::new(&plan, &lock, self.request.compression, self.fetcher)?.needs(programs)?;
+        Ok(Linked { packages: Some((lock.packages, needs)), machine: None })
+    }
+
+    /// The layer of this machine's libraries, when there are any.
+    pub(super) fn linked_layer(&self, linked: &Linked, app: &App) -> Result<Option<MaybeCached>, BuildError> {
+        let Some(folder) = &linked.machine else { return Ok(None) };
+        let files = Project::made(folder.path(), &[])?;
+        let root = App { workdir: String::new(), parents: Vec::new(), epoch: app.epoch };
+        let layer = root.layer("libraries", folder.path(), files);
+        let record = layer.write(self.fetcher.store().blobs(), self.request.compression)?;
+        Ok(Some((self.stored(record), false)))
+    }
+}
+
+/// The C library that a program wants.
+fn libc(elf: &Elf) -> &'static str {
+    let name = elf.interpreter.as_deref().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+    if name.starts_with("ld-musl-") { "musl" } else { "glibc" }
+}
+
+/// The packages that may have what the programs need, as the plan's base would be asked for them.
+fn candidates(
+    plan: &Plan,
+    platform: &Platform,
+    programs: &Programs,
+    fetcher: &Fetcher,
+) -> Result<Vec<String>, BuildError> {
+    let own: Vec<&str> = programs.files.keys().map(|path| path.rsplit('/').next().unwrap_or_default()).collect();
+    let needed = programs.files.values().flat_map(|elf| &elf.needed).map(String::as_str);
+    let mut names: Vec<&str> = needed.filter(|name| !name.contains('/') && !own.contains(name)).collect();
+    names.sort_unstable();
+    names.dedup();
+    match &plan.wanted {
+        Wanted::Alpine(_) => Ok(names.iter().map(|name| format!("so:{name}")).collect()),
+        Wanted::Debian(wanted) => {
+            let called: Vec<String> = names.iter().flat_map(|name| packages_of(name)).collect();
+            Ok(lock::debian::known(wanted, platform, &called, fetcher)?)
+        }
+    }
+}
+
+/// What Debian may call the package of a library: `libfoo.so.1` is in libfoo1, `libfoo2.so.1` in libfoo2-1, `libfoo-3.so` in
+/// libfoo-3 (policy 8.1); since 2024 some end in t64. A few that every program has are called otherwise.
+fn packages_of(library: &str) -> Vec<String> {
+    let known = match library {
+        "libz.so.1" => Some("zlib1g"),
+        "libbz2.so.1.0" => Some("libbz2-1.0"),
+        name if ["libc.", "libm.", "libdl.", "libpthread.", "librt.", "libresolv.", "libutil.", "ld-"]
+            .iter()
+            .any(|start| name.starts_with(start)) =>
+        {
+            Some("libc6")
+        }
+        _ => None,
+    };
+    if let Some(known) = known {
+        return vec![known.to_owned()];
+    }
+    let Some((name, version)) = library.split_once(".so") else { return Vec::new() };
+    let version = version.trim_start_matches('.');
+    let name = name.to_lowercase().replace('_', "-");
+    let dash = if name.ends_with(|c: char| c.is_ascii_digit()) && !version.is_empty() { "-" } else { "" };
+    let package = format!("{name}{dash}{version}");
+    vec![format!("{package}t64"), package]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debian_calls_packages_after_their_libraries() {
+        for (library, package) in [
+            ("libc.so.6", "libc6"),
+            ("libstdc++.so.6", "libstdc++6"),
+            ("libgcc_s.so.1", "libgcc-s1"),
+            ("libssl.so.3", "libssl3"),
+            ("libz.so.1", "zlib1g"),
+            ("libpcre2-8.so.0", "libpcre2-8-0"),
+            ("libevent-2.1.so.7", "libevent-2.1-7"),
+            ("libsqlite3.so.0", "libsqlite3-0"),
+            ("libopcodes-2.40-system.so", "libopcodes-2.40-system"),
+        ] {
+            assert_eq!(packages_of(library).pop().as_deref(), Some(package), "{library}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The base image of a language: a recipe's runtime, or its dev variant, without an app.
+
+use super::{BuildError, Built, Clock, PlatformReport, System, base, check_size};
+use crate::{
+    fetch::Fetcher,
+    image::{Artifact, Image},
+    lock::lock,
+    plan::Plan,
+    project::Project,
+    recipe::Recipe,
+    request::Request,
+    ui::Ui,
+};
+
+/// The annotation that tells the version of what is in an image (OCI image specification, "Annotations").
+const VERSION: &str = "org.opencontainers.image.version";
+
+/// A base image, and the version of the language in it.
+#[derive(Debug)]
+pub struct BaseImage {
+    /// The image.
+    pub built: Built,
+    /// The version; `None` where the image holds none of the language's packages, as of those whose programs need none.
+    pub version: Option<String>,
+}
+
+/// Makes the root filesystem that apps of `recipe` get, without one: the runtime, or with `dev` all that the recipe's tools are.
+///
+/// # Errors
+/// As [`build`](super::build).
+pub fn base_image(
+    request: &Request,
+    recipe: &Recipe,
+    dev: bool,
+    fetcher: &Fetcher,
+    ui: &Ui,
+) -> Result<BaseImage, BuildError> {
+    let mut clock = Clock::start();
+    let request = &base::settle(request, recipe, fetcher, ui)?;
+    let project = Project::without_app(recipe);
+    let mut plan =
+        if dev { Plan::dev(request, recipe, &project, true)? } else { Plan::new(request, recipe, &project)? };
+    plan.platforms.clone_from(&request.platforms);
+    if dev {
+        plan.for_tools(request);
+    }
+    clock.lap("plan");
+    let (mut images, mut platforms, mut version) = (Vec::new(), Vec::new(), None);
+    for platform in &plan.platforms {
+        let lock = lock(&plan, platform, fetcher)?;
+        clock.lap("lock");
+        let found = plan.version_from.as_ref().and_then(|name| lock.version_of(name));
+        if let Some(found) = &found {
+            plan.configuration.annotations.entry(VERSION.to_owned()).or_insert_with(|| found.clone());
+        }
+        version = version.or(found);
+        let system = System::new(&plan, &lock, request.compression, fetcher)?.layers()?;
+        clock.lap("system");
+        let (layers, cached): (Vec<_>, Vec<_>) = system.layers.into_iter().unzip();
+        let image = Image::build(platform.clone(), &plan.configuration, layers)?;
+        check_size(&image, request)?;
+        images.push(image);
+        platforms.push(PlatformReport { platform: platform.clone(), lock, cached, left_out: system.left_out });
+    }
+    let artifact = Artifact::new(images, &plan.configuration.annotations)?;
+    let built = Built { artifact, base: plan.base, platforms, project: project.into(), timings: clock.laps };
+    Ok(BaseImage { built, version })
+}
