@@ -11,6 +11,7 @@
 //! under the digest of its tar. A layer that is remembered is made again only when a sink asks for bytes that the store no
 //! longer has.
 
+mod app;
 mod base;
 mod compile;
 mod dependencies;
@@ -22,41 +23,35 @@ mod step;
 mod system;
 
 use std::{
-    io,
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use app::{App, MaybeCached, check_secrets};
 pub use base::settle;
 pub use dependencies::DependenciesError;
 pub use dev::{Caches, DevJob, DevVariant, HOSTNAME};
 pub use linked::LinkError;
-use linked::Linked;
 pub use runtime::{BaseImage, base_image};
 use step::Step;
-use system::{Folders, System};
+use system::System;
 
 use crate::{
     config::{Base, Command},
-    digest::Digest,
     error::{Explain, Kind},
     fetch::{FetchError, Fetcher},
     image::{Artifact, Image, ImageError, Platform},
-    layer::{Layer, LayerError, LayerRecord, Remade, app::AppLayer, compress::Compression},
+    layer::LayerError,
     lock::{Lock, LockError, lock},
     plan::{Plan, PlanError},
-    project::{self, AppFile, Project, ProjectError},
-    recipe::{Hook, Recipe, RecipeError},
+    project::{self, Project, ProjectError},
+    recipe::{Recipe, RecipeError},
     request::Request,
     rootfs::RootfsError,
-    secret::{SecretError, Secrets},
+    secret::Secrets,
     store::StoreError,
     ui::{self, Ui},
 };
-
-/// The bucket of remembered layers of app folders.
-const APPS: &str = "apps-v1";
 
 /// Why there is no image.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +80,11 @@ pub enum BuildError {
     /// A program's libraries cannot be had.
     #[error(transparent)]
     Link(Box<LinkError>),
+    /// What apps of a recipe run on is made with each of them.
+    #[error(
+        "expected a recipe with a runtime for all its apps, found {0}, which makes one with each app, out of what that needs"
+    )]
+    NoRuntime(String),
     /// A layer cannot be written.
     #[error(transparent)]
     Layer(#[from] LayerError),
@@ -132,7 +132,7 @@ impl BuildError {
             Self::Layer(e) => e,
             Self::Image(e) => e,
             Self::Store(e) => e,
-            Self::TooLarge { .. } => return None,
+            Self::TooLarge { .. } | Self::NoRuntime(_) => return None,
         })
     }
 }
@@ -152,11 +152,17 @@ impl BuildError {
 
 impl Explain for BuildError {
     fn kind(&self) -> Kind {
-        self.inner().map_or(Kind::TooLarge, Explain::kind)
+        match self {
+            Self::NoRuntime(_) => Kind::Usage,
+            _ => self.inner().map_or(Kind::TooLarge, Explain::kind),
+        }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::NoRuntime(recipe) => Some(format!(
+                "`microbuild base {recipe} --dev` has the language's tools, `microbuild base base` what is below every app"
+            )),
             Self::TooLarge { largest, .. } => Some(format!("the largest layer is {largest}")),
             _ => self.inner().and_then(Explain::hint),
         }
@@ -248,62 +254,27 @@ fn build_image(
     step: &Step<'_>,
     clock: &mut Clock,
 ) -> Result<(Image, PlatformReport), BuildError> {
-    let Step { request, recipe, project, fetcher, .. } = step;
+    let Step { request, project, fetcher, .. } = step;
     let mut lock = lock(plan, platform, fetcher)?;
     if let Some(version) = plan.version_from.as_ref().and_then(|name| lock.version_of(name)) {
         project.check_engines(&version)?;
     }
     clock.lap("lock");
-    let compiled = recipe.compile.as_ref().map(|compile| step.compiled(compile, platform, plan)).transpose()?;
-    compiled.iter().for_each(|compiled| compiled.link(&mut lock.packages));
-    let linked = if recipe.app.hook == Some(Hook::Static) { step.linked(platform, plan)? } else { Linked::default() };
-    linked.link(&mut lock.packages);
+    let made = step.made(platform, plan)?;
+    made.link(&mut lock.packages);
     clock.lap("compile");
     let system = System::new(plan, &lock, request.compression, fetcher)?.layers()?;
-    let (mut layers, parents) = (system.layers, system.parents);
     clock.lap("system");
-    let app = App { workdir: plan.configuration.workdir.trim_matches('/').to_owned(), parents, epoch: request.epoch };
-    layers.extend(step.linked_layer(&linked, &app)?);
-    layers.extend(step.layer(platform, &app)?);
+    let workdir = plan.configuration.workdir.trim_matches('/').to_owned();
+    let app = App { workdir, parents: system.parents, epoch: request.epoch };
+    let dependencies = step.layer(platform, &app)?;
     clock.lap("dependencies");
-    let source = recipe.compile.is_none().then_some(&project.files);
-    for (title, files) in [("dependencies", Some(&project.dependencies)), ("app", source)] {
-        let Some(files) = files else { continue };
-        if title == "app" || !files.is_empty() {
-            let layer = app.layer(title, &project.root, files.clone());
-            check_secrets(&layer, step.secrets)?;
-            layers.push(app_layer(&layer, request.compression, fetcher)?);
-        }
-    }
-    if let Some(compiled) = compiled {
-        layers.extend(step.compiled_layers(compiled, &app)?);
-    }
+    let layers = system.layers.into_iter().chain(made.libraries(step, &app)?).chain(dependencies);
+    let layers: Vec<_> = layers.chain(made.layers(step, &app)?).collect();
     clock.lap("app");
-    let cached = layers.iter().map(|(_, cached)| *cached).collect();
-    let layers = layers.into_iter().map(|(layer, _)| layer).collect();
+    let (layers, cached) = layers.into_iter().unzip();
     let image = Image::build(platform.clone(), &plan.configuration, layers)?;
     Ok((image, PlatformReport { platform: platform.clone(), lock, cached, left_out: system.left_out }))
-}
-
-/// Where the app's files lie in an image: all that their layers have in common.
-struct App {
-    workdir: String,
-    parents: Folders,
-    epoch: u64,
-}
-
-impl App {
-    /// The layer of `files`, which lie in the folder `root`.
-    fn layer(&self, title: &str, root: &Path, files: Vec<AppFile>) -> AppLayer {
-        AppLayer {
-            title: title.to_owned(),
-            root: root.to_owned(),
-            files: Arc::new(files),
-            workdir: self.workdir.clone(),
-            parents: self.parents.clone(),
-            epoch: self.epoch,
-        }
-    }
 }
 
 fn check_size(image: &Image, request: &Request) -> Result<(), BuildError> {
@@ -316,45 +287,6 @@ fn check_size(image: &Image, request: &Request) -> Result<(), BuildError> {
         }
         _ => Ok(()),
     }
-}
-
-/// A layer, and whether it was remembered.
-type MaybeCached = (Layer, bool);
-
-/// Refuses a layer with a secret's bytes in it, before anything of it is written.
-fn check_secrets(layer: &AppLayer, secrets: &Secrets) -> Result<(), BuildError> {
-    if secrets.needles.is_empty() {
-        return Ok(());
-    }
-    match layer.leak(&secrets.needles)? {
-        Some(id) => Err(DependenciesError::from(SecretError::Leaked { id, place: layer.title.clone() }).into()),
-        None => Ok(()),
-    }
-}
-
-/// The layer of an app's files: remembered under the digest of its tar, which costs reading them but not compressing them.
-fn app_layer(layer: &AppLayer, compression: Compression, fetcher: &Fetcher) -> Result<MaybeCached, BuildError> {
-    let store = fetcher.store();
-    let diff_id = layer.diff_id()?;
-    let key = Digest::of(format!("{diff_id} {} {}", layer.title, compression.id()));
-    let recalled: Option<LayerRecord> = store.recall(APPS, &key);
-    let cached = recalled.is_some();
-    let record = match recalled {
-        Some(record) => record,
-        None => {
-            let record = layer.write(store.blobs(), compression)?;
-            store.remember(
-                APPS,
-                &Digest::of(format!("{} {} {}", record.diff_id, layer.title, compression.id())),
-                &record,
-            )?;
-            record
-        }
-    };
-    let path = store.blobs().path(&record.digest);
-    let (layer, blobs) = (layer.clone(), store.blobs().clone());
-    let make = move || layer.write(&blobs, compression).map(drop).map_err(io::Error::other);
-    Ok((record.with(Arc::new(Remade::new(path, make))), cached))
 }
 
 /// Measures the steps of a build.

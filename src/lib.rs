@@ -25,7 +25,7 @@
 //! machine's network it gets.
 //!
 //! [`elf`] reads what the dynamic loader needs to know of programs and libraries, and says which libraries a root filesystem
-//! lacks.
+//! lacks, and which files of packages, or of this machine, a program that was compiled takes along.
 //!
 //! [`sink`] takes an artifact to an OCI layout, an archive, a Docker engine or a [`registry`]; [`images`] keeps it locally
 //! in a [`layout`]. Underneath lie [`store`] (content-addressed bytes and memos), [`http`], [`digest`], [`glob`] and

@@ -118,14 +118,17 @@ impl Packages {
         }
     }
 
-    /// Adds those of `others`, of the same kind, that `needs` names and that are not there: only the files at the paths that it
-    /// names.
+    /// Adds those of `others`, of the same kind, that `needs` names: only the files at the paths that it names. Of one that is there,
+    /// these are not stripped.
     pub fn add(&mut self, others: &Self, needs: &Needs) {
         fn add<R: Listed>(packages: &mut Vec<Locked<R>>, others: &[Locked<R>], needs: &Needs) {
             for (name, paths) in needs {
                 let found = others.iter().find(|other| other.record.name() == name);
-                let there = packages.iter().any(|package| package.record.name() == name);
-                if let Some(found) = found.filter(|_| !there) {
+                if let Some(there) = packages.iter_mut().find(|package| package.record.name() == name) {
+                    if there.share == Share::Stripped {
+                        there.share = Share::And(paths.clone());
+                    }
+                } else if let Some(found) = found {
                     let share = Share::Only(paths.clone());
                     packages.push(Locked { share, because: Because::Linked, ..found.clone() });
                 }
@@ -171,7 +174,8 @@ impl Lock {
             Packages::Debian(_) => {
                 let version = version.split_once(':').map_or(version, |(_, version)| version);
                 let version = version.rsplit_once('-').map_or(version, |(upstream, _)| upstream);
-                version.split(['+', '~']).next().unwrap_or(version)
+                let version = version.split(['+', '~']).next().unwrap_or(version);
+                version.split_once(".dfsg").map_or(version, |(version, _)| version)
             }
         }
     }
@@ -256,7 +260,9 @@ impl RememberedPackage {
 /// When an index cannot be had or is not signed by a trusted key, or when the plan's wishes cannot be fulfilled together.
 pub fn lock(plan: &Plan, platform: &Platform, fetcher: &Fetcher) -> Result<Lock, LockError> {
     match &plan.wanted {
-        Wanted::Alpine(wanted) => alpine::lock(wanted, &plan.drop, platform, fetcher),
+        Wanted::Alpine(wanted) => {
+            alpine::lock(wanted, &[&plan.drop.own[..], &plan.drop.all].concat(), platform, fetcher)
+        }
         Wanted::Debian(wanted) => debian::lock(wanted, &plan.drop, platform, fetcher),
     }
 }

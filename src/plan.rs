@@ -32,7 +32,7 @@ pub struct Plan {
     /// Where packages come from, and those that are asked for.
     pub wanted: Wanted,
     /// Dependencies that are knowingly left out.
-    pub drop: Vec<String>,
+    pub drop: Drop,
     /// Paths of packages that are left out.
     pub strip: PatternSet,
     /// The package whose version counts as the runtime's.
@@ -41,6 +41,15 @@ pub struct Plan {
     pub configuration: Configuration,
     /// Whether it is the dev variant, which is not shipped.
     pub is_dev: bool,
+}
+
+/// Dependencies that are knowingly left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Drop {
+    /// Those of what the recipe's own packages need.
+    pub own: Vec<String>,
+    /// Those of whatever is asked for.
+    pub all: Vec<String>,
 }
 
 /// Where packages come from, and those that are asked for.
@@ -161,7 +170,7 @@ impl Plan {
         Ok(Self {
             platforms: request.platforms.clone(),
             wanted,
-            drop: packages.drop.clone(),
+            drop: Drop { own: packages.drop.clone(), all: Vec::new() },
             strip: recipe.strip(&base),
             version_from: version_from(recipe, packages),
             configuration,
@@ -207,7 +216,7 @@ impl Plan {
         Ok(Self {
             platforms: vec![platform],
             wanted,
-            drop: packages.drop.clone(),
+            drop: Drop { own: packages.drop.clone(), all: packages.dev_drop.clone() },
             strip: PatternSet::default(),
             version_from: version_from(recipe, packages),
             configuration: configuration(request, &base, recipe, project),

@@ -24,13 +24,26 @@ pub use shelves::{Shelves, config_home, is_path};
 
 /// The recipes that the program brings along, by name.
 const BUILT_IN: &[(&str, &str)] = &[
+    ("base", include_str!("../recipes/base.toml")),
+    ("bun", include_str!("../recipes/bun.toml")),
+    ("clojure", include_str!("../recipes/clojure.toml")),
+    ("deno", include_str!("../recipes/deno.toml")),
+    ("dotnet", include_str!("../recipes/dotnet.toml")),
+    ("elixir", include_str!("../recipes/elixir.toml")),
+    ("erlang", include_str!("../recipes/erlang.toml")),
+    ("gcc", include_str!("../recipes/gcc.toml")),
     ("go", include_str!("../recipes/go.toml")),
+    ("haskell", include_str!("../recipes/haskell.toml")),
+    ("java", include_str!("../recipes/java.toml")),
+    ("kotlin", include_str!("../recipes/kotlin.toml")),
+    ("mono", include_str!("../recipes/mono.toml")),
     ("node", include_str!("../recipes/node.toml")),
     ("perl", include_str!("../recipes/perl.toml")),
     ("php", include_str!("../recipes/php.toml")),
     ("python", include_str!("../recipes/python.toml")),
     ("ruby", include_str!("../recipes/ruby.toml")),
     ("rust", include_str!("../recipes/rust.toml")),
+    ("scala", include_str!("../recipes/scala.toml")),
     ("static", include_str!("../recipes/static.toml")),
 ];
 
@@ -110,7 +123,7 @@ impl Explain for RecipeError {
             Self::Detected { app, found } => {
                 let name = found.first().map_or("RECIPE", |(name, _)| name);
                 Some(format!(
-                    "`microbuild {name} {}`, or recipe = \"…\" in its microbuild.toml; `microbuild recipes` lists them",
+                    "--recipe {name}, or `microbuild {name} {}`, or recipe = \"…\" in its microbuild.toml; `microbuild recipes` lists them",
                     app.display()
                 ))
             }
@@ -156,11 +169,16 @@ pub struct Recipe {
     /// Its name: lower-case letters, digits, `-`.
     #[serde(deserialize_with = "name")]
     pub name: String,
+    /// The built-in recipe that says what this one does not.
+    pub like: Option<String>,
     /// What it is for, in a line.
     pub description: String,
-    /// Files of a project's folder, any of which says that it is one for this recipe.
+    /// Files at the top of a project's folder, and paths below it, any of which says that it is one for this recipe.
     #[serde(default, deserialize_with = "config::list")]
     pub detect: Vec<Pattern>,
+    /// The recipes that it wins over where a project's files speak for both.
+    #[serde(default, deserialize_with = "config::list")]
+    pub over: Vec<String>,
     /// The package whose version is the version of the language's runtime; `*` stands for a part of its name that changes.
     #[serde(default, deserialize_with = "config::optional")]
     pub version_from: Option<Pattern>,
@@ -222,8 +240,8 @@ pub struct Packages {
     /// Paths of packages that are left out of the image, on this base.
     #[serde(default, deserialize_with = "config::list")]
     pub strip: Vec<Pattern>,
-    /// What is run instead of the first word of the command that installs dependencies, for another processor than this
-    /// machine's: where this base's package manager is too old for that.
+    /// What is run instead of its own first word, where the command that installs dependencies begins with that, for another
+    /// processor than this machine's: this base's package manager is too old for that.
     #[serde(default, deserialize_with = "config::list", rename = "foreign-command")]
     pub foreign_command: Vec<String>,
     /// The package whose version is the version of the language's runtime, where this base calls it otherwise.
@@ -232,6 +250,9 @@ pub struct Packages {
     /// What the dev variant has besides: the package manager, a shell.
     #[serde(default, deserialize_with = "packages")]
     pub dev: Vec<String>,
+    /// Dependencies that the dev variant does without, whoever asks for them.
+    #[serde(default, deserialize_with = "packages", rename = "dev-drop")]
+    pub dev_drop: Vec<String>,
     /// What the dev variant has besides for a project with dependencies that may have to be compiled.
     #[serde(default, deserialize_with = "packages")]
     pub compile: Vec<String>,
@@ -250,11 +271,28 @@ pub struct App {
     /// `Config.Cmd`.
     #[serde(deserialize_with = "template")]
     pub cmd: Template,
+    /// Files of a project that stay out of the image, unless its ignore file takes them back in.
+    #[serde(deserialize_with = "config::list")]
+    pub ignore: Vec<Pattern>,
+    /// What is run instead of `cmd` where a project has certain files; the first that fits.
+    pub start: Vec<StartBy>,
     /// Files of a project, of which the first that is there is what `{entry}` stands for.
     #[serde(deserialize_with = "config::list")]
     pub entry: Vec<String>,
     /// The code that finds out what `{entry}` and its like stand for.
     pub hook: Option<Hook>,
+}
+
+/// `[[app.start]]`: what is run where a project has a file.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartBy {
+    /// Files, by their paths in the project, any of which will do.
+    #[serde(deserialize_with = "config::list")]
+    pub when: Vec<String>,
+    /// `Config.Cmd`.
+    #[serde(deserialize_with = "config::command")]
+    pub cmd: Command,
 }
 
 /// Code that reads what a language's projects say of themselves.
@@ -340,7 +378,7 @@ impl Recipe {
     /// When it is not TOML, has an unknown key, lacks one, or has a value that its key cannot have (with line and
     /// column); when it has no base, or a place to fill in without a hook.
     pub fn parse(text: &str, file: &str) -> Result<Self, RecipeError> {
-        let mut recipe: Self = config::parse(text, file)?;
+        let mut recipe: Self = config::parse_like(text, file, &|name| built_in(name))?;
         let meaning = |message: &str| RecipeError::Meaning { file: file.to_owned(), message: message.to_owned() };
         if recipe.bases().next().is_none() {
             return Err(meaning("expected [base.scratch], [base.alpine] or [base.debian], found none"));
@@ -348,6 +386,11 @@ impl Recipe {
         let filled = recipe.app.hook.is_some() || !recipe.app.entry.is_empty();
         if !filled && (recipe.app.cmd.has_places() || recipe.app.entrypoint.has_places()) {
             return Err(meaning("expected a hook or an entry in [app] to fill into the command, found neither"));
+        }
+        if recipe.compile.as_ref().is_some_and(|compile| compile.libraries && !compile.foreign.is_empty()) {
+            return Err(meaning(
+                "expected either foreign or libraries in [compile]: the dev variant has this machine's libraries",
+            ));
         }
         recipe.text = text.to_owned();
         Ok(recipe)
@@ -381,6 +424,15 @@ impl Recipe {
             .into_iter()
             .filter_map(|(name, packages)| packages.as_ref().map(|packages| (name, packages)))
     }
+}
+
+/// The text of the built-in recipe `name`.
+fn built_in(name: &str) -> Result<&'static str, String> {
+    let found = BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
+    found.ok_or_else(|| {
+        let known: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+        format!("expected the name of a built-in recipe ({}), found `{name}`", known.join(", "))
+    })
 }
 
 fn is_name(name: &str) -> bool {
@@ -433,10 +485,44 @@ mod tests {
             for (base, packages) in recipe.bases() {
                 let from = packages.version_from.as_ref().or(recipe.version_from.as_ref());
                 let mut all = packages.packages.iter().chain(&packages.dev);
-                let is_named = |from: &Pattern| from.to_string().contains('*') || all.any(|name| from.matches(name));
+                // What a package of another name brings, or one that is called after its version.
+                let is_named =
+                    |from: &Pattern| recipe.compile.is_some() || base != "alpine" || all.any(|name| from.matches(name));
                 assert!(from.is_none_or(is_named), "{name} on {base}");
             }
         }
+    }
+
+    #[test]
+    fn a_recipe_like_another_says_what_is_different() {
+        let node = Shelves::default().find("node").unwrap();
+        let text = "name = 'mine'\nlike = 'node'\nstrip = ['usr/share']\n[base.alpine]\ndev = []\n[env]\nA = '1'\n";
+        let mine = Recipe::parse(text, "mine.toml").unwrap();
+        assert_eq!(mine.name, "mine");
+        assert_eq!((&mine.app, &mine.dependencies, &mine.detect), (&node.app, &node.dependencies, &node.detect));
+        assert_eq!(mine.strip.len(), 1);
+        let (own, other) = (mine.base.alpine.unwrap(), node.base.alpine.unwrap());
+        assert_eq!((own.packages, own.dev), (other.packages, vec![]));
+        assert_eq!(mine.env.into_keys().collect::<Vec<_>>(), ["A", "NODE_ENV"]);
+
+        let mistake = |text: &str| Recipe::parse(text, "mine.toml").unwrap_err().to_string();
+        let error = mistake("name = 'mine'\nlike = 'nod'\n");
+        assert!(
+            error.starts_with("mine.toml:2:8: expected the name of a built-in recipe (") && error.contains("`nod`"),
+            "{error}"
+        );
+        let error = mistake("name = 'mine'\nlike = 'node'\n[app]\ncmdd = ['x']\n");
+        assert!(error.starts_with("mine.toml:4:1: unknown key `cmdd`"), "{error}");
+    }
+
+    #[test]
+    fn of_two_recipes_the_one_that_is_over_the_other_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = || Shelves::default().detect(dir.path()).map(|(recipe, files)| (recipe.name, files));
+        std::fs::write(dir.path().join("pom.xml"), "").unwrap();
+        assert_eq!(told().unwrap(), ("java".into(), vec!["pom.xml".into()]));
+        std::fs::create_dir_all(dir.path().join("src/main/kotlin")).unwrap();
+        assert_eq!(told().unwrap(), ("kotlin".into(), vec!["src/main/kotlin".into()]));
     }
 
     /// The examples of `recipes/README.md` are recipes, and between them use every key that there is.

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    App, BuildError, DependenciesError, MaybeCached, check_secrets,
+    App, BuildError, DependenciesError, LinkError, MaybeCached, check_secrets,
     dev::DevVariant,
     programs,
     step::{Errand, Step, shown},
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The bucket of what was compiled: what it needs. Its version is that of how the step is run and what of it is kept.
-const COMPILED: &str = "compiled-v2";
+const COMPILED: &str = "compiled-v3";
 /// The bucket of layers that were made of it.
 const LAYERS: &str = "compiled-layers-v1";
 
@@ -63,7 +63,8 @@ impl<'a> Step<'a> {
         let variant = DevVariant::new(self.request, self.recipe, self.project, self.fetcher)?;
         let (env, words) = (self.environment(compile, platform)?, compile.words());
         let mut text = format!("{}\n{words:?}\n{env:?}\n{:?}\n{platform}\n", variant.digest(), compile.strip);
-        text += &format!("{} {}\n{}", plan.configuration.workdir, compile.libraries, self.inputs(&self.project.files)?);
+        text += &format!("{} {} {:?}\n", plan.configuration.workdir, compile.libraries, plan.library_path());
+        text += &self.inputs(&self.project.files)?;
         let (key, store) = (Digest::of(text), self.fetcher.store());
         let only = store.lock_key(COMPILED, &key)?;
         let mut compiled = Compiled { compile, platform, variant, key, needs: Needs::new(), out: None, _only: only };
@@ -71,10 +72,12 @@ impl<'a> Step<'a> {
             return Ok(Compiled { needs, ..compiled });
         }
         let out = self.run_compiler(&compiled)?;
+        let workdir = plan.configuration.workdir.trim_matches('/');
+        let files = self.files(&compiled, out.path())?;
+        let mut programs = programs::read(out.path(), &files, workdir, plan.library_path());
+        programs::keep(&mut programs, plan.arch(platform), None)
+            .map_err(|file| LinkError::Processor { platform: platform.clone(), file })?;
         if compile.libraries {
-            let workdir = plan.configuration.workdir.trim_matches('/');
-            let programs =
-                programs::read(out.path(), &self.files(&compiled, out.path())?, workdir, plan.library_path());
             compiled.needs = compiled.variant.system.needs(&programs)?;
         }
         store.remember(COMPILED, &key, &Remembered { needs: compiled.needs.clone() })?;

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The bucket of remembered results. Its version is that of how the step is run and what of it is kept.
-const DEPENDENCIES: &str = "dependencies-v1";
+const DEPENDENCIES: &str = "dependencies-v2";
 
 /// Why dependencies are not installed.
 #[derive(Debug, thiserror::Error)]
@@ -190,7 +190,8 @@ impl Step<'_> {
     fn key(&self, command: &Command<'_>, variant: &DevVariant, app: &App) -> Result<Digest, BuildError> {
         let mut text = format!("{}\n{:?}\n{:?}\n", variant.digest(), command.words, command.recipe.variables());
         text += &format!("{} {} {:?} {}\n", command.platform, self.request.compression.id(), app.parents, app.epoch);
-        text += &format!("{} {:?} {}\n", command.recipe.result, command.recipe.strip, app.workdir);
+        let compilers = &self.recipe.packages(&Recipe::dev_base(&self.request.base))?.compile;
+        text += &format!("{compilers:?} {} {:?} {}\n", command.recipe.result, command.recipe.strip, app.workdir);
         Ok(Digest::of(text + &self.inputs(&command.install.files)?))
     }
 
@@ -266,8 +267,18 @@ struct Said {
 
 impl Said {
     /// What package managers say when a package is to be compiled, and that fails.
-    const COMPILING: [&str; 8] =
-        ["gyp ERR!", "gcc", "g++", "clang", "ompiler", "building wheel", "mkmf", "make: not found"];
+    const COMPILING: [&str; 10] = [
+        "gyp ERR!",
+        "gcc' failed",
+        "g++' failed",
+        "execute 'gcc'",
+        "gcc: not found",
+        "g++: not found",
+        "cc: not found",
+        "make: not found",
+        "C compiler",
+        "Unknown compiler",
+    ];
 
     fn note(&mut self, line: &str) {
         self.compiler |= Self::COMPILING.iter().any(|words| line.contains(words));

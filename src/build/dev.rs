@@ -122,7 +122,8 @@ impl DevVariant {
         let surroundings = Surroundings::of_machine(|name| std::env::var(name).ok(), &job.step.ca);
         let surroundings = surroundings.map_err(DependenciesError::Certificates)?;
         let dependencies = recipe.dependencies.get(self.way);
-        let named = dependencies.map(|dependencies| dependencies.secret.clone()).unwrap_or_default();
+        let mut named = dependencies.map(|dependencies| dependencies.secret.clone()).unwrap_or_default();
+        named.extend(recipe.compile.iter().flat_map(|compile| compile.secret.clone()));
         let given = Given::new(job.secrets, &named);
         let mut mounts = caches.mounts.clone();
         mounts.push(Mount::Bind { source: job.folder, target: self.workdir.clone(), writable: true });

@@ -114,13 +114,15 @@ impl Step<'_> {
     /// What the project's own programs are linked with.
     pub(super) fn linked(&self, platform: &Platform, plan: &Plan) -> Result<Linked, BuildError> {
         let workdir = plan.configuration.workdir.trim_matches('/');
-        let programs = programs::read(&self.project.root, &self.project.files, workdir, plan.library_path());
+        let mut programs = programs::read(&self.project.root, &self.project.files, workdir, plan.library_path());
         let entry = self.project.entry.as_ref().map(|entry| format!("{workdir}/{entry}"));
-        let entry = entry.and_then(|entry| programs.files.get_key_value(entry.trim_start_matches('/')));
-        if let Some((file, _)) = entry.filter(|(_, elf)| !crate::rootfs::is_for(elf, plan.arch(platform))) {
-            return Err(LinkError::Processor { platform: platform.clone(), file: file.clone() }.into());
-        }
-        let Some((file, elf)) = programs.files.iter().find(|(_, elf)| elf.interpreter.is_some()) else {
+        let entry = entry.map(|entry| entry.trim_start_matches('/').to_owned());
+        programs::keep(&mut programs, plan.arch(platform), entry.as_deref())
+            .map_err(|file| LinkError::Processor { platform: platform.clone(), file })?;
+        // What is started says which C library is wanted, else the first program.
+        let started = entry.and_then(|entry| programs.files.get_key_value(&entry));
+        let mut all = started.into_iter().chain(&programs.files);
+        let Some((file, elf)) = all.find(|(_, elf)| elf.interpreter.is_some()) else {
             return Ok(Linked::default());
         };
         let found = libc(elf);

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{
     elf::Elf,
     project::{AppFile, FileKind},
-    rootfs::Programs,
+    rootfs::{Programs, is_for},
 };
 
 /// The ELF files and links among `files`, which lie in the folder `root` here and in `workdir` in the image. What begins as ELF
@@ -24,4 +24,20 @@ pub(super) fn read(root: &Path, files: &[AppFile], workdir: &str, extra: Vec<Str
         }
     }
     programs
+}
+
+/// Keeps those that are for `arch`, a distribution's word.
+///
+/// # Errors
+/// The path of a program that is not, when it is the `entry` or none is.
+pub(super) fn keep(programs: &mut Programs, arch: &str, entry: Option<&str>) -> Result<(), String> {
+    let is_program = |elf: &Elf| elf.interpreter.is_some() || !elf.dynamic;
+    let mut foreign = programs.files.iter().filter(|(_, elf)| !is_for(elf, arch));
+    let of_entry = foreign.clone().find(|(path, _)| Some(path.as_str()) == entry);
+    let any = programs.files.values().any(|elf| is_program(elf) && is_for(elf, arch));
+    if let Some((path, _)) = of_entry.or_else(|| foreign.find(|(_, elf)| is_program(elf) && !any)) {
+        return Err(path.clone());
+    }
+    programs.files.retain(|_, elf| is_for(elf, arch));
+    Ok(())
 }

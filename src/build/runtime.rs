@@ -35,6 +35,9 @@ pub fn base_image(
     fetcher: &Fetcher,
     ui: &Ui,
 ) -> Result<BaseImage, BuildError> {
+    if !dev && recipe.compile.as_ref().is_some_and(|compile| compile.libraries) {
+        return Err(BuildError::NoRuntime(recipe.name.clone()));
+    }
     let mut clock = Clock::start();
     let request = &base::settle(request, recipe, fetcher, ui)?;
     let project = Project::without_app(recipe);

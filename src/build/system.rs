@@ -173,11 +173,11 @@ impl System {
     ) -> Result<Needs, BuildError> {
         let (packages, tree) = self.tree(locked, assemble)?;
         let read = reader(&packages, self.fetcher.store().blobs());
-        let (needs, missing) = rootfs::libraries(&tree, &packages, &self.settings.arch, &read, programs)?;
-        for missing in missing {
+        let found = rootfs::libraries(&tree, &packages, &self.settings.arch, &read, programs)?;
+        for missing in found.optional {
             self.fetcher.ui().warn(&format!("{missing}; whatever would load it does without"));
         }
-        Ok(needs.into_iter().map(|(at, paths)| (packages[at].record.name().to_owned(), paths)).collect())
+        Ok(found.paths.into_iter().map(|(at, paths)| (packages[at].record.name().to_owned(), paths)).collect())
     }
 }
 

@@ -53,7 +53,7 @@ pub enum Command {
         #[arg(default_value = ".")]
         app: PathBuf,
         /// The recipe: a name, or a path to its file
-        #[arg(long)]
+        #[arg(long, env = "MICROBUILD_RECIPE")]
         recipe: Option<String>,
         /// Options.
         #[command(flatten)]

@@ -62,7 +62,9 @@ pub(super) fn build(recipe: Option<&str>, app: &Path, options: &BuildOptions) ->
 
 /// `microbuild base RECIPE`.
 pub(super) fn base(recipe: &str, dev: bool, options: &BuildOptions) -> Result<(), CliError> {
-    let job = Job::new(Some(recipe), Path::new("."), options)?;
+    // The app that lies here has nothing to say of an image without it.
+    let app = Path::new(".");
+    let job = Job::with(Some(recipe), app, options, &FileConfig::read(app)?.of_packages())?;
     job.references()?;
     let store = store(job.cache_dir.as_deref())?;
     let _in_use = store.lock_shared()?;
@@ -235,7 +237,10 @@ fn solve(recipe: &str, app: &Path, options: &BuildOptions) -> Result<(Job, Base,
 
 impl Job {
     pub(super) fn new(recipe: Option<&str>, app: &Path, options: &BuildOptions) -> Result<Self, CliError> {
-        let file = FileConfig::read(app)?;
+        Self::with(recipe, app, options, &FileConfig::read(app)?)
+    }
+
+    fn with(recipe: Option<&str>, app: &Path, options: &BuildOptions, file: &FileConfig) -> Result<Self, CliError> {
         let ui = if options.common.progress.is_none() && !options.common.quiet {
             Ui::new(file.progress.unwrap_or_default(), options.common.verbose)
         } else {
@@ -255,7 +260,7 @@ impl Job {
         };
         let metadata_file = options.metadata_file.clone().or_else(|| file.metadata_file.clone());
         let cache_dir = options.common.cache_dir.clone().or_else(|| file.cache_dir.clone());
-        let mut request = request(app, &recipe, options, &file)?;
+        let mut request = request(app, &recipe, options, file)?;
         let written =
             outputs.iter().filter_map(Output::path).chain(metadata_file.as_deref()).chain(cache_dir.as_deref());
         request.exclude.extend(written.filter_map(|path| pattern_of(path, app)));

@@ -355,6 +355,10 @@ fn completions(shell: clap_complete::Shell) -> Result<(), CliError> {
     let mut command = with_docker_shorts(Cli::command());
     for recipe in Shelves::default().all()? {
         let name = recipe.name.clone();
+        // One that is called as a command is reached by `build --recipe`.
+        if command.find_subcommand(&name).is_some() {
+            continue;
+        }
         command = command.subcommand(RecipeCli::command().name(name).about(recipe.description));
     }
     let mut script = Vec::new();

@@ -7,6 +7,8 @@ use serde::{
     de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
 };
 
+use toml::de::{DeTable, DeValue};
+
 use crate::near::nearest;
 
 /// A mistake in a TOML document, at its place.
@@ -36,6 +38,51 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Do
         let (message, hint) = explain(error.message());
         DocumentError::at(text, file, error.span().unwrap_or(0..0), message, hint)
     })
+}
+
+/// The same of a document whose key `like` may name another one, which `find` knows: what the one does not say is taken from the
+/// other, and tables are merged key by key.
+///
+/// # Errors
+/// As [`parse`], and when there is no document of that name.
+pub(crate) fn parse_like<'t, T: DeserializeOwned>(
+    text: &'t str,
+    file: &str,
+    find: &dyn Fn(&str) -> Result<&'t str, String>,
+) -> Result<T, DocumentError> {
+    let mistake = |error: toml::de::Error| {
+        let (message, hint) = explain(error.message());
+        DocumentError::at(text, file, error.span().unwrap_or(0..0), message, hint)
+    };
+    let mut document = DeTable::parse(text).map_err(mistake)?;
+    let mut like = named(document.get_ref());
+    while let Some((name, span)) = like {
+        let other = find(&name).map_err(|message| DocumentError::at(text, file, span.clone(), message, None))?;
+        let other = DeTable::parse(other).map_err(mistake)?;
+        like = named(other.get_ref());
+        add(document.get_mut(), other.into_inner());
+    }
+    T::deserialize(toml::Deserializer::from(document)).map_err(mistake)
+}
+
+/// What the key `like` says, and where.
+fn named(table: &DeTable<'_>) -> Option<(String, std::ops::Range<usize>)> {
+    let value = table.get("like")?;
+    Some((value.get_ref().as_str()?.to_owned(), value.span()))
+}
+
+/// Adds to `table` what only `other` has.
+fn add<'t>(table: &mut DeTable<'t>, other: DeTable<'t>) {
+    for (key, value) in other {
+        match (table.get_mut(&key).map(toml::Spanned::get_mut), value.into_inner()) {
+            (Some(DeValue::Table(inner)), DeValue::Table(more)) => add(inner, more),
+            (Some(_), _) => {}
+            (None, more) => {
+                // Its place is in the other document, where nobody is to look for a mistake.
+                table.insert(key, toml::Spanned::new(0..0, more));
+            }
+        }
+    }
 }
 
 impl DocumentError {

@@ -36,7 +36,7 @@ use crate::{
 
 pub use container::{Publish, Volume};
 pub use document::DocumentError;
-pub(crate) use document::{comma_list, command, list, optional, parse, texts, value};
+pub(crate) use document::{comma_list, command, list, optional, parse, parse_like, texts, value};
 pub use value::{Base, Compression, Deps, Id, Pair, Port, Protocol, Release, Size, Suite, User, ValueError, Workdir};
 pub(crate) use words::split;
 pub use words::{Command, CommandError};
@@ -194,6 +194,26 @@ impl FileConfig {
             }
             Err(source) => Err(ConfigError::Io { path, source }),
         }
+    }
+
+    /// What it says of where packages come from, and nothing that is the app's.
+    pub fn of_packages(self) -> Self {
+        let Self {
+            base,
+            platform,
+            mirror,
+            keys,
+            repository,
+            compression,
+            cache_dir,
+            offline,
+            insecure,
+            ca,
+            progress,
+            ..
+        } = self;
+        let own = Self { base, platform, mirror, keys, repository, compression, ..Self::default() };
+        Self { cache_dir, offline, insecure, ca, progress, ..own }
     }
 
     /// The same, with `folder` before every relative path.

@@ -33,15 +33,29 @@ struct Names<'a> {
 
 impl Root for Names<'_> {
     fn resolve(&self, path: &str) -> Option<String> {
-        let mut path = path.trim_matches('/').to_owned();
+        let mut left: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
+        let mut at: Vec<String> = Vec::new();
         // As many links as Linux follows.
-        for _ in 0..40 {
-            let Some(target) = self.links.get(&path) else { break };
-            path = match path.rsplit_once('/') {
-                Some((folder, _)) if !target.starts_with('/') => format!("{folder}/{target}"),
-                _ => target.trim_start_matches('/').to_owned(),
-            };
+        let mut links = 40;
+        while let Some(part) = left.pop() {
+            match part.as_str() {
+                "" | "." => continue,
+                ".." => drop(at.pop()),
+                _ => at.push(part),
+            }
+            if let Some(target) = self.links.get(&at.join("/")) {
+                links -= 1;
+                if links == 0 {
+                    return None;
+                }
+                at.pop();
+                if target.starts_with('/') {
+                    at.clear();
+                }
+                left.extend(target.split('/').rev().map(str::to_owned));
+            }
         }
+        let path = at.join("/");
         let is_folder = |own: &String| own.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('/'));
         if self.own.contains_key(&path) || self.own.keys().any(is_folder) {
             return Some(path);
@@ -82,9 +96,9 @@ impl Machine {
                 Err(_) if elf.interpreter.is_none() => continue,
                 loaded => loaded?,
             };
-            for path in loaded.into_iter().filter(|path| !own.contains_key(path)) {
+            for path in loaded {
                 if let Some(real) = root.resolve(&path).filter(|real| !own.contains_key(real)) {
-                    found.insert(self.place(&path, elf), self.root.join(real));
+                    found.insert(self.place(&plain(&path), elf), self.root.join(real));
                 }
             }
         }
@@ -136,6 +150,19 @@ impl Machine {
         }
         files
     }
+}
+
+/// The path without `.` and `..`: below the root, whatever it says.
+fn plain(path: &str) -> String {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
 }
 
 /// The folders that a file itself says its libraries lie in.
@@ -207,6 +234,17 @@ mod tests {
             ]
         );
         assert!(found["usr/lib/x86_64-linux-gnu/libz.so.1"].ends_with("libz.so.1.2"), "what the link leads to");
+
+        // An app's own library, by the usual way to it, and a folder that leads out of the root.
+        let elf = |draft: Draft| Elf::of_bytes(&draft.bytes()).expect("ELF").expect("a program");
+        let mut own = program(&[]);
+        let bin = needing(&["libmine.so"]).interpreter("/lib64/ld-linux-x86-64.so.2");
+        own.insert("app/bin/hello".into(), elf(bin.runpath("$ORIGIN/../lib:/../../../opt/own")));
+        own.insert("app/lib64/libmine.so".into(), elf(needing(&["libown.so"]).runpath("/../../../opt/own")));
+        let links = BTreeMap::from([("app/lib".to_owned(), "lib64".to_owned())]);
+        let found = machine.libraries(&own, &links, &[]).expect("all is there");
+        assert!(found.keys().all(|path| !path.contains("..")), "{found:?}");
+        assert!(found.values().any(|path| path.ends_with("opt/own/libown.so")), "{found:?}");
         let error = machine.libraries(&program(&["libno.so.3"]), &BTreeMap::new(), &[]).expect_err("not there");
         assert!(error.to_string().starts_with("app/hello needs libno.so.3, "), "{error}");
     }

@@ -17,7 +17,10 @@ use crate::{
     digest::Digest,
     fetch::{FetchError, Fetcher, Location, UnverifiedIndex},
     image::Platform,
-    plan::debian::{Wanted, architecture},
+    plan::{
+        Drop,
+        debian::{Wanted, architecture},
+    },
 };
 
 /// The bucket of remembered solutions. Its version is that of the solver's behaviour and of [`Remembered`].
@@ -35,12 +38,7 @@ struct Suite {
     name: String,
 }
 
-pub(super) fn lock(
-    wanted: &Wanted,
-    dropped: &[String],
-    platform: &Platform,
-    fetcher: &Fetcher,
-) -> Result<Lock, LockError> {
+pub(super) fn lock(wanted: &Wanted, dropped: &Drop, platform: &Platform, fetcher: &Fetcher) -> Result<Lock, LockError> {
     let arch = architecture(platform)?;
     let suites = suites(wanted, arch, fetcher)?;
     let key = key(wanted, dropped, arch, &suites);
@@ -208,7 +206,7 @@ fn verified(
 }
 
 /// All that a solution depends on.
-fn key(wanted: &Wanted, dropped: &[String], arch: &str, suites: &[Suite]) -> Digest {
+fn key(wanted: &Wanted, dropped: &Drop, arch: &str, suites: &[Suite]) -> Digest {
     let mut text = format!("{}\n{arch}\n", wanted.suite);
     for suite in suites {
         let digests: Vec<_> = suite.indexes.iter().flatten().map(|file| file.digest.to_string()).collect();
@@ -218,12 +216,12 @@ fn key(wanted: &Wanted, dropped: &[String], arch: &str, suites: &[Suite]) -> Dig
         text += &format!("{wish}\n");
     }
     text += &format!("{}\n", wanted.own);
-    Digest::of(text + "-" + &dropped.join(" "))
+    Digest::of(text + "-" + &dropped.own.join(" ") + "\n-" + &dropped.all.join(" "))
 }
 
 fn solve(
     wanted: &Wanted,
-    dropped: &[String],
+    dropped: &Drop,
     arch: &str,
     suites: &[Suite],
     fetcher: &Fetcher,
@@ -240,10 +238,17 @@ fn solve(
     // What somebody asks for besides the recipe's packages is not to lack what the recipe can do without; what those of the
     // recipe need is the recipe's affair, also below another package. That wishes cannot be met the whole solution says better.
     let (own, besides) = wanted.world.split_at(wanted.own);
-    let own = if besides.is_empty() { BTreeSet::new() } else { closure(&repositories, arch, own, dropped) };
-    let needed = closure(&repositories, arch, besides, &own.iter().cloned().collect::<Vec<_>>());
+    let all = &dropped.all[..];
+    let own = if besides.is_empty() {
+        BTreeSet::new()
+    } else {
+        closure(&repositories, arch, own, &[&dropped.own, all].concat())
+    };
+    let there: Vec<String> = own.iter().chain(all).cloned().collect();
+    let needed = closure(&repositories, arch, besides, &there);
     let is_whole = |name: &str| besides.iter().any(|wish| wish.name == name) || !own.contains(name);
-    let dropped: Vec<String> = dropped.iter().filter(|name| !needed.contains(*name)).cloned().collect();
+    let mut dropped: Vec<String> = dropped.own.iter().filter(|name| !needed.contains(*name)).cloned().collect();
+    dropped.extend_from_slice(all);
     let solution = solve::solve(&repositories, arch, &wanted.world, &dropped)?;
     let packages = solution.packages.iter().map(|selected| RememberedPackage {
         repository: owners[selected.repository],

@@ -335,7 +335,7 @@ impl Explain for ProjectError {
             Self::NotAProgram { .. } => Some("`microbuild recipes` lists what builds programs out of their source".into()),
             Self::Programs { names, .. } => {
                 let name = names.first().map_or("PROGRAM", String::as_str);
-                Some(format!("--cmd ./{name} says which is started"))
+                Some(format!("--cmd './{name}' says which is started"))
             }
             Self::Procfile { .. } => Some("what a shell would do with it, --cmd \"sh -c '…'\" does where the base has a shell (alpine)".into()),
             Self::Changed { .. } => Some("build again when nothing writes to the app's folder".into()),
@@ -379,7 +379,9 @@ impl Project {
         }
         let given = options.entrypoint.is_some() || options.cmd.is_some();
         let procfile = if given || recipe.compile.is_some() { None } else { procfile::read(app, recipe)? };
-        let (entrypoint, cmd) = match procfile {
+        let by_file = recipe.app.start.iter().find(|start| start.when.iter().any(|path| files.get(path).is_some()));
+        let by_file = by_file.filter(|_| !given).map(|start| start.cmd.0.clone());
+        let (entrypoint, cmd) = match procfile.or(by_file) {
             Some(words) => (Words::Given(Vec::new()), Words::Given(words)),
             None => Words::of(recipe, options),
         };
@@ -538,7 +540,8 @@ fn list(app: &Path, root: &Path, recipe: &Recipe, options: &Options) -> Result<w
         Origin::BuiltIn => None,
     };
     let own = own.as_deref().and_then(|path| path.strip_prefix(root).ok()?.to_str()).map(str::to_owned);
-    let rules = ignore::Rules::for_app(ignore_file(app)?, &options.include, &options.exclude, without, own);
+    let ignored = recipe.app.ignore.iter().cloned().chain(ignore_file(app)?).collect();
+    let rules = ignore::Rules::for_app(ignored, &options.include, &options.exclude, without, own);
     let apart = copied.map(|folder| (folder, ignore::Rules::for_dependencies(folder, &options.exclude)));
     walk::walk(app, &rules, apart.as_ref())
 }

@@ -50,6 +50,9 @@ pub struct Compile {
     /// Variables that the command gets as whoever builds has them, if they have them.
     #[serde(default, deserialize_with = "config::list")]
     pub pass: Vec<String>,
+    /// Variables that hold the path of a secret's file, by the secret's id, when it is given.
+    #[serde(default, deserialize_with = "config::texts")]
+    pub secret: BTreeMap<String, String>,
 }
 
 impl Compile {

@@ -106,7 +106,7 @@ pub struct Wishes<'a> {
     pub ignore_scripts: bool,
     /// What it is installed for, when that is not this machine, and the C library there.
     pub foreign: Option<(&'a Platform, &'static str)>,
-    /// What is run for that instead of the command's first word; empty for that very word.
+    /// What is run for that instead of its own first word, where that is the command's; empty for nothing else.
     pub foreign_command: &'a [String],
 }
 
@@ -126,7 +126,7 @@ impl Dependencies {
             }
             let architecture = &platform.architecture;
             let cpu = self.cpu.get(architecture).unwrap_or(architecture);
-            if !wishes.foreign_command.is_empty() {
+            if !wishes.foreign_command.is_empty() && words.first() == wishes.foreign_command.first() {
                 words.splice(..1, wishes.foreign_command.iter().cloned());
             }
             let libc = self.libc.get(libc).map_or(libc, String::as_str);
@@ -168,6 +168,13 @@ mod tests {
         ] {
             assert_eq!(node.command(wishes).expect("a command").join(" "), expected);
         }
+        let newer = ["npm", "exec", "--", "npm@10"].map(str::to_owned);
+        let wishes = Wishes { foreign: Some((&arm, "musl")), foreign_command: &newer, ..plain };
+        assert!(
+            node.command(wishes).expect("a command").join(" ").starts_with("npm exec -- npm@10 ci --omit=dev --os=")
+        );
+        let other = Dependencies { locked: Command(vec!["sh".into(), "-c".into()]), ..node.clone() };
+        assert_eq!(other.command(wishes).expect("a command")[..2], ["sh", "-c"], "another program is no npm");
         let without = Dependencies { foreign: Vec::new(), ..node };
         assert_eq!(without.command(Wishes { foreign: Some((&arm, "musl")), ..plain }), None);
     }

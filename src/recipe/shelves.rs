@@ -54,7 +54,8 @@ impl Shelves {
         Err(RecipeError::Unknown { name: recipe.to_owned(), known: self.names()?.into_iter().collect() })
     }
 
-    /// The recipe that the files at the top of the folder `app` speak for, and these files.
+    /// The recipe that files of the folder `app` speak for, and these files: those at its top that a pattern matches, and those that
+    /// a path names. Where several are spoken for, one that is over another, or like it, counts instead of that.
     ///
     /// # Errors
     /// When they speak for none, or for several; and as [`Shelves::all`].
@@ -68,12 +69,21 @@ impl Shelves {
         let speaks = |recipe: &Recipe| {
             let patterns = PatternSet::new(recipe.detect.clone());
             let mut files: Vec<String> = files.iter().filter(|file| patterns.matches(file)).cloned().collect();
+            let paths = recipe.detect.iter().map(ToString::to_string).filter(|path| path.contains('/'));
+            files.extend(paths.filter(|path| app.join(path).exists()));
             files.sort();
             files
         };
         let all = self.all()?.into_iter().map(|recipe| (speaks(&recipe), recipe));
         let mut found: Vec<(Recipe, Vec<String>)> =
             all.filter(|(files, _)| !files.is_empty()).map(|(files, recipe)| (recipe, files)).collect();
+        let mut beaten = BTreeSet::new();
+        for (recipe, _) in &found {
+            beaten.extend(recipe.over.iter().chain(&recipe.like).filter(|name| **name != recipe.name).cloned());
+        }
+        if found.iter().any(|(recipe, _)| !beaten.contains(&recipe.name)) {
+            found.retain(|(recipe, _)| !beaten.contains(&recipe.name));
+        }
         match (found.pop(), found.is_empty()) {
             (Some(found), true) => Ok(found),
             (last, _) => {

@@ -94,9 +94,16 @@ pub struct Programs {
     pub extra: Vec<String>,
 }
 
-/// What the loader takes out of `tree` for `programs`: the paths of interpreters and libraries, and of the links that lead to them,
-/// by the place of their package. What a library of the app lacks is no error, since whatever loads it may do without: that is
-/// returned besides.
+/// What a loader takes out of packages.
+#[derive(Debug)]
+pub struct Libraries {
+    /// The paths of interpreters and libraries, and of the links that lead to them, by the place of their package.
+    pub paths: BTreeMap<usize, BTreeSet<String>>,
+    /// What libraries of the app lack. Whatever loads them may do without.
+    pub optional: Vec<Missing>,
+}
+
+/// What the loader takes out of `tree` for `programs`.
 ///
 /// # Errors
 /// When a program lacks something, or when a file has to be read once more and cannot be.
@@ -106,32 +113,38 @@ pub fn libraries<R: Listed>(
     arch: &str,
     read: &ReadMembers<'_>,
     programs: &Programs,
-) -> Result<(BTreeMap<usize, BTreeSet<String>>, Vec<Missing>), RootfsError> {
+) -> Result<Libraries, RootfsError> {
     let mut files = elf_files(tree, packages, arch, read)?;
+    // Where links of the tree lead.
+    let place = |path: &String| match path.rsplit_once('/') {
+        Some((folder, name)) => tree.resolve(folder).map_or_else(|| path.clone(), |folder| format!("{folder}/{name}")),
+        None => path.clone(),
+    };
+    let own: BTreeMap<String, &Elf> = programs.files.iter().map(|(path, elf)| (place(path), elf)).collect();
+    let links: Vec<(String, &String)> = programs.links.iter().map(|(path, target)| (place(path), target)).collect();
     let mut tree = tree.clone();
-    for (path, elf) in programs.files.iter().filter(|(_, elf)| is_for(elf, arch)) {
+    for (path, elf) in own.iter().filter(|(_, elf)| is_for(elf, arch)) {
         tree.write(path, 0o755, Vec::new());
-        files.insert(path.clone(), elf.clone());
+        files.insert(path.clone(), Elf::clone(elf));
     }
-    programs.links.iter().for_each(|(path, target)| tree.link(path, target));
+    links.iter().for_each(|(path, target)| tree.link(path, target));
     let closure = Closure { files: &files, root: &tree, extra: &programs.extra, configured: &[] };
-    let mut needed: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
-    let mut optional = Vec::new();
-    for (path, elf) in programs.files.iter().filter(|(_, elf)| is_for(elf, arch)) {
+    let mut libraries = Libraries { paths: BTreeMap::new(), optional: Vec::new() };
+    for (path, elf) in own.iter().filter(|(_, elf)| is_for(elf, arch)) {
         let found = match closure.needed_by(path) {
             Err(error) if elf.interpreter.is_none() => {
-                optional.extend(error.missing);
+                libraries.optional.extend(error.missing);
                 continue;
             }
             found => found?,
         };
         for path in found {
             if let Some(at) = tree.get(&path).and_then(|node| node.package) {
-                needed.entry(at).or_default().insert(path);
+                libraries.paths.entry(at).or_default().insert(path);
             }
         }
     }
-    Ok((needed, optional))
+    Ok(libraries)
 }
 
 #[cfg(test)]
@@ -187,7 +200,7 @@ mod tests {
         let packages: Vec<_> = drafts.into_iter().map(|draft| draft.installed(&blobs)).collect();
         let read: &ReadMembers<'_> = &|_, _| unreachable!("nothing is unclear");
         let tree = assemble(&packages, &Settings::default(), read).expect("a tree");
-        let (needed, _) = libraries(&tree, &packages, "amd64", read, programs).map_err(|e| e.to_string())?;
+        let needed = libraries(&tree, &packages, "amd64", read, programs).map_err(|e| e.to_string())?.paths;
         let named = |(at, paths): (usize, BTreeSet<String>)| {
             (packages[at].record.name().to_owned(), paths.into_iter().collect())
         };

@@ -19,7 +19,7 @@ pub mod debian;
 mod shell;
 pub mod users;
 
-pub use closure::{Programs, check_libraries, is_for, libraries};
+pub use closure::{Libraries, Programs, check_libraries, is_for, libraries};
 use users::Accounts;
 
 /// The root filesystem: nodes by path, without a slash at either end, in the order of their bytes. The root itself has no
@@ -281,6 +281,8 @@ pub enum Share {
     /// All but what is stripped.
     #[default]
     Stripped,
+    /// The same, and what is at these paths of the tree.
+    And(BTreeSet<String>),
     /// All.
     Whole,
     /// What is at these paths of the tree, and what says whose it is.
@@ -292,6 +294,7 @@ impl Share {
     fn takes(&self, path: &str, strip: &PatternSet) -> bool {
         match self {
             Self::Stripped => !strip.matches(path),
+            Self::And(paths) => paths.contains(path) || !strip.matches(path),
             Self::Whole => true,
             Self::Only(paths) => paths.contains(path) || is_copyright(path),
         }
@@ -341,10 +344,14 @@ mod tests {
     #[test]
     fn a_share_is_what_the_recipe_leaves_all_or_a_list() {
         let strip = PatternSet::new(vec!["usr/lib/*.so".parse().expect("a pattern")]);
+        let and = Share::And(BTreeSet::from(["usr/lib/a.so".to_owned()]));
         let only = Share::Only(BTreeSet::from(["usr/lib/a.so".to_owned()]));
-        for (share, expected) in
-            [(Share::Stripped, [false, true, true]), (Share::Whole, [true; 3]), (only, [true, false, true])]
-        {
+        for (share, expected) in [
+            (Share::Stripped, [false, true, true]),
+            (Share::Whole, [true; 3]),
+            (and, [true; 3]),
+            (only, [true, false, true]),
+        ] {
             let taken =
                 ["usr/lib/a.so", "usr/bin/a", "usr/share/doc/a/copyright"].map(|path| share.takes(path, &strip));
             assert_eq!(taken, expected, "{share:?}");

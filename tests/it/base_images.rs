@@ -36,8 +36,8 @@ fn a_base_image_has_its_version_in_its_tags() {
     let built = base(&bench, &[]);
     let tags = tags(&built);
     assert_eq!(built["names"], serde_json::json!(tags.each_ref().map(|tag| format!("node:{tag}"))));
-    let titles = built["layers"].as_array().expect("layers").iter().map(|layer| layer["title"].clone());
-    assert_eq!(titles.last(), Some("system".into()), "no app");
+    let mut titles = built["layers"].as_array().expect("layers").iter().map(|layer| layer["title"].clone());
+    assert_eq!(titles.next_back(), Some("system".into()), "no app");
     let config = config(&bench, &format!("node:{}", tags[0]));
     assert_eq!((&config["User"], &config["Cmd"]), (&"65532:65532".into(), &serde_json::json!(["node"])));
     if tools(["runc"]).is_some() {
@@ -72,7 +72,7 @@ fn all_its_tags_are_pushed() {
     let Some([skopeo]) = tools(["skopeo"]) else { return };
     let name = format!("{}/team/node", registry.name());
     let mut command = bench.home.microbuild(["base", "node", "--push", "-t", &name, "--json"]);
-    let built = json(&run(&mut bench.sources(&mut command)));
+    let built = json(&run(bench.sources(&mut command)));
     let mut command = Command::new(skopeo);
     let listed = json(&run(command.args(["list-tags", "--tls-verify=false"]).arg(format!("docker://{name}"))));
     let tags: Vec<&str> = listed["Tags"].as_array().expect("tags").iter().filter_map(|tag| tag.as_str()).collect();

@@ -324,3 +324,23 @@ fn completions_know_recipes() {
     let completed = run(bash.args(["-c", ask, "bash"]).arg(&script));
     assert_eq!(completed.succeeds().trim(), "node");
 }
+
+#[test]
+fn the_recipe_is_told_by_the_files_and_they_are_named() {
+    let bench = Workbench::fake();
+    let dir = app(&bench.path("app"), &[("package.json", "{}"), ("index.js", "")]);
+    let build = |options: &[&str]| {
+        let mut command = bench.home.microbuild(["build", &text(&dir)]);
+        run(bench.sources(&mut command).args(HERE).args(options))
+    };
+    let finished = build(&["-v"]);
+    finished.succeeds();
+    assert!(finished.stderr.contains("recipe node, for which package.json speaks"), "{}", finished.stderr);
+    assert!(!build(&[]).stderr.contains("speaks"));
+    fs::write(dir.join("go.mod"), "module m\n").expect("a file");
+    let finished = build(&[]);
+    finished.exits(2);
+    assert!(finished.stderr.contains("found go.mod for go, package.json for node"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("--recipe go"), "the hint names the flag: {}", finished.stderr);
+    build(&["--recipe", "node"]).succeeds();
+}

@@ -10,7 +10,10 @@ use std::{
 
 use serde_json::Value;
 
-use super::node::{pushed_and_run, unpacked};
+use super::{
+    deb_mirror::has_release,
+    node::{pushed_and_run, unpacked},
+};
 use crate::support::{
     Finished, Process,
     npm_registry::{NpmRegistry, TOKEN},
@@ -356,4 +359,85 @@ fn without_an_oci_runtime_the_error_names_what_to_install() {
     let failed = run(&mut bench.node(&app, ["--runtime", "/nowhere/runc"]));
     assert_eq!(failed.exits(2), "");
     assert!(failed.stderr.contains("/nowhere/runc"), "{}", failed.stderr);
+}
+
+/// A recipe whose dependencies are installed by a script, and one that needs make.
+const COMPILING: &str = r#"
+name = "maker"
+description = "what is made by make"
+
+[base.debian]
+packages = ["base-files", "libc6"]
+dev = ["coreutils", "dash"]
+compile = ["make"]
+
+[[dependencies]]
+when = ["wishes.txt"]
+files = ["wishes.txt"]
+lock = []
+locked = []
+unlocked = ["sh", "-ec", "mkdir made; make --version > made/version"]
+result = "made"
+
+[app]
+cmd = ["/app/hello"]
+"#;
+
+#[test]
+fn what_fails_for_want_of_a_compiler_is_tried_again_with_it() {
+    if tools(["runc"]).is_none() || !has_release("bookworm", "amd64") {
+        return;
+    }
+    let bench = Workbench::debian("bookworm");
+    let dir = app(&bench.path("app"), &[("wishes.txt", "a\n"), ("recipes/maker.toml", COMPILING)]);
+    let build = |options: &[&str]| {
+        let mut command = bench.home.microbuild(["maker", &text(&dir), "--json"]);
+        run(bench.sources(&mut command).args(options))
+    };
+    let finished = build(&[]);
+    let built = json_of(&finished);
+    assert!(finished.stderr.contains("something has to be compiled: once more, with make"), "{}", finished.stderr);
+    let packages = built["packages"].to_string();
+    assert!(!packages.contains("\"make\""), "the image has no compiler: {packages}");
+    let again = build(&[]);
+    assert_eq!(json_of(&again)["digest"], built["digest"]);
+    assert!(!again.stderr.contains("something has to be compiled"), "it is remembered: {}", again.stderr);
+
+    // What fails for another reason does so once.
+    let other = COMPILING.replace("make --version > made/version", "echo no such host; exit 7");
+    fs::write(dir.join("recipes/maker.toml"), other).expect("a file");
+    let finished = build(&[]);
+    finished.exits(1);
+    assert!(finished.stderr.contains("found exit status 7"), "{}", finished.stderr);
+    assert!(!finished.stderr.contains("once more"), "{}", finished.stderr);
+}
+
+/// What pnpm, Yarn and Yarn's Berry write, and what installs with them.
+#[test]
+fn pnpm_and_yarn_install_what_their_locks_say() {
+    if tools(["runc"]).is_none() || !has_release("bookworm", "amd64") {
+        return;
+    }
+    let bench = Workbench::debian("bookworm");
+    let package = r#"{"name": "hello-managers", "main": "index.js", "dependencies": {"is-number": "7.0.0"}, "devDependencies": {"is-odd": "3.0.1"}}"#;
+    for (lock, install) in [
+        ("pnpm-lock.yaml", ["npm", "exec", "--yes", "--", "pnpm@10.13.1", "install", "--lockfile-only"]),
+        ("yarn.lock", ["npm", "exec", "--yes", "--", "yarn@1.22.22", "install", "--non-interactive"]),
+    ] {
+        let dir = app(
+            &bench.path(lock),
+            &[("package.json", package), ("index.js", "console.log(require('is-number')(7))\n")],
+        );
+        let mut dev = bench.home.microbuild(["dev", "node", &text(&dir), "-q"]);
+        run(bench.sources(&mut dev).arg("--").args(install)).succeeds();
+        let _ = fs::remove_dir_all(dir.join("node_modules"));
+        assert!(dir.join(lock).is_file(), "{lock}");
+        let build = |options: &[&str]| json_of(&run(bench.node(&dir, ["--json", "-t", "managers:1"]).args(options)));
+        let built = build(&[]);
+        assert_eq!(layers(&built).iter().filter(|(title, _)| title == "dependencies").count(), 1, "{lock}");
+        assert_eq!(bench.microbuild(["run", "-q", "managers:1"]).succeeds(), "true\n", "{lock}");
+        let found = bench.microbuild(["run", "-q", "managers:1", "--", "node", "-e", "require('is-odd')"]);
+        assert_ne!(found.code, Some(0), "{lock}: without what only development needs");
+        assert_eq!(build(&["--offline"])["digest"], built["digest"], "{lock}");
+    }
 }

@@ -1,8 +1,10 @@
 //! Each language's example on a base whose packages can be had here: built by the recipe that its files speak for, run, asked.
 
-use std::{path::Path, process::Command};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-use super::deb_mirror::has_release;
+use microbuild::recipe::Shelves;
+
+use super::{apk_solver::real_index, deb_mirror::has_release};
 use crate::support::{
     Process, free_port, run, tools,
     workbench::{Workbench, get, json as json_of, text},
@@ -65,10 +67,154 @@ impl Language {
     }
 }
 
+/// What recipes ask for that is not in Alpine's main repository, but in community: there is no index of that here.
+const COMMUNITY: &[&str] = &[
+    "aspnetcore8-runtime",
+    "cabal",
+    "cargo",
+    "composer",
+    "deno",
+    "dotnet8-sdk",
+    "elixir",
+    "erlang",
+    "erlang-dev",
+    "ghc",
+    "go",
+    "gradle",
+    "leiningen",
+    "maven",
+    "mono",
+    "mono-dev",
+    "npm",
+    "openjdk21-jdk",
+    "openjdk21-jmods",
+    "perl-app-cpanminus",
+    "py3-pip",
+    "rebar3",
+    "rust",
+];
+
+#[test]
+fn alpine_has_the_packages_that_recipes_name() {
+    let Some(index) = real_index("v3.17/main/aarch64") else { return };
+    let provided = index.records.iter().flat_map(|record| record.provides.iter().map(|provide| provide.name.as_str()));
+    let names: BTreeSet<&str> = index.records.iter().map(|record| record.name.as_str()).chain(provided).collect();
+    for recipe in Shelves::default().all().expect("recipes") {
+        for packages in [&recipe.base.alpine, &recipe.base.scratch].into_iter().flatten() {
+            let all = packages.packages.iter().chain(&packages.dev).chain(&packages.compile);
+            for name in all.map(|wish| wish.split(['~', '<', '>', '=']).next().unwrap_or(wish)) {
+                // PHP's packages are called after its version, which is another one in each release.
+                let known = names.contains(name) || COMMUNITY.contains(&name) || name.starts_with("php84");
+                assert!(known, "{}: {name}", recipe.name);
+            }
+        }
+    }
+}
+
+/// README's table, which `tests/sizes` prints, has a row for each language.
+#[test]
+fn every_language_has_an_example_and_a_row() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).expect("README");
+    for recipe in Shelves::default().all().expect("recipes") {
+        let name = recipe.name.as_str();
+        if ["base", "dotnet", "static"].contains(&name) {
+            continue;
+        }
+        assert!(root.join("examples").join(name).is_dir(), "examples/{name}");
+        assert!(readme.lines().any(|line| line.starts_with(&format!("| {name} | "))), "{name} in README's table");
+    }
+}
+
+#[test]
+fn base() {
+    Language { name: "base", release: "bookworm", most: 1_550_000, version: (&["cat", "/etc/debian_version"], "12.") }
+        .check();
+}
+
+/// Its npm fetches Bun.
+#[test]
+fn bun() {
+    Language { name: "bun", release: "bookworm", most: 57_000_000, version: (&["npm", "--version"], ".") }.check();
+}
+
+/// Its npm fetches Deno.
+#[test]
+fn deno() {
+    Language { name: "deno", release: "bookworm", most: 47_000_000, version: (&["npm", "--version"], ".") }.check();
+}
+
+#[test]
+fn elixir() {
+    Language { name: "elixir", release: "bookworm", most: 8_500_000, version: (&["elixir", "--version"], "Elixir 1.") }
+        .check();
+}
+
+#[test]
+fn erlang() {
+    Language {
+        name: "erlang",
+        release: "bookworm",
+        most: 7_100_000,
+        version: (&["rebar3", "version"], "on Erlang/OTP"),
+    }
+    .check();
+}
+
+#[test]
+fn gcc() {
+    Language { name: "gcc", release: "bookworm", most: 1_800_000, version: (&["gcc", "--version"], "gcc (") }.check();
+}
+
+#[test]
+fn clojure() {
+    Language {
+        name: "clojure",
+        release: "bookworm",
+        most: 37_000_000,
+        version: (&["lein", "version"], "Leiningen 2."),
+    }
+    .check();
+}
+
 #[test]
 fn go() {
     Language { name: "go", release: "bookworm", most: 3_000_000, version: (&["go", "version"], "go version go1.") }
         .check();
+}
+
+#[test]
+fn haskell() {
+    Language {
+        name: "haskell",
+        release: "bookworm",
+        most: 2_850_000,
+        version: (&["cabal", "--version"], "cabal-install version"),
+    }
+    .check();
+}
+
+#[test]
+fn java() {
+    Language { name: "java", release: "bookworm", most: 23_000_000, version: (&["java", "--version"], "openjdk 17.") }
+        .check();
+}
+
+#[test]
+fn kotlin() {
+    Language { name: "kotlin", release: "bookworm", most: 22_300_000, version: (&["mvn", "--version"], "Maven 3.") }
+        .check();
+}
+
+#[test]
+fn mono() {
+    Language {
+        name: "mono",
+        release: "bookworm",
+        most: 14_900_000,
+        version: (&["mcs", "--version"], "Mono C# compiler"),
+    }
+    .check();
 }
 
 #[test]
@@ -97,4 +243,10 @@ fn ruby() {
 #[test]
 fn rust() {
     Language { name: "rust", release: "trixie", most: 2_000_000, version: (&["cargo", "-V"], "cargo 1.") }.check();
+}
+
+#[test]
+fn scala() {
+    Language { name: "scala", release: "bookworm", most: 28_200_000, version: (&["java", "--version"], "openjdk 17.") }
+        .check();
 }

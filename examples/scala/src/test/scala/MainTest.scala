@@ -1,0 +1,6 @@
+package example
+
+class MainTest extends munit.FunSuite:
+  test("greets") {
+    assert(greeting.message.startsWith("Hello, "))
+  }
