@@ -41,3 +41,30 @@ pub(super) fn keep(programs: &mut Programs, arch: &str, entry: Option<&str>) -> 
     programs.files.retain(|_, elf| is_for(elf, arch));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::elf::testing::Draft;
+
+    #[test]
+    fn programs_are_for_the_images_processor() {
+        let elf = |draft: Draft| Elf::of_bytes(&draft.bytes()).expect("ELF").expect("a program");
+        let program = |machine| elf(Draft::new().machine(machine).interpreter("/lib/ld.so"));
+        let of = |files: &[(&str, Elf)]| Programs {
+            files: files.iter().map(|(path, elf)| ((*path).to_owned(), elf.clone())).collect(),
+            ..Programs::default()
+        };
+        let kept = |files: &[(&str, Elf)], entry| {
+            let mut programs = of(files);
+            keep(&mut programs, "amd64", entry).map(|()| programs.files.into_keys().collect::<Vec<_>>())
+        };
+        let (ours, other) = (program(62), program(183));
+        let library = elf(Draft::new().machine(183).soname("x"));
+        assert_eq!(kept(&[("app/a", ours.clone()), ("app/b", other.clone())], None), Ok(vec!["app/a".into()]));
+        assert_eq!(kept(&[("app/a", ours.clone()), ("app/b", other.clone())], Some("app/b")), Err("app/b".into()));
+        assert_eq!(kept(&[("app/b", other)], None), Err("app/b".into()), "none would run");
+        assert_eq!(kept(&[("app/x.node", library)], None), Ok(Vec::new()), "what a package brings for others, too");
+        assert_eq!(kept(&[("app/a", ours)], Some("app/a")), Ok(vec!["app/a".into()]));
+    }
+}

@@ -84,3 +84,22 @@ fn all_its_tags_are_pushed() {
         "{tags:?}"
     );
 }
+
+#[test]
+fn the_app_that_lies_beside_it_says_nothing_of_a_base_image() {
+    let Some(bench) = Workbench::alpine() else { return };
+    std::fs::write(
+        bench.path("microbuild.toml"),
+        "tag = \"app:1\"\npush = true\nenv = { A = 1 }\npackage = \"nothing\"\n",
+    )
+    .expect("a file");
+    let mut command = bench.home.microbuild(["base", "node", "--json"]);
+    let built = json(&run(bench.sources(&mut command).current_dir(bench.dir.path())));
+    assert!(built["names"][0].as_str().expect("a name").starts_with("node:"), "{built}");
+    let config = config(&bench, built["names"][0].as_str().expect("a name"));
+    assert!(!config["Env"].to_string().contains("A=1"), "{config}");
+
+    let told = bench.microbuild(["base", "java", "--base", "debian:bookworm"]);
+    told.exits(2);
+    assert!(told.stderr.contains("found java, which makes one with each app"), "{}", told.stderr);
+}

@@ -122,3 +122,48 @@ fn a_folder_of_files_is_an_image_too() {
     finished.succeeds();
     assert!(finished.stderr.contains("there is no program to be started"), "{}", finished.stderr);
 }
+
+/// A recipe whose compiler is a copy of ls, and of a library of ls.
+const COPIED: &str = r#"
+name = "copied"
+description = "what lies in the dev variant"
+version_from = "base-files"
+
+[base.debian]
+packages = ["base-files", "libselinux1"]
+strip = ["/usr/lib/*/libselinux*"]
+dev = ["coreutils", "dash"]
+
+[compile]
+run = ["sh", "-ec", "cp /bin/ls $OUT/; mkdir $OUT/own; cp /lib/*/libselinux.so.1 $OUT/own/"]
+libraries = true
+layers = ["own"]
+
+[app]
+cmd = ["./ls", "/app"]
+"#;
+
+#[test]
+fn what_was_compiled_runs_wherever_its_libraries_come_from() {
+    if tools(["runc"]).is_none() || !has_release("bookworm", "amd64") {
+        return;
+    }
+    let bench = Workbench::debian("bookworm");
+    let recipe = bench.path("copied.toml");
+    fs::write(&recipe, COPIED).expect("a file");
+    fs::create_dir(bench.path("app")).expect("a folder");
+    fs::write(bench.path("app/source"), "a").expect("a file");
+    let build = |options: &[&str]| {
+        let mut command = bench.home.microbuild([text(&recipe), text(&bench.path("app"))]);
+        json(&run(bench.sources(&mut command).args(["--json", "-t", "copied:1"]).args(options)))
+    };
+    // Its own library by LD_LIBRARY_PATH; then, of the same result, that of the package, which the recipe strips otherwise.
+    for (options, own) in [(&["--env", "LD_LIBRARY_PATH=/app/own"][..], true), (&[], false)] {
+        let built = build(options);
+        assert_eq!(bench.microbuild(["run", "-q", "copied:1"]).succeeds(), "ls\nown\n", "own: {own}");
+        let titles: Vec<_> =
+            built["layers"].as_array().expect("layers").iter().filter_map(|layer| layer["title"].as_str()).collect();
+        assert_eq!(titles, ["system", "own", "app"]);
+        assert!(built["packages"].to_string().contains("libpcre2-8-0"), "{}", built["packages"]);
+    }
+}
