@@ -549,3 +549,26 @@ fn the_example_is_an_app() {
     assert_eq!(project.warnings, [""; 0]);
     project.check_engines("24.11.1-r0").expect("Alpine's Node");
 }
+
+#[test]
+fn a_recipe_says_what_stays_out_and_what_certain_files_start() {
+    let recipe = Recipe::parse(
+        "name = 'x'\ndescription = 'x'\n[base.alpine]\npackages = ['x']\n[app]\nignore = ['**/.venv', 'tmp/*']\n\
+         entry = ['main.x']\ncmd = ['x', '{entry}']\n[[app.start]]\nwhen = ['bin/rails', 'config.ru']\ncmd = ['rackup']\n",
+        "x.toml",
+    )
+    .expect("a recipe");
+    let read = |app: &App, options: &Options| {
+        let project = Project::read(app.path(), &recipe, options).expect("a project");
+        let files = project.files.into_iter().filter(|file| file.kind != FileKind::Folder).map(|file| file.path);
+        (project.cmd.join(" "), files.collect::<Vec<_>>().join(" "))
+    };
+    let app = App::new(&["main.x", "lib/.venv/a", "tmp/b", "tmp/keep"]).file(".dockerignore", "!tmp/keep\n");
+    assert_eq!(read(&app, &Options::default()), ("x main.x".into(), "main.x tmp/keep".into()));
+    let app = app.file("config.ru", "");
+    assert_eq!(read(&app, &Options::default()).0, "rackup");
+    let app = app.file("Procfile", "web: other\n");
+    assert_eq!(read(&app, &Options::default()).0, "other", "whoever writes a Procfile knows better");
+    let options = Options { cmd: Some(vec!["given".into()]), ..Options::default() };
+    assert_eq!(read(&app, &options).0, "given");
+}
