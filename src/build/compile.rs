@@ -39,9 +39,10 @@ pub(super) struct Compiled<'a> {
     variant: DevVariant,
     /// Names all that it depends on.
     key: Digest,
+    env: BTreeMap<String, String>,
     needs: Needs,
-    /// Where it is, when it was made now.
-    out: Option<Workspace>,
+    /// Where it is, and what of that is the app, when it was made now.
+    out: Option<(Workspace, Vec<AppFile>)>,
     /// Of two builds that want the same, one works and the other waits for it.
     _only: Lock,
 }
@@ -67,13 +68,13 @@ impl<'a> Step<'a> {
         text += &self.inputs(&self.project.files)?;
         let (key, store) = (Digest::of(text), self.fetcher.store());
         let only = store.lock_key(COMPILED, &key)?;
-        let mut compiled = Compiled { compile, platform, variant, key, needs: Needs::new(), out: None, _only: only };
+        let mut compiled =
+            Compiled { compile, platform, variant, key, env, needs: Needs::new(), out: None, _only: only };
         if let Some(Remembered { needs }) = store.recall(COMPILED, &key) {
             return Ok(Compiled { needs, ..compiled });
         }
-        let out = self.run_compiler(&compiled)?;
+        let (out, files) = self.run_compiler(&compiled)?;
         let workdir = plan.configuration.workdir.trim_matches('/');
-        let files = self.files(&compiled, out.path())?;
         let mut programs = programs::read(out.path(), &files, workdir, plan.library_path());
         programs::keep(&mut programs, plan.arch(platform), None)
             .map_err(|file| LinkError::Processor { platform: platform.clone(), file })?;
@@ -81,7 +82,7 @@ impl<'a> Step<'a> {
             compiled.needs = compiled.variant.system.needs(&programs)?;
         }
         store.remember(COMPILED, &key, &Remembered { needs: compiled.needs.clone() })?;
-        Ok(Compiled { out: Some(out), ..compiled })
+        Ok(Compiled { out: Some((out, files)), ..compiled })
     }
 
     /// All variables of the compilation.
@@ -99,7 +100,8 @@ impl<'a> Step<'a> {
         })
     }
 
-    fn run_compiler(&self, compiled: &Compiled<'_>) -> Result<Workspace, BuildError> {
+    /// A folder with what the compiler leaves, and what of that is the app.
+    fn run_compiler(&self, compiled: &Compiled<'_>) -> Result<(Workspace, Vec<AppFile>), BuildError> {
         let store = self.fetcher.store();
         let (work, out) = (Workspace::new(store)?, Workspace::new(store)?);
         let words = compiled.compile.words();
@@ -108,7 +110,7 @@ impl<'a> Step<'a> {
             platform: compiled.platform,
             words: &words,
             files: &self.project.files,
-            env: self.environment(compiled.compile, compiled.platform)?,
+            env: compiled.env.clone(),
             mounts: vec![Mount::Bind { source: out.path().to_owned(), target: OUT.into(), writable: true }],
         };
         let (status, mut said) = self.run_errand(errand, &compiled.variant, work.path(), &mut |_| {})?;
@@ -116,17 +118,12 @@ impl<'a> Step<'a> {
             said.show();
             return Err(DependenciesError::Failed { command: shown(&words), status, hint: None }.into());
         }
-        Ok(out)
-    }
-
-    /// What of `out` is the app.
-    fn files(&self, compiled: &Compiled<'_>, out: &Path) -> Result<Vec<AppFile>, BuildError> {
-        let files = Project::made(out, &compiled.compile.strip)?;
+        let files = Project::made(out.path(), &compiled.compile.strip)?;
         if files.is_empty() {
-            let command = shown(&compiled.compile.words());
-            return Err(DependenciesError::Nothing { command, result: format!("anything in {OUT}") }.into());
+            let result = format!("anything in {OUT}");
+            return Err(DependenciesError::Nothing { command: shown(&words), result }.into());
         }
-        Ok(files)
+        Ok((out, files))
     }
 
     /// The layers of what was compiled: those that the recipe wants apart, then all the rest.
@@ -146,11 +143,10 @@ impl<'a> Step<'a> {
         if let (Some(records), None) = (recalled.filter(are_there), &compiled.out) {
             return records.into_iter().map(|record| self.recalled(record)).collect();
         }
-        let out = match compiled.out.take() {
-            Some(out) => out,
+        let (out, mut rest) = match compiled.out.take() {
+            Some(made) => made,
             None => self.run_compiler(&compiled)?,
         };
-        let mut rest = self.files(&compiled, out.path())?;
         let mut records = Vec::new();
         for pattern in apart {
             let set = PatternSet::new(vec![pattern.clone()]);

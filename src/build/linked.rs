@@ -132,7 +132,7 @@ impl Step<'_> {
                 Err(LinkError::Foreign { host, platform, file: file.clone() }.into())
             }
             Base::Scratch if found == "glibc" => self.of_machine(&programs),
-            base if base.libc() == found => self.of_packages(platform, &programs),
+            base if base.libc() == found => self.of_packages(platform, plan, &programs),
             base => {
                 let (base, expected) = (base.clone(), base.libc());
                 Err(LinkError::Libc { base, expected, file: file.clone(), found }.into())
@@ -160,10 +160,9 @@ impl Step<'_> {
     }
 
     /// Finds it in the packages that libraries of these names are in.
-    fn of_packages(&self, platform: &Platform, programs: &Programs) -> Result<Linked, BuildError> {
+    fn of_packages(&self, platform: &Platform, plan: &Plan, programs: &Programs) -> Result<Linked, BuildError> {
         let mut request = self.request.clone();
-        let plan = Plan::new(&request, self.recipe, self.project)?;
-        request.packages.extend(candidates(&plan, platform, programs, self.fetcher)?);
+        request.packages.extend(candidates(plan, platform, programs, self.fetcher)?);
         let plan = Plan::new(&request, self.recipe, self.project)?;
         let lock = lock::lock(&plan, platform, self.fetcher)?;
         let needs = System::new(&plan, &lock, self.request.compression, self.fetcher)?.needs(programs)?;

@@ -27,7 +27,7 @@ use crate::{
     registry::Reference,
     request::{Request, Step},
     sink::{self, Output},
-    store::{Store, replace_file},
+    store::{self, replace_file},
     ui::{self, Ui},
 };
 
@@ -46,18 +46,22 @@ pub(super) struct Job {
     pub(super) ui: Ui,
 }
 
+/// What a job works with, for as long as nobody may empty the store.
+pub(super) struct Tools {
+    http: Http,
+    pub(super) fetcher: Fetcher,
+    _in_use: store::Lock,
+}
+
 /// `microbuild RECIPE [APP]`, `microbuild build [APP]`.
 pub(super) fn build(recipe: Option<&str>, app: &Path, options: &BuildOptions) -> Result<(), CliError> {
     let job = Job::new(recipe, app, options)?;
     // Before anything is made: a name that cannot be pushed should not cost a build.
-    job.references()?;
-    let store = store(job.cache_dir.as_deref())?;
-    let _in_use = store.lock_shared()?;
-    let http = http(&job.network, job.offline, &job.ui)?;
-    let fetcher = Fetcher::new(http.clone(), store.clone(), job.ui.clone(), job.offline);
-    let built = build::build(&job.request, &job.recipe, &fetcher, &job.ui)?;
+    job.check_names()?;
+    let tools = job.tools()?;
+    let built = build::build(&job.request, &job.recipe, &tools.fetcher, &job.ui)?;
     let names = names(&job, &built);
-    deliver(&job, built, &names, &http, &store)
+    deliver(&job, built, &names, &tools)
 }
 
 /// `microbuild base RECIPE`.
@@ -65,17 +69,14 @@ pub(super) fn base(recipe: &str, dev: bool, options: &BuildOptions) -> Result<()
     // The app that lies here has nothing to say of an image without it.
     let app = Path::new(".");
     let job = Job::with(Some(recipe), app, options, &FileConfig::read(app)?.of_packages())?;
-    job.references()?;
-    let store = store(job.cache_dir.as_deref())?;
-    let _in_use = store.lock_shared()?;
-    let http = http(&job.network, job.offline, &job.ui)?;
-    let fetcher = Fetcher::new(http.clone(), store.clone(), job.ui.clone(), job.offline);
-    let made = build::base_image(&job.request, &job.recipe, dev, &fetcher, &job.ui)?;
+    job.check_names()?;
+    let tools = job.tools()?;
+    let made = build::base_image(&job.request, &job.recipe, dev, &tools.fetcher, &job.ui)?;
     let tags = version_tags(made.version.as_deref(), dev);
     let own = [job.recipe.name.clone()];
     let given = if job.tags.is_empty() { &own[..] } else { &job.tags };
     let names: Vec<String> = given.iter().flat_map(|name| images::with_tags(name, &tags)).collect();
-    deliver(&job, made.built, &names, &http, &store)
+    deliver(&job, made.built, &names, &tools)
 }
 
 /// The tags of a base image with that version of the language: `3.11.2`, `3.11` and `3`; `latest` when nothing is known of it.
@@ -90,7 +91,8 @@ fn version_tags(version: Option<&str>, dev: bool) -> Vec<String> {
 }
 
 /// Keeps the image locally under `names`, pushes it and writes it where the job says.
-fn deliver(job: &Job, mut built: Built, names: &[String], http: &Http, store: &Store) -> Result<(), CliError> {
+fn deliver(job: &Job, mut built: Built, names: &[String], tools: &Tools) -> Result<(), CliError> {
+    let store = tools.fetcher.store();
     let references = if job.push { parse_all(names)? } else { Vec::new() };
     let local = LocalImages::open(&images::default_dir()?)?;
     let mut delivered = Delivered { reference: names[0].clone(), pushed: Vec::new() };
@@ -100,7 +102,7 @@ fn deliver(job: &Job, mut built: Built, names: &[String], http: &Http, store: &S
     let (pushed, kept) = std::thread::scope(|scope| {
         let kept = scope.spawn(|| local.put(names, &built.artifact, &job.ui));
         let pushed =
-            if job.push { push_to(&references, &built.artifact, http, store, &job.ui) } else { Ok(Vec::new()) };
+            if job.push { push_to(&references, &built.artifact, &tools.http, store, &job.ui) } else { Ok(Vec::new()) };
         (pushed, kept.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
     });
     if pushed.is_err() && kept.is_ok() {
@@ -117,10 +119,8 @@ fn deliver(job: &Job, mut built: Built, names: &[String], http: &Http, store: &S
 
 /// Builds for `microbuild run`: the image is kept locally under its project's name.
 pub(super) fn builds(job: &Job) -> Result<Artifact, CliError> {
-    let store = store(job.cache_dir.as_deref())?;
-    let _in_use = store.lock_shared()?;
-    let fetcher = Fetcher::new(http(&job.network, job.offline, &job.ui)?, store, job.ui.clone(), job.offline);
-    let built = build::build(&job.request, &job.recipe, &fetcher, &job.ui)?;
+    let tools = job.tools()?;
+    let built = build::build(&job.request, &job.recipe, &tools.fetcher, &job.ui)?;
     LocalImages::open(&images::default_dir()?)?.put(&names(job, &built), &built.artifact, &job.ui)?;
     Ok(built.artifact)
 }
@@ -228,10 +228,8 @@ pub(super) fn why(package: &str, recipe: &str, app: &Path, options: &BuildOption
 
 fn solve(recipe: &str, app: &Path, options: &BuildOptions) -> Result<(Job, Base, Vec<Lock>), CliError> {
     let job = Job::new(Some(recipe), app, options)?;
-    let store = store(job.cache_dir.as_deref())?;
-    let _in_use = store.lock_shared()?;
-    let fetcher = Fetcher::new(http(&job.network, job.offline, &job.ui)?, store, job.ui.clone(), job.offline);
-    let (base, locks) = build::locks(&job.request, &job.recipe, &fetcher, &job.ui)?;
+    let tools = job.tools()?;
+    let (base, locks) = build::locks(&job.request, &job.recipe, &tools.fetcher, &job.ui)?;
     Ok((job, base, locks))
 }
 
@@ -282,8 +280,17 @@ impl Job {
         })
     }
 
-    /// Where the image is to be pushed.
-    fn references(&self) -> Result<Vec<Reference>, CliError> {
+    /// What the job works with.
+    pub(super) fn tools(&self) -> Result<Tools, CliError> {
+        let store = store(self.cache_dir.as_deref())?;
+        let in_use = store.lock_shared()?;
+        let http = http(&self.network, self.offline, &self.ui)?;
+        let fetcher = Fetcher::new(http.clone(), store, self.ui.clone(), self.offline);
+        Ok(Tools { http, fetcher, _in_use: in_use })
+    }
+
+    /// Refuses names that the image cannot be kept or pushed under.
+    fn check_names(&self) -> Result<(), CliError> {
         if self.push && self.tags.is_empty() {
             return Err(CliError::Usage {
                 message: "expected a name to push the image to, found none".into(),
@@ -296,7 +303,7 @@ impl Job {
                 hint: "build with --offline, then `microbuild push IMAGE REF`".into(),
             });
         }
-        parse_all(&self.tags)
+        parse_all(&self.tags).map(drop)
     }
 }
 

@@ -8,13 +8,12 @@ use super::{
     CliError,
     args::{BuildOptions, DevOptions, RunOptions},
     build::{Job, builds},
-    http, store,
+    store,
 };
 use crate::{
     build::{self, BuildError, Caches, DevJob, DevVariant, HOSTNAME},
     config::{Deps, Volume},
     error::Explain as _,
-    fetch::Fetcher,
     image::{Artifact, Image},
     images::{self, LocalImages},
     plan::host_platform,
@@ -41,10 +40,9 @@ pub(super) fn dev(recipe: &str, app: &Path, options: &DevOptions, command: &[Str
 
 /// The recipe's dev variant, unpacked, and the folders that are kept between builds.
 fn unpack_dev(job: &Job) -> Result<(DevVariant, Root, Caches), CliError> {
-    let store = store(job.cache_dir.as_deref())?;
-    // The root's own lock outlives this one: whoever works in it for hours keeps no `gc` waiting.
-    let _in_use = store.lock_shared()?;
-    let fetcher = Fetcher::new(http(&job.network, job.offline, &job.ui)?, store.clone(), job.ui.clone(), job.offline);
+    // The root's own lock outlives that of the tools: whoever works in it for hours keeps no `gc` waiting.
+    let tools = job.tools()?;
+    let (fetcher, store) = (&tools.fetcher, tools.fetcher.store());
     // Whatever is run: nothing says, or has to say, what the app itself starts with.
     let options = project::Options { deps: Deps::Auto, cmd: Some(Vec::new()), ..project::Options::default() };
     let project = Project::read(&job.request.app, &job.recipe, &options).or_else(|error| match error {
@@ -55,10 +53,10 @@ fn unpack_dev(job: &Job) -> Result<(DevVariant, Root, Caches), CliError> {
         error => Err(error),
     });
     let project = project.map_err(BuildError::from)?;
-    let request = build::settle(&job.request, &job.recipe, &fetcher, &job.ui)?;
-    let variant = DevVariant::new(&request, &job.recipe, &project, &fetcher)?;
-    let root = variant.unpack(&store, &job.ui)?;
-    let caches = Caches::new(&job.recipe, &store)?;
+    let request = build::settle(&job.request, &job.recipe, fetcher, &job.ui)?;
+    let variant = DevVariant::new(&request, &job.recipe, &project, fetcher)?;
+    let root = variant.unpack(store, &job.ui)?;
+    let caches = Caches::new(&job.recipe, store)?;
     Ok((variant, root, caches))
 }
 

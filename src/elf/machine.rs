@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     Elf,
-    closure::{Closure, ClosureError, Root},
+    closure::{Closure, ClosureError, Root, walk},
     loader::{Loader, expand},
 };
 
@@ -33,29 +33,7 @@ struct Names<'a> {
 
 impl Root for Names<'_> {
     fn resolve(&self, path: &str) -> Option<String> {
-        let mut left: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
-        let mut at: Vec<String> = Vec::new();
-        // As many links as Linux follows.
-        let mut links = 40;
-        while let Some(part) = left.pop() {
-            match part.as_str() {
-                "" | "." => continue,
-                ".." => drop(at.pop()),
-                _ => at.push(part),
-            }
-            if let Some(target) = self.links.get(&at.join("/")) {
-                links -= 1;
-                if links == 0 {
-                    return None;
-                }
-                at.pop();
-                if target.starts_with('/') {
-                    at.clear();
-                }
-                left.extend(target.split('/').rev().map(str::to_owned));
-            }
-        }
-        let path = at.join("/");
+        let path = walk(self, path).pop().unwrap_or_default();
         let is_folder = |own: &String| own.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('/'));
         if self.own.contains_key(&path) || self.own.keys().any(is_folder) {
             return Some(path);

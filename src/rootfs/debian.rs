@@ -29,8 +29,8 @@ mod busybox;
 use std::collections::BTreeMap;
 
 use super::{
-    Content, Installed as InstalledPackage, Node, NodeKind, ReadMembers, RootfsError, Settings, Tree, member,
-    users::Accounts,
+    Content, DOCUMENTATION, Installed as InstalledPackage, Node, NodeKind, ReadMembers, RootfsError, Settings, Tree,
+    is_copyright, member, users::Accounts,
 };
 use crate::{
     deb::{
@@ -71,7 +71,6 @@ const LEFT_OUT: [&str; 16] = [
     "usr/share/systemtap/tapset",
     "usr/share/zsh/vendor-completions",
 ];
-const DOCUMENTATION: &str = "usr/share/doc/";
 /// glibc's own idea of it would ask the name server first, for `localhost` too.
 const NSSWITCH: &str = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\n\
                         protocols: files\nservices: files\nethers: files\nrpc: files\n";
@@ -320,10 +319,7 @@ impl Assembly<'_> {
 fn is_left_out(path: &str) -> bool {
     if let Some(rest) = path.strip_prefix(DOCUMENTATION) {
         // A folder comes with what is in it, a link stands for the copyright of another package.
-        return match rest.split_once('/') {
-            Some((_, name)) => name != "copyright",
-            None => false,
-        };
+        return rest.contains('/') && !is_copyright(path);
     }
     LEFT_OUT.iter().any(|folder| is_below(path, folder))
 }

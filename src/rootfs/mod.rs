@@ -301,9 +301,12 @@ impl Share {
     }
 }
 
+/// Below this, each package of Debian has a folder.
+const DOCUMENTATION: &str = "usr/share/doc/";
+
 /// Whether Debian keeps there what a package may be used for, and by whom.
 fn is_copyright(path: &str) -> bool {
-    let name = path.strip_prefix("usr/share/doc/").and_then(|rest| rest.split_once('/'));
+    let name = path.strip_prefix(DOCUMENTATION).and_then(|rest| rest.split_once('/'));
     name.is_some_and(|(_, name)| name == "copyright")
 }
 

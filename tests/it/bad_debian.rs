@@ -27,6 +27,7 @@ use crate::support::{
     Finished, Home,
     apk_file::{Entry, Node},
     fake_debian::{Archive, Deb, Signer, node_debs},
+    leftovers::assert_nothing_left,
     mirror_server::{Failure, MirrorServer},
     run, skip, tool,
     workbench::{example, noise, temporary, text},
@@ -296,37 +297,6 @@ fn packages() -> Vec<Case> {
     ]
 }
 
-/// Fails unless all blobs of the home's store are what their names say, nothing else lies there, and nothing is remembered
-/// that a bad package could have made.
-#[track_caller]
-fn assert_nothing_left(home: &Home, case: &Case) {
-    let title = case.title;
-    assert!(!home.path().join("out").exists(), "{title}: an image");
-    let mut folders = vec![home.path().join(".cache")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten() {
-            let path = entry.expect("an entry").path();
-            let name = path.file_name().expect("a name").to_str().expect("UTF-8").to_owned();
-            let of = |part: &str| {
-                let names = path.components().filter_map(|component| component.as_os_str().to_str());
-                names.map(|name| name.split_once("-v").map_or(name, |(name, _)| name)).any(|name| name == part)
-            };
-            if path.is_dir() {
-                folders.push(path);
-            } else if of("blobs") {
-                assert_eq!(Digest::of(fs::read(&path).expect("a blob")).hex(), name, "{title}: a blob");
-            } else if of("memo") {
-                let text = fs::read_to_string(&path).expect("a memo");
-                let about_node = of("packages") && text.contains("\"name\":\"nodejs\"");
-                assert!(!about_node || case.verifies, "{title}: remembered {text}");
-                assert!(!of("systems") && !of("apps"), "{title}: remembered {text}");
-            } else {
-                assert_eq!(name, "lock", "{title}: left {}", path.display());
-            }
-        }
-    }
-}
-
 /// Builds from each bad mirror, as a folder and over HTTP, and then from the mended one at the same place and in the same
 /// home; what was said.
 fn told(bench: &Bench, cases: Vec<Case>) -> String {
@@ -352,7 +322,7 @@ fn told(bench: &Bench, cases: Vec<Case>) -> String {
                 writeln!(told, "# {title}{how}: {}\n{said}", case.code).expect("memory");
                 before = alike;
             }
-            assert_nothing_left(&home, &case);
+            assert_nothing_left(&home, case.title, (!case.verifies).then_some("nodejs"));
             bench.replace(&good());
             assert_eq!(run(&mut bench.command(&home, &mirror)).succeeds(), expected, "{title}");
         }

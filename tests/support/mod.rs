@@ -8,6 +8,7 @@ pub mod engine;
 pub mod fake_debian;
 pub mod fake_registry;
 pub mod fake_repo;
+pub mod leftovers;
 pub mod machine;
 pub mod mirror_server;
 pub mod npm_registry;

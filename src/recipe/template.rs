@@ -1,0 +1,95 @@
+//! Commands of a recipe, in which what a project says is filled in.
+
+use crate::config::{self, Command};
+
+/// A command with places to fill in: a word that is `{options}` or `{args}` becomes any number of words, `{entry}` is
+/// replaced wherever it stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Template(Vec<String>);
+
+/// What a hook found out of how the app starts, to fill in a [`Template`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Start {
+    /// `{options}`: what the runtime itself is told.
+    pub options: Vec<String>,
+    /// `{entry}`: the file that is run, relative to the app's folder.
+    pub entry: String,
+    /// `{args}`: what the app is told.
+    pub args: Vec<String>,
+}
+
+impl Template {
+    const PLACES: [&'static str; 3] = ["options", "entry", "args"];
+
+    /// The command `words`, when every `{place}` in it is one that there is.
+    fn new(words: Vec<String>) -> Result<Self, String> {
+        for word in &words {
+            for place in places(word) {
+                if !Self::PLACES.contains(&place) {
+                    return Err(format!("expected {{options}}, {{entry}} or {{args}} in a command, found {{{place}}}"));
+                }
+                if place != "entry" && word.len() != place.len() + 2 {
+                    return Err(format!("expected {{{place}}} to be a word of its own, found `{word}`"));
+                }
+            }
+        }
+        Ok(Self(words))
+    }
+
+    /// Whether something is to be filled in, so that a hook has to say what.
+    pub fn has_places(&self) -> bool {
+        self.0.iter().any(|word| places(word).next().is_some())
+    }
+
+    /// The words before the first with a place.
+    pub fn fixed(&self) -> Vec<String> {
+        self.0.iter().take_while(|word| places(word).next().is_none()).cloned().collect()
+    }
+
+    /// The command, `start` filled in.
+    pub fn fill(&self, start: &Start) -> Vec<String> {
+        let mut words = Vec::new();
+        for word in &self.0 {
+            match word.as_str() {
+                "{options}" => words.extend_from_slice(&start.options),
+                "{args}" => words.extend_from_slice(&start.args),
+                word => words.push(word.replace("{entry}", &start.entry)),
+            }
+        }
+        words
+    }
+}
+
+/// The `{place}`s of a word. Braces around anything but lower-case letters are nobody's business.
+fn places(word: &str) -> impl Iterator<Item = &str> {
+    word.split('{').skip(1).filter_map(|rest| {
+        let (place, _) = rest.split_once('}')?;
+        (!place.is_empty() && place.bytes().all(|b| b.is_ascii_lowercase())).then_some(place)
+    })
+}
+
+/// A command of a recipe.
+pub(super) fn template<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Template, D::Error> {
+    let Command(words) = config::command(deserializer)?;
+    Template::new(words).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fills_in_commands() {
+        let start = Start { options: vec!["-r".into(), "x".into()], entry: "a.js".into(), args: vec!["b".into()] };
+        for (words, filled) in [
+            (&["node", "{options}", "{entry}", "{args}"][..], &["node", "-r", "x", "a.js", "b"][..]),
+            (&["run", "/app/{entry}", "--x={entry}"], &["run", "/app/a.js", "--x=a.js"]),
+            (&["java", "-Dx={A}", "{}", "{", "}"], &["java", "-Dx={A}", "{}", "{", "}"]),
+            (&[], &[]),
+        ] {
+            let template = Template::new(words.iter().map(|word| (*word).to_owned()).collect()).unwrap();
+            assert_eq!(template.fill(&start), filled);
+        }
+        assert_eq!(Template::new(vec!["node".into(), "{options}".into()]).unwrap().fill(&Start::default()), ["node"]);
+    }
+}
