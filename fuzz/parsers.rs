@@ -13,7 +13,7 @@ use microbuild::{
         package,
         version::Version,
     },
-    config::{Base, Command, Compression, FileConfig, Pair, Port, Size, User, Workdir},
+    config::{AppConfig, Base, Command, Compression, Pair, Port, Size, User, UserConfig, Workdir},
     deb,
     digest::Digest,
     elf::{Elf, Scanned, Scanner, closure::Closure},
@@ -287,7 +287,8 @@ pub fn recipe(bytes: &[u8]) {
 }
 
 pub fn config(bytes: &[u8]) {
-    let _ = FileConfig::parse(text(bytes), "fuzz");
+    let _ = AppConfig::parse(text(bytes), "fuzz");
+    let _ = UserConfig::parse(text(bytes), "fuzz");
 }
 
 pub fn glob(bytes: &[u8]) {

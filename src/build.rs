@@ -208,6 +208,7 @@ pub fn build(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> 
     let project = Arc::new(project);
     clock.lap("plan");
     let secrets = Secrets::read(&request.step.secrets).map_err(DependenciesError::from)?;
+    let secrets = secrets.watching(&recipe.passed());
     let step = Step { request, recipe, project: &project, secrets: &secrets, fetcher, ui };
     let mut images = Vec::new();
     let mut platforms = Vec::new();

@@ -207,6 +207,11 @@ impl LocalImages {
         })
     }
 
+    /// The digest of the image called `name`, as [`get`](Self::get) takes it; `None` when there is none.
+    pub fn digest(&self, name: &str) -> Option<Digest> {
+        self.find(name).ok().map(|entry| entry.digest)
+    }
+
     /// The image called `name`: `app:1`, `app` for `app:latest`, `app:1@sha256:…`, or `sha256:…` alone. Its layers are files that
     /// stay while [`lock_shared`](Self::lock_shared) is held.
     ///

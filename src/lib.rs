@@ -9,7 +9,7 @@
 //!
 //! | value | module | made from |
 //! |---|---|---|
-//! | [`request::Request`] | [`cli`], [`config`] | flags, environment, `microbuild.toml` |
+//! | [`request::Request`] | [`cli`], [`config`] | flags, environment, the app's `microbuild.toml`, the user's `config.toml` |
 //! | [`recipe::Recipe`] | [`recipe`] | `recipes/NAME.toml`, built in or the user's |
 //! | [`project::Project`] | [`project`] | the app's folder |
 //! | [`plan::Plan`] | [`plan`] | the three above |
@@ -18,6 +18,8 @@
 //! | [`rootfs::Tree`] | [`rootfs`] | the packages, laid over each other as apk or dpkg does |
 //! | [`layer::Layer`] | [`layer`] | a package as it is, the rest of the tree, the app |
 //! | [`image::Artifact`] | [`image`] | layers and what the image is started with |
+//!
+//! Every file of an app is opened through [`app_folder`], which never leaves the folder.
 //!
 //! Between system and app lies a layer of what the app depends on, which is installed in the recipe's dev variant
 //! ([`build::DevVariant`]): an image like any other, whose layers are unpacked and run in by [`sandbox`], as `microbuild dev`
@@ -33,6 +35,7 @@
 //! and [`ui`] (what is shown meanwhile).
 
 pub mod apk;
+pub mod app_folder;
 pub mod build;
 pub mod cli;
 pub mod config;

@@ -8,11 +8,17 @@ mod dependencies;
 mod shelves;
 mod template;
 
-use std::{collections::BTreeMap, fmt, io, path::PathBuf, str::FromStr};
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use serde::Deserialize;
 
 use crate::{
+    app_folder::AppFolderError,
     config::{self, Base, Command, DocumentError, Port, User, Workdir},
     error::{Explain, Kind},
     glob::{Pattern, PatternSet},
@@ -21,7 +27,7 @@ use crate::{
 
 pub use compile::{Compile, OUT};
 pub use dependencies::{Dependencies, Wishes};
-pub use shelves::{Shelves, config_home, is_path};
+pub use shelves::{Shelves, Trust, is_path};
 use template::template;
 pub use template::{Start, Template};
 
@@ -98,6 +104,17 @@ pub enum RecipeError {
         /// The bases that it has packages for.
         known: Vec<&'static str>,
     },
+    /// It lies in the app's folder, and the user has not said that this is to be trusted.
+    #[error("the app brings its own recipe {}, which says what is run to build it and in its image; it is not taken unasked", path.display())]
+    NotTrusted {
+        /// The recipe.
+        path: PathBuf,
+        /// The app's folder.
+        app: PathBuf,
+    },
+    /// A file of the app cannot be read.
+    #[error(transparent)]
+    App(#[from] AppFolderError),
     /// A file or folder cannot be read.
     #[error("cannot read the recipe {}: {source}", path.display())]
     Io {
@@ -134,6 +151,13 @@ impl Explain for RecipeError {
                 Some(format!("the recipe stands before the app: `microbuild node {}`", path.display()))
             }
             Self::NotAFile { .. } => Some("a recipe's name has neither a / nor .toml in it".into()),
+            Self::NotTrusted { path, app } => Some(format!(
+                "read it, then `microbuild {} {}`, or --trust, or trust = [\"{}\"] in your own config.toml; --trust=no leaves it alone",
+                path.display(),
+                app.display(),
+                std::path::absolute(app).as_deref().unwrap_or(app).display()
+            )),
+            Self::App(error) => error.hint(),
             Self::Meaning { .. } | Self::Io { .. } => None,
         }
     }
@@ -152,15 +176,27 @@ pub enum Origin {
     /// It is part of the program.
     #[default]
     BuiltIn,
-    /// It was read from this file.
-    File(PathBuf),
+    /// It is the user's own: this file.
+    User(PathBuf),
+    /// It lies in the app's folder, which may be a stranger's: this file.
+    App(PathBuf),
+}
+
+impl Origin {
+    /// Its file, when it has one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::BuiltIn => None,
+            Self::User(path) | Self::App(path) => Some(path),
+        }
+    }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BuiltIn => f.write_str("built in"),
-            Self::File(path) => write!(f, "{}", path.display()),
+            Self::User(path) | Self::App(path) => write!(f, "{}", path.display()),
         }
     }
 }
@@ -213,6 +249,9 @@ pub struct Recipe {
     /// Where it was found.
     #[serde(skip)]
     pub origin: Origin,
+    /// Variables that its steps would be given, were it not an app's own.
+    #[serde(skip)]
+    pub not_passed: Vec<String>,
 }
 
 /// `[base.NAME]`: packages, for each base that the recipe knows.
@@ -331,6 +370,25 @@ impl Recipe {
         }
         recipe.text = text.to_owned();
         Ok(recipe)
+    }
+
+    /// The same recipe, found at `path` in the folder of an app. That may be a stranger's, so that its steps are given no
+    /// variable of this process's environment.
+    fn of_app(mut self, path: PathBuf) -> Self {
+        let passed = self.dependencies.iter_mut().map(|dependencies| &mut dependencies.pass);
+        let passed = passed.chain(self.compile.iter_mut().map(|compile| &mut compile.pass));
+        let mut names: Vec<String> = passed.flat_map(std::mem::take).collect();
+        names.retain(|name| std::env::var_os(name).is_some());
+        names.sort();
+        names.dedup();
+        Self { origin: Origin::App(path), not_passed: names, ..self }
+    }
+
+    /// The variables of this process's environment that its steps are given (`pass`).
+    pub fn passed(&self) -> BTreeMap<String, String> {
+        let names = self.dependencies.iter().flat_map(|dependencies| &dependencies.pass);
+        let names = names.chain(self.compile.iter().flat_map(|compile| &compile.pass));
+        names.filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect()
     }
 
     /// The packages for `base`.
@@ -494,7 +552,7 @@ mod tests {
             let text = SMALL.replacen('x', name, 1).replacen("'x'", &format!("'{description}'"), 1);
             fs::write(folder.join(format!("{name}.toml")), text).unwrap();
         };
-        let shelves = Shelves::new(&app, Some(&config));
+        let shelves = Shelves::new(&app, Some(&config), Trust::Yes);
         assert_eq!(shelves.find("node").unwrap().origin, Origin::BuiltIn);
         own(&config.join("microbuild/recipes"), "node", "user");
         own(&config.join("microbuild/recipes"), "zig", "user");
@@ -503,17 +561,25 @@ mod tests {
         fs::write(app.join("recipes/notes.txt"), "").unwrap();
         assert_eq!(shelves.find("node").unwrap().description, "app");
         let path = app.join("recipes/node.toml");
-        assert_eq!(shelves.find(path.to_str().unwrap()).unwrap().origin, Origin::File(path));
+        assert_eq!(shelves.find(path.to_str().unwrap()).unwrap().origin, Origin::App(path));
         let all: Vec<_> = shelves.all().unwrap().into_iter().map(|recipe| (recipe.name, recipe.description)).collect();
         let own: Vec<_> = all.iter().filter(|(_, description)| description == "app" || description == "user").collect();
         assert_eq!(own, [&("node".into(), "app".into()), &("zig".into(), "user".into())]);
         assert_eq!(all.len(), BUILT_IN.len() + 1);
+
+        // Whose app it is, nothing says.
+        let asking = Shelves::new(&app, Some(&config), Trust::Ask);
+        assert!(matches!(asking.find("node"), Err(RecipeError::NotTrusted { .. })));
+        assert!(matches!(asking.find_for_app("./node.toml"), Err(RecipeError::NotTrusted { .. })));
+        assert_eq!(asking.find("zig").unwrap().description, "user");
+        assert_eq!(asking.find(app.join("recipes/node.toml").to_str().unwrap()).unwrap().description, "app");
+        assert_eq!(Shelves::new(&app, Some(&config), Trust::No).find("node").unwrap().description, "user");
     }
 
     #[test]
     fn files_speak_for_a_recipe() {
         let dir = tempfile::tempdir().unwrap();
-        let shelves = Shelves::new(dir.path(), None);
+        let shelves = Shelves::new(dir.path(), None, Trust::Yes);
         let told =
             |shelves: &Shelves| shelves.detect(dir.path()).map(|(recipe, _)| recipe.name).map_err(|e| e.to_string());
         assert!(told(&shelves).unwrap_err().ends_with("to speak for one recipe, found none that does"));
@@ -524,6 +590,11 @@ mod tests {
         fs::write(dir.path().join("recipes/zig.toml"), zig).unwrap();
         let both = told(&shelves).unwrap_err();
         assert!(both.ends_with("found package.json for node, package.json for zig"), "{both}");
+        let strangers = told(&Shelves::new(dir.path(), None, Trust::Ask)).unwrap_err();
+        assert!(strangers.contains("brings its own recipe") && strangers.contains("zig.toml"), "{strangers}");
+        assert_eq!(told(&Shelves::new(dir.path(), None, Trust::No)).as_deref(), Ok("node"));
+        fs::write(dir.path().join("recipes/zig.toml"), "a cake = 3 eggs").unwrap();
+        assert_eq!(told(&Shelves::new(dir.path(), None, Trust::Ask)).as_deref(), Ok("node"), "that is no recipe");
     }
 
     #[test]
@@ -578,7 +649,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("recipes")).unwrap();
         fs::write(dir.path().join("recipes/y.toml"), SMALL).unwrap();
-        let error = Shelves::new(dir.path(), None).find("y").unwrap_err();
+        let error = Shelves::new(dir.path(), None, Trust::Yes).find("y").unwrap_err();
         assert!(error.to_string().ends_with("expected name = \"y\" as the file's name has it, found \"x\""), "{error}");
     }
 }

@@ -4,6 +4,7 @@
 //! never written into the store. [`Needles`] keeps its bytes out of what is shown, and finds them where they must not be.
 
 use std::{
+    collections::BTreeMap,
     fmt, fs,
     io::{self, Write},
     path::PathBuf,
@@ -203,6 +204,37 @@ impl Secrets {
     }
 }
 
+impl Secrets {
+    /// Watches for `variables` too, which a step is given by a recipe's `pass`, as far as their names or values say that they
+    /// are secret: a name with token, key, auth, password or the like in it, and the password of a URL.
+    #[must_use]
+    pub fn watching(mut self, variables: &BTreeMap<String, String>) -> Self {
+        let secrets = variables.iter().filter_map(|(name, value)| {
+            let whole = says_secret(name).then_some(value.as_str());
+            let bytes = whole.or_else(|| url_password(value))?.as_bytes().to_vec();
+            Some(Secret { id: name.clone(), bytes, variable: true })
+        });
+        let all: Vec<Secret> = self.list.iter().cloned().chain(secrets).collect();
+        self.needles = Needles::new(&all);
+        self
+    }
+}
+
+/// Words of which one in a name says that the value is a secret.
+const SAYING: [&str; 6] = ["pass", "token", "auth", "secret", "key", "pwd"];
+
+fn says_secret(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    SAYING.iter().any(|word| lower.contains(word))
+}
+
+/// The password in `scheme://user:password@host/…`.
+fn url_password(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("://")?;
+    let (user, _) = rest.split(['/', '?', '#']).next()?.rsplit_once('@')?;
+    user.split_once(':').map(|(_, password)| password).filter(|password| !password.is_empty())
+}
+
 /// Bytes that must not be seen: each secret as a whole, and the values of its lines (`//host/:_authToken=VALUE`).
 #[derive(Clone, Default)]
 pub struct Needles(Vec<(String, Vec<u8>)>);
@@ -249,7 +281,6 @@ impl Needles {
 /// The words of a file (`.npmrc`, `.netrc`, JSON, `KEY=value`) that are the secret part of it: what follows a word that says so,
 /// and what looks like nothing that a person would write.
 fn tokens(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    const SAYING: [&str; 6] = ["pass", "token", "auth", "secret", "key", "pwd"];
     let parts = text.split(|b| b.is_ascii_whitespace() || b"\"',;=:{}[]".contains(b));
     let mut says = false;
     parts.filter(|part| !part.is_empty()).filter(move |part| {

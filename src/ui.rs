@@ -1,6 +1,7 @@
 //! What the user sees of long work: stderr only; bars on a terminal, plain lines elsewhere, nothing with `-q`.
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     fs::File,
     io::{BufRead as _, BufReader, IsTerminal as _, Seek as _, Write as _},
@@ -53,6 +54,11 @@ impl Ui {
         }
     }
 
+    /// Several lines for whoever follows the build, such as a table. `None` mode leaves them out.
+    pub fn say_all(&self, lines: &str) {
+        lines.lines().for_each(|line| self.say(line));
+    }
+
     /// A line for whoever asked for details with `-v`.
     pub fn detail(&self, line: &str) {
         if self.verbose {
@@ -65,10 +71,12 @@ impl Ui {
         self.print(&format!("warning: {line}"));
     }
 
+    /// The one place where a line reaches the screen: nothing in it can do more than be read.
     fn print(&self, line: &str) {
+        let line = plain(line);
         match &self.bars {
-            Some(bars) => bars.suspend(|| (self.sink)(line)),
-            None => (self.sink)(line),
+            Some(bars) => bars.suspend(|| (self.sink)(&line)),
+            None => (self.sink)(&line),
         }
     }
 
@@ -83,7 +91,7 @@ impl Ui {
             Some(total) => ProgressBar::new(total).with_style(style("{msg:32!} {bar:24} {bytes:>10} / {total_bytes}")),
             None => ProgressBar::new_spinner().with_style(style("{msg:32!} {spinner} {bytes:>10}")),
         };
-        let bar = bars.add(bar.with_message(label.to_owned()));
+        let bar = bars.add(bar.with_message(plain(label).into_owned()));
         bar.enable_steady_tick(Duration::from_millis(100));
         Task(Some(bar))
     }
@@ -94,14 +102,14 @@ impl Ui {
         let bar = (!self.verbose).then_some(self.bars.as_ref()).flatten().map(|bars| {
             let bar = bars.add(ProgressBar::new_spinner().with_style(style("{spinner} {msg}")));
             bar.enable_steady_tick(Duration::from_millis(100));
-            bar.with_message(label.to_owned())
+            bar.with_message(plain(label).into_owned())
         });
         if bar.is_none() {
             self.say(label);
         }
         // Without a place for it, what is on the screen is all that there is.
         let log = if self.verbose { None } else { tempfile::tempfile().ok() };
-        Step { ui: self.clone(), label: label.to_owned(), bar, last: VecDeque::new(), log }
+        Step { ui: self.clone(), label: plain(label).into_owned(), bar, last: VecDeque::new(), log }
     }
 }
 
@@ -149,8 +157,10 @@ impl Step {
     /// As many of its lines are shown on a terminal.
     const SHOWN: usize = 4;
 
-    /// It said `line`.
+    /// It said `line`. Its colours are dropped, and so is what it overwrote on the same line.
     pub fn line(&mut self, line: &str) {
+        let line =
+            plain(colourless(line.trim_end_matches('\r').rsplit('\r').next().unwrap_or(line)).as_ref()).into_owned();
         self.ui.detail(&format!("  {line}"));
         if let Some(log) = &mut self.log
             && writeln!(log, "{line}").is_err()
@@ -191,6 +201,70 @@ impl Drop for Step {
     }
 }
 
+/// `text` as one line of harmless characters: control characters, and those that turn the direction of text, become escapes such
+/// as `\u{1b}`. File names, messages of registries and the like are data, which must neither steer a terminal nor fake a line.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| c == '\t')
+}
+
+/// The same of a text of several lines. A further line begins with a space, so that it cannot be taken for a message of its own.
+pub fn plain_lines(text: &str) -> String {
+    let mut lines = text.split('\n').map(plain);
+    let mut plain = lines.next().unwrap_or_default().into_owned();
+    for line in lines {
+        plain += if line.is_empty() || line.starts_with(' ') { "\n" } else { "\n  " };
+        plain += &line;
+    }
+    plain
+}
+
+/// The same of a whole document, whose lines may begin as they like.
+pub fn plain_document(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| c == '\t' || c == '\n')
+}
+
+fn escaped(text: &str, is_fine: impl Fn(char) -> bool) -> Cow<'_, str> {
+    let is_harmful = |c: char| is_harmful(c) && !is_fine(c);
+    if !text.contains(is_harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c {
+            '\n' if is_harmful(c) => plain += "\\n",
+            c if is_harmful(c) => plain.extend(c.escape_unicode()),
+            c => plain.push(c),
+        }
+    }
+    Cow::Owned(plain)
+}
+
+/// Control characters, and those of Unicode's bidirectional algorithm that turn or isolate text (UAX #9, "Directional Formatting
+/// Characters"), with which a name can look like another one.
+pub fn is_harmful(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// `line` without the sequences that only colour it (ECMA-48, "SGR").
+fn colourless(line: &str) -> Cow<'_, str> {
+    if !line.contains("\u{1b}[") {
+        return Cow::Borrowed(line);
+    }
+    let mut parts = line.split("\u{1b}[");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| !c.is_ascii_digit() && c != ';');
+        match end.filter(|end| part[*end..].starts_with('m')) {
+            Some(end) => text += &part[end + 1..],
+            None => {
+                text += "\u{1b}[";
+                text += part;
+            }
+        }
+    }
+    Cow::Owned(text)
+}
+
 /// `bytes` as a person reads it, decimal units as registries and disks have them: `43.9 MB`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
@@ -209,7 +283,44 @@ pub fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+
+    #[test]
+    fn nothing_that_is_shown_steers_the_terminal_or_fakes_a_line() {
+        for (text, expected) in [
+            ("naïve 🦀 name", "naïve 🦀 name"),
+            ("a\tb", "a\tb"),
+            ("a\u{1b}[2Jb", "a\\u{1b}[2Jb"),
+            ("a\nwarning: b", "a\\nwarning: b"),
+            ("a\r\u{7}\u{9b}31m\u{7f}", "a\\u{d}\\u{7}\\u{9b}31m\\u{7f}"),
+            ("gpj.\u{202e}exe", "gpj.\\u{202e}exe"),
+        ] {
+            assert_eq!(plain(text), expected);
+        }
+        assert_eq!(plain_lines("a\n b\nerror: c\u{1b}"), "a\n b\n  error: c\\u{1b}");
+        assert_eq!(plain_document("{\n \"a\": \"\u{9b}\"}"), "{\n \"a\": \"\\u{9b}\"}");
+    }
+
+    #[test]
+    fn a_programs_lines_lose_their_colours_only() {
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&said);
+        let ui = Ui {
+            bars: None,
+            lines: true,
+            verbose: true,
+            sink: Arc::new(move |line: &str| sink.lock().expect("whole").push(line.to_owned())),
+        };
+        let mut step = ui.step("install\n");
+        step.line("\u{1b}[1;31mred\u{1b}[0m and \u{1b}]0;title\u{7}");
+        step.line("10%\r 50%\r100%\r");
+        assert_eq!(
+            *said.lock().expect("whole"),
+            ["install\\n", "  red and \\u{1b}]0;title\\u{7}", "  100%"].map(str::to_owned)
+        );
+    }
 
     #[test]
     fn sizes_are_readable() {

@@ -1,9 +1,10 @@
 //! The layers of an app: its files as they are, or what is made of them.
 
-use std::{io, path::Path, sync::Arc};
+use std::{io, sync::Arc};
 
 use super::{BuildError, DependenciesError, compile::Compiled, linked::Linked, step::Step, system::Folders};
 use crate::{
+    app_folder::AppFolder,
     digest::Digest,
     fetch::Fetcher,
     image::Platform,
@@ -30,10 +31,10 @@ pub(super) struct App {
 
 impl App {
     /// The layer of `files`, which lie in the folder `root`.
-    pub(super) fn layer(&self, title: &str, root: &Path, files: Vec<AppFile>) -> AppLayer {
+    pub(super) fn layer(&self, title: &str, root: &AppFolder, files: Vec<AppFile>) -> AppLayer {
         AppLayer {
             title: title.to_owned(),
-            root: root.to_owned(),
+            root: root.clone(),
             files: Arc::new(files),
             workdir: self.workdir.clone(),
             parents: self.parents.clone(),
@@ -85,9 +86,10 @@ impl Made<'_> {
             return step.compiled_layers(*compiled, app);
         }
         let mut layers = Vec::new();
+        let root = project.folder()?;
         for (title, files) in [("dependencies", &project.dependencies), ("app", &project.files)] {
             if title == "app" || !files.is_empty() {
-                let layer = app.layer(title, &project.root, files.clone());
+                let layer = app.layer(title, &root, files.clone());
                 check_secrets(&layer, secrets)?;
                 layers.push(app_layer(&layer, request.compression, fetcher)?);
             }

@@ -15,13 +15,14 @@ use super::{
     step::{Errand, Step, shown},
 };
 use crate::{
+    app_folder::AppFolder,
     digest::Digest,
     glob::PatternSet,
     image::Platform,
     layer::LayerRecord,
     lock::{Needs, Packages},
     plan::{Plan, host_platform},
-    project::{AppFile, Project},
+    project::{AppFile, Project, ProjectError},
     recipe::{Compile, OUT},
     sandbox::Mount,
     store::{Lock, Workspace},
@@ -75,7 +76,12 @@ impl<'a> Step<'a> {
         }
         let (out, files) = self.run_compiler(&compiled)?;
         let workdir = plan.configuration.workdir.trim_matches('/');
-        let mut programs = programs::read(out.path(), &files, workdir, plan.library_path());
+        let mut programs = programs::read(
+            &AppFolder::open(out.path()).map_err(ProjectError::from)?,
+            &files,
+            workdir,
+            plan.library_path(),
+        );
         programs::keep(&mut programs, plan.arch(platform), None)
             .map_err(|file| LinkError::Processor { platform: platform.clone(), file })?;
         if compile.libraries {
@@ -170,7 +176,8 @@ impl<'a> Step<'a> {
         if files.is_empty() {
             return Ok(None);
         }
-        let layer = app.layer(title, root, files);
+        let root = AppFolder::open(root).map_err(ProjectError::from)?;
+        let layer = app.layer(title, &root, files);
         check_secrets(&layer, self.secrets)?;
         Ok(Some(layer.write(self.fetcher.store().blobs(), self.request.compression)?))
     }

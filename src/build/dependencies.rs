@@ -9,12 +9,13 @@ use super::{
     step::{Errand, Step, shown},
 };
 use crate::{
+    app_folder::AppFolder,
     digest::Digest,
     error::{Explain, Kind},
     image::Platform,
     layer::LayerRecord,
     plan::host_platform,
-    project::{AppFile, Install, Project, must_compile},
+    project::{AppFile, Install, Project, ProjectError, must_compile},
     recipe::{Dependencies, Recipe, Wishes},
     sandbox::SandboxError,
     secret::SecretError,
@@ -158,7 +159,8 @@ impl Step<'_> {
                 || DependenciesError::Nothing { command: shown(&command.words), result: command.recipe.result.clone() };
             return if command.install.required { Err(nothing().into()) } else { Ok(None) };
         }
-        let layer = app.layer("dependencies", work.path(), files);
+        let root = AppFolder::open(work.path()).map_err(ProjectError::from)?;
+        let layer = app.layer("dependencies", &root, files);
         check_secrets(&layer, self.secrets)?;
         Ok(Some(layer.write(store.blobs(), self.request.compression)?))
     }
@@ -243,7 +245,7 @@ impl Step<'_> {
         }
         let Command { recipe, install, platform, .. } = command;
         let cpu = recipe.cpu.get(&platform.architecture).unwrap_or(&platform.architecture);
-        let packages = must_compile(work, files, &platform.os, cpu);
+        let packages = must_compile(&AppFolder::open(work).map_err(ProjectError::from)?, files, &platform.os, cpu);
         if !packages.is_empty() {
             let (platform, host) = (platform.to_string(), host_platform().to_string());
             return Err(DependenciesError::Foreign { platform, host, packages }.into());

@@ -7,6 +7,7 @@ use std::{
 
 use super::{App, BuildError, MaybeCached, programs, step::Step, system::System};
 use crate::{
+    app_folder::AppFolder,
     config::Base,
     elf::{Elf, closure::ClosureError, machine::Machine},
     error::{Explain, Kind},
@@ -14,7 +15,7 @@ use crate::{
     image::Platform,
     lock::{self, Needs, Packages},
     plan::{Plan, Wanted, host_platform},
-    project::Project,
+    project::{Project, ProjectError},
     rootfs::Programs,
     store::Workspace,
 };
@@ -114,7 +115,7 @@ impl Step<'_> {
     /// What the project's own programs are linked with.
     pub(super) fn linked(&self, platform: &Platform, plan: &Plan) -> Result<Linked, BuildError> {
         let workdir = plan.configuration.workdir.trim_matches('/');
-        let mut programs = programs::read(&self.project.root, &self.project.files, workdir, plan.library_path());
+        let mut programs = programs::read(&self.project.folder()?, &self.project.files, workdir, plan.library_path());
         let entry = self.project.entry.as_ref().map(|entry| format!("{workdir}/{entry}"));
         let entry = entry.map(|entry| entry.trim_start_matches('/').to_owned());
         programs::keep(&mut programs, plan.arch(platform), entry.as_deref())
@@ -174,7 +175,8 @@ impl Step<'_> {
         let Some(folder) = &linked.machine else { return Ok(None) };
         let files = Project::made(folder.path(), &[])?;
         let root = App { workdir: String::new(), parents: Vec::new(), epoch: app.epoch };
-        let layer = root.layer("libraries", folder.path(), files);
+        let from = AppFolder::open(folder.path()).map_err(ProjectError::from)?;
+        let layer = root.layer("libraries", &from, files);
         let record = layer.write(self.fetcher.store().blobs(), self.request.compression)?;
         Ok(Some((self.stored(record), false)))
     }

@@ -1,8 +1,7 @@
 //! Programs and libraries that no package has: those that were compiled, or that somebody brings along.
 
-use std::path::Path;
-
 use crate::{
+    app_folder::AppFolder,
     elf::Elf,
     project::{AppFile, FileKind},
     rootfs::{Programs, is_for},
@@ -10,7 +9,7 @@ use crate::{
 
 /// The ELF files and links among `files`, which lie in the folder `root` here and in `workdir` in the image. What begins as ELF
 /// and is none is loaded by nobody, and left out.
-pub(super) fn read(root: &Path, files: &[AppFile], workdir: &str, extra: Vec<String>) -> Programs {
+pub(super) fn read(root: &AppFolder, files: &[AppFile], workdir: &str, extra: Vec<String>) -> Programs {
     let mut programs = Programs { extra, ..Programs::default() };
     for file in files {
         let path = if workdir.is_empty() { file.path.clone() } else { format!("{workdir}/{}", file.path) };

@@ -8,6 +8,7 @@ use super::{
     dev::{Caches, DevJob, DevVariant},
 };
 use crate::{
+    app_folder::AppFolder,
     digest::Hashing,
     fetch::Fetcher,
     image::Platform,
@@ -55,7 +56,7 @@ impl Step<'_> {
         note: &mut dyn FnMut(&str),
     ) -> Result<(u8, ui::Step), BuildError> {
         let runtime = Runtime::find(self.request.step.runtime.as_deref()).map_err(DependenciesError::from)?;
-        copy(&self.project.root, errand.files, work)?;
+        copy(&self.project.folder()?, errand.files, work)?;
         let root = variant.unpack(self.fetcher.store(), self.ui).map_err(DependenciesError::from)?;
         let caches = Caches::new(self.recipe, self.fetcher.store())?;
         let job = DevJob {
@@ -85,10 +86,11 @@ impl Step<'_> {
     /// that nothing remembered says anything of them.
     pub(super) fn inputs(&self, files: &[AppFile]) -> Result<String, BuildError> {
         let mut text = String::new();
+        let root = self.project.folder()?;
         for file in files {
             let digest = match &file.kind {
                 FileKind::File { .. } => {
-                    let mut content = Hashing::new(file.open(&self.project.root)?);
+                    let mut content = Hashing::new(file.open(&root)?);
                     io::copy(&mut content, &mut io::sink()).map_err(DependenciesError::Io)?;
                     content.finish().0.to_string()
                 }
@@ -122,7 +124,7 @@ pub(super) fn shown(words: &[String]) -> String {
 }
 
 /// Copies `files` of the folder `from` into the folder `to`.
-fn copy(from: &Path, files: &[AppFile], to: &Path) -> Result<(), BuildError> {
+fn copy(from: &AppFolder, files: &[AppFile], to: &Path) -> Result<(), BuildError> {
     for file in files {
         let target = to.join(&file.path);
         if let Some(parent) = target.parent() {

@@ -352,6 +352,21 @@ pub struct SourceOptions {
         help_heading = "Packages' sources"
     )]
     pub repository: Vec<String>,
+    /// Take recipes that lie in the app's own folder; `--trust=no` leaves them alone
+    #[arg(
+        long,
+        value_name = "yes|no",
+        env = "MICROBUILD_TRUST",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "yes",
+        value_parser = switch,
+        help_heading = "Contents"
+    )]
+    pub trust: Option<bool>,
+    /// The folders of apps that the user's own configuration trusts.
+    #[arg(skip)]
+    pub trusted: Vec<PathBuf>,
     /// Use what the cache has, and no network
     #[arg(long, env = "MICROBUILD_OFFLINE", value_parser = switch, help_heading = "Network")]
     pub offline: bool,
@@ -421,10 +436,9 @@ pub struct DevOptions {
     pub common: CommonOptions,
 }
 
-/// The options of a build. Each can stand in the environment and in microbuild.toml too; a flag wins over the environment,
-/// that over the file, that over the recipe.
+/// Where an image goes, and what it is called there.
 #[derive(Debug, Clone, Default, Args)]
-pub struct BuildOptions {
+pub struct DeliveryOptions {
     /// Name the image (several times for several names) [default: the project's name]
     #[arg(short, long, value_name = "REF", env = "MICROBUILD_TAG", value_delimiter = ',')]
     pub tag: Vec<String>,
@@ -434,6 +448,19 @@ pub struct BuildOptions {
     /// Write the image to oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE or docker
     #[arg(short, long, value_name = "KIND:PATH", env = "MICROBUILD_OUTPUT", value_delimiter = ',')]
     pub output: Vec<Output>,
+    /// Write what --json prints to a file
+    #[arg(long, value_name = "FILE", env = "MICROBUILD_METADATA_FILE")]
+    pub metadata_file: Option<PathBuf>,
+}
+
+/// The options of a build. Each can stand in the environment too, and in a file: what describes the image in the app's
+/// microbuild.toml, what speaks for this machine in the user's own config.toml. A flag wins over the environment, that over
+/// the file, that over the recipe.
+#[derive(Debug, Clone, Default, Args)]
+pub struct BuildOptions {
+    /// Where the image goes.
+    #[command(flatten)]
+    pub delivery: DeliveryOptions,
     /// Build for these platforms, such as linux/amd64,linux/arm64 [default: this machine's]
     #[arg(long, value_name = "OS/ARCH", env = "MICROBUILD_PLATFORM", value_delimiter = ',', help_heading = "Contents")]
     pub platform: Vec<Platform>,
@@ -473,9 +500,6 @@ pub struct BuildOptions {
     /// Set an annotation
     #[arg(long, value_name = "KEY=VALUE", env = "MICROBUILD_ANNOTATION", help_heading = "Image")]
     pub annotation: Vec<Pair>,
-    /// Write what --json prints to a file
-    #[arg(long, value_name = "FILE", env = "MICROBUILD_METADATA_FILE")]
-    pub metadata_file: Option<PathBuf>,
     /// What root filesystems are made of.
     #[command(flatten)]
     pub source: SourceOptions,

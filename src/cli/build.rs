@@ -8,14 +8,15 @@ use std::{
 
 use super::{
     CliError,
-    args::BuildOptions,
+    args::{BuildOptions, DeliveryOptions, SourceOptions},
     http, pretty, print, push_to,
     report::{self, Delivered},
     shelves, store,
 };
 use crate::{
     build::{self, BuildError, Built},
-    config::{Base, FileConfig, Pair},
+    config::{self, AppConfig, Base, Pair, UserConfig},
+    digest::Digest,
     fetch::Fetcher,
     glob::Pattern,
     http::Http,
@@ -23,7 +24,7 @@ use crate::{
     images::{self, LocalImages},
     lock::{Because, Lock, Row},
     plan::host_platform,
-    recipe::Recipe,
+    recipe::{Recipe, Trust},
     registry::Reference,
     request::{Request, Step},
     sink::{self, Output},
@@ -68,7 +69,7 @@ pub(super) fn build(recipe: Option<&str>, app: &Path, options: &BuildOptions) ->
 pub(super) fn base(recipe: &str, dev: bool, options: &BuildOptions) -> Result<(), CliError> {
     // The app that lies here has nothing to say of an image without it.
     let app = Path::new(".");
-    let job = Job::with(Some(recipe), app, options, &FileConfig::read(app)?.of_packages())?;
+    let job = Job::with(Some(recipe), app, options, &AppConfig::read(app)?.without_app())?;
     job.check_names()?;
     let tools = job.tools()?;
     let made = build::base_image(&job.request, &job.recipe, dev, &tools.fetcher, &job.ui)?;
@@ -95,6 +96,7 @@ fn deliver(job: &Job, mut built: Built, names: &[String], tools: &Tools) -> Resu
     let store = tools.fetcher.store();
     let references = if job.push { parse_all(names)? } else { Vec::new() };
     let local = LocalImages::open(&images::default_dir()?)?;
+    announce(&local, names, &built, job, store);
     let mut delivered = Delivered { reference: names[0].clone(), pushed: Vec::new() };
     let started = Instant::now();
     // Kept locally while it is pushed: the one waits for the disk, the other for the network. When the push fails,
@@ -117,11 +119,41 @@ fn deliver(job: &Job, mut built: Built, names: &[String], tools: &Tools) -> Resu
     report(job, &built, names, &delivered)
 }
 
+/// The bucket of local images' names: the folder whose app each one means.
+const NAMES: &str = "names-v1";
+
+/// Says which of `names` have meant another project's image until now: a folder that somebody else wrote chooses its own.
+fn announce(local: &LocalImages, names: &[String], built: &Built, job: &Job, store: &store::Store) {
+    let folder = match &built.project.root {
+        none if none.as_os_str().is_empty() => format!("the base image of recipe {}", job.recipe.name),
+        app => std::fs::canonicalize(app).as_deref().unwrap_or(app).display().to_string(),
+    };
+    for name in names {
+        let key = Digest::of(name);
+        let before: Option<String> = store.recall(NAMES, &key);
+        let digest = local.digest(name).filter(|digest| *digest != built.artifact.root().digest);
+        if let Some(digest) = digest
+            && before.as_ref() != Some(&folder)
+        {
+            let whose = before.as_ref().map_or_else(String::new, |before| format!(" of {before}"));
+            job.ui.say(&format!("{name} means another image now: until now it meant {digest}{whose}"));
+        }
+        if before.as_ref() != Some(&folder)
+            && let Err(error) = store.remember(NAMES, &key, &folder)
+        {
+            job.ui.detail(&format!("not remembered whose image {name} is: {error}"));
+        }
+    }
+}
+
 /// Builds for `microbuild run`: the image is kept locally under its project's name.
 pub(super) fn builds(job: &Job) -> Result<Artifact, CliError> {
     let tools = job.tools()?;
     let built = build::build(&job.request, &job.recipe, &tools.fetcher, &job.ui)?;
-    LocalImages::open(&images::default_dir()?)?.put(&names(job, &built), &built.artifact, &job.ui)?;
+    let local = LocalImages::open(&images::default_dir()?)?;
+    let names = names(job, &built);
+    announce(&local, &names, &built, job, tools.fetcher.store());
+    local.put(&names, &built.artifact, &job.ui)?;
     Ok(built.artifact)
 }
 
@@ -130,7 +162,7 @@ fn report(job: &Job, built: &Built, names: &[String], delivered: &Delivered) -> 
     if let Some(path) = &job.metadata_file {
         replace_file(path, json().as_bytes())?;
     }
-    job.ui.say(report::table(built, delivered).trim_end());
+    job.ui.say_all(report::table(built, delivered).trim_end());
     if !job.push {
         job.ui.say(&format!("next: microbuild export {0} docker && docker run --rm {0}", delivered.reference));
     }
@@ -235,47 +267,40 @@ fn solve(recipe: &str, app: &Path, options: &BuildOptions) -> Result<(Job, Base,
 
 impl Job {
     pub(super) fn new(recipe: Option<&str>, app: &Path, options: &BuildOptions) -> Result<Self, CliError> {
-        Self::with(recipe, app, options, &FileConfig::read(app)?)
+        Self::with(recipe, app, options, &AppConfig::read(app)?)
     }
 
-    fn with(recipe: Option<&str>, app: &Path, options: &BuildOptions, file: &FileConfig) -> Result<Self, CliError> {
-        let ui = if options.common.progress.is_none() && !options.common.quiet {
-            Ui::new(file.progress.unwrap_or_default(), options.common.verbose)
-        } else {
-            options.ui()
-        };
-        let recipe = match recipe.or(file.recipe.as_deref()) {
-            Some(recipe) => shelves(app).find(recipe)?,
-            None => {
-                let (recipe, files) = shelves(app).detect(app)?;
-                ui.detail(&format!("recipe {}, for which {} speaks", recipe.name, files.join(", ")));
-                recipe
-            }
-        };
-        let outputs = match &options.output[..] {
-            [] => file.output.iter().map(|output| output.parse()).collect::<Result<_, _>>()?,
-            given => given.to_vec(),
-        };
-        let metadata_file = options.metadata_file.clone().or_else(|| file.metadata_file.clone());
-        let cache_dir = options.common.cache_dir.clone().or_else(|| file.cache_dir.clone());
+    fn with(recipe: Option<&str>, app: &Path, options: &BuildOptions, file: &AppConfig) -> Result<Self, CliError> {
+        let ui = options.ui();
+        let recipe = find_recipe(recipe, app, options, file, &ui)?;
+        let DeliveryOptions { tag, push, output, metadata_file } = options.delivery.clone();
+        let cache_dir = options.common.cache_dir.clone();
         let mut request = request(app, &recipe, options, file)?;
         let written =
-            outputs.iter().filter_map(Output::path).chain(metadata_file.as_deref()).chain(cache_dir.as_deref());
+            output.iter().filter_map(Output::path).chain(metadata_file.as_deref()).chain(cache_dir.as_deref());
         request.exclude.extend(written.filter_map(|path| pattern_of(path, app)));
-        let mut network = options.network.clone();
-        network.insecure |= file.insecure.unwrap_or(false);
-        network.ca.extend(file.ca.clone());
+        let of_app: Vec<String> = file.tag.iter().map(ToString::to_string).collect();
+        if push && tag.is_empty() && !of_app.is_empty() {
+            return Err(CliError::Usage {
+                message: format!(
+                    "expected you to say where the image is pushed, found only what the app's own {} says (tag = {})",
+                    config::FILE,
+                    of_app.join(", ")
+                ),
+                hint: "-t registry.example/me/app:1 --push".into(),
+            });
+        }
         Ok(Self {
             request,
             recipe,
-            tags: or(&options.tag, &file.tag),
-            push: options.push || file.push.unwrap_or(false),
-            outputs,
-            json: options.common.json || file.json.unwrap_or(false),
+            tags: or(&tag, &of_app),
+            push,
+            outputs: output,
+            json: options.common.json,
             metadata_file,
             cache_dir,
-            offline: options.source.offline || file.offline.unwrap_or(false),
-            network,
+            offline: options.source.offline,
+            network: options.network.clone(),
             ui,
         })
     }
@@ -323,7 +348,48 @@ fn or<T: Clone>(flags: &[T], file: &[T]) -> Vec<T> {
     if flags.is_empty() { file.to_vec() } else { flags.to_vec() }
 }
 
-fn request(app: &Path, recipe: &Recipe, options: &BuildOptions, file: &FileConfig) -> Result<Request, CliError> {
+/// The recipe that is meant: the user's word, else the app's, else the one that the app's files are for.
+fn find_recipe(
+    given: Option<&str>,
+    app: &Path,
+    options: &BuildOptions,
+    file: &AppConfig,
+    ui: &Ui,
+) -> Result<Recipe, CliError> {
+    let shelves = shelves(app, trust(app, &options.source));
+    let recipe = match (given, &file.recipe) {
+        (Some(recipe), _) => shelves.find(recipe)?,
+        (None, Some(recipe)) => shelves.find_for_app(recipe)?,
+        (None, None) => {
+            let (recipe, files) = shelves.detect(app)?;
+            ui.detail(&format!("recipe {}, for which {} speaks", recipe.name, files.join(", ")));
+            recipe
+        }
+    };
+    if let Some(path) = recipe.origin.file() {
+        ui.say(&format!("recipe {} from {}", recipe.name, path.display()));
+    }
+    if !recipe.not_passed.is_empty() {
+        ui.warn(&format!(
+            "not given to its steps: {}; `pass` counts in recipes of your own, not in an app's (--secret id=NAME gives a variable)",
+            recipe.not_passed.join(", ")
+        ));
+    }
+    Ok(recipe)
+}
+
+/// Whether recipes of `app` are taken.
+fn trust(app: &Path, options: &SourceOptions) -> Trust {
+    let user = UserConfig { trust: options.trusted.clone(), ..UserConfig::default() };
+    match options.trust {
+        Some(true) => Trust::Yes,
+        Some(false) => Trust::No,
+        None if user.trusts(app) => Trust::Yes,
+        None => Trust::Ask,
+    }
+}
+
+fn request(app: &Path, recipe: &Recipe, options: &BuildOptions, file: &AppConfig) -> Result<Request, CliError> {
     let pairs = |file: &BTreeMap<String, String>, flags: &[Pair]| {
         let mut pairs = file.clone();
         pairs.extend(flags.iter().map(|pair| (pair.key.clone(), pair.value.clone())));
@@ -338,9 +404,7 @@ fn request(app: &Path, recipe: &Recipe, options: &BuildOptions, file: &FileConfi
         }
     };
     let base = options.source.base.clone().or_else(|| file.base.clone());
-    let mirror = options.source.mirror.clone().or_else(|| file.mirror.clone());
-    let offline = options.source.offline || file.offline.unwrap_or(false);
-    let (keys, repositories) = (or(&options.source.keys, &file.keys), or(&options.source.repository, &file.repository));
+    let SourceOptions { mirror, keys, repository, offline, .. } = options.source.clone();
     Ok(Request {
         app: app.to_owned(),
         recipe: recipe.name.clone(),
@@ -349,21 +413,21 @@ fn request(app: &Path, recipe: &Recipe, options: &BuildOptions, file: &FileConfi
             && !offline
             && !is_ci()
             && keys.is_empty()
-            && repositories.is_empty(),
+            && repository.is_empty(),
         base: base.or_else(|| recipe.base.default.clone()).unwrap_or_default(),
         platforms,
         mirror,
         keys,
-        repositories,
+        repositories: repository,
         packages: or(&options.source.package, &file.package),
         dev_packages: or(&options.source.dev_package, &file.dev_package),
         compression: options.compression.or(file.compression).unwrap_or_default(),
         step: Step {
-            secrets: or(&options.source.secret, &file.secret),
+            secrets: options.source.secret.clone(),
             ignore_scripts: options.source.ignore_scripts || file.ignore_scripts.unwrap_or(false),
             offline,
-            runtime: options.source.runtime.clone().or_else(|| file.runtime.clone()),
-            ca: options.network.ca.iter().chain(&file.ca).cloned().collect(),
+            runtime: options.source.runtime.clone(),
+            ca: options.network.ca.clone(),
         },
         deps: options.source.deps.or(file.deps).unwrap_or_default(),
         env: pairs(&file.env, &options.env),

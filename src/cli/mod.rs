@@ -5,7 +5,7 @@
 
 use std::{
     ffi::OsString,
-    io::{self, Read as _, Write as _},
+    io::{self, IsTerminal as _, Read as _, Write as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -14,12 +14,12 @@ use clap::{CommandFactory as _, FromArgMatches};
 
 use crate::{
     build::BuildError,
-    config::{ConfigError, ValueError},
+    config::{ConfigError, UserConfig, ValueError, config_home},
     error::{Explain, Kind},
     http::{Http, HttpError, HttpOptions},
     image::Artifact,
     images::{self, GcOptions, ImagesError, LocalImages},
-    recipe::{self, Recipe, RecipeError, Shelves},
+    recipe::{Recipe, RecipeError, Shelves, Trust},
     registry::{self, CredentialStore, ParseReferenceError, Reference, Registry, RegistryError, Stored},
     sandbox::SandboxError,
     secret::SecretError,
@@ -30,6 +30,7 @@ use crate::{
 
 pub mod args;
 mod build;
+mod defaults;
 mod report;
 mod sandbox;
 
@@ -37,8 +38,10 @@ mod sandbox;
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 use args::{
-    BuildOptions, Cli, Command, CommonOptions, NetworkOptions, RecipeCli, with_docker_shorts, with_environment,
+    BuildOptions, Cli, Command, CommonOptions, DevOptions, NetworkOptions, RecipeCli, RunOptions, with_docker_shorts,
+    with_environment,
 };
+use defaults::Groups;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -133,14 +136,16 @@ impl Explain for CliError {
 /// # Errors
 /// Whatever the command fails with. What clap has to say (help included) comes as [`CliError::Words`].
 pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<u8, CliError> {
-    let cli: Cli = parse(with_docker_shorts(Cli::command()), words)?;
+    let mut cli: Cli = parse(with_docker_shorts(Cli::command()), words)?;
+    let user = UserConfig::read(config_home().as_deref())?;
+    fill(&mut cli.command, &user)?;
     let done = match cli.command {
         // These end as what they run does.
         Command::Dev { recipe, app, options, command } => return sandbox::dev(&recipe, &app, &options, &command),
         Command::Run { target, options, args } => return sandbox::run(&target, &options, &args),
         Command::Build { app, recipe, options } => build::build(recipe.as_deref(), &app, &options),
         Command::Base { recipe, dev, options } => build::base(&recipe, dev, &options),
-        Command::Recipe(words) => build_with_recipe(words),
+        Command::Recipe(words) => build_with_recipe(words, &user),
         Command::Plan { recipe, app, options } => build::plan(&recipe, &app, &options),
         Command::Why { package, recipe, app, options } => build::why(&package, &recipe, &app, &options),
         Command::Push { image, reference, common, network } => push(&image, &reference, &common, &network),
@@ -169,15 +174,55 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<u8, CliError> {
     done.map(|()| 0)
 }
 
+/// Fills the options of `command` in with what the user's own configuration says.
+fn fill(command: &mut Command, user: &UserConfig) -> Result<(), CliError> {
+    let mut none = BuildOptions::default();
+    let BuildOptions { delivery, source, network, common, .. } = &mut none;
+    let groups = Groups { common, network, source, delivery };
+    let groups = match command {
+        Command::Build { options, .. }
+        | Command::Base { options, .. }
+        | Command::Plan { options, .. }
+        | Command::Why { options, .. } => groups_of(options),
+        Command::Run { options, .. } => {
+            let RunOptions { source, network, common, .. } = &mut **options;
+            Groups { common, network, source, ..groups }
+        }
+        Command::Dev { options, .. } => {
+            let DevOptions { source, network, common, .. } = &mut **options;
+            Groups { common, network, source, ..groups }
+        }
+        Command::Push { common, network, .. } => Groups { common, network, ..groups },
+        Command::Login { network, .. } => Groups { network, ..groups },
+        Command::Images { common }
+        | Command::Inspect { common, .. }
+        | Command::Export { common, .. }
+        | Command::Rm { common, .. }
+        | Command::Gc { common, .. } => Groups { common, ..groups },
+        // The first has options of its own, which are yet to be read.
+        Command::Recipe(_) | Command::Recipes { .. } | Command::Logout { .. } | Command::Completions { .. } => {
+            return Ok(());
+        }
+    };
+    defaults::fill(user, groups)
+}
+
+fn groups_of(options: &mut BuildOptions) -> Groups<'_> {
+    let BuildOptions { delivery, source, network, common, .. } = options;
+    Groups { common, network, source, delivery }
+}
+
 /// `microbuild RECIPE [APP]`: the recipe stands where another command's name would.
-fn build_with_recipe(words: Vec<OsString>) -> Result<(), CliError> {
+fn build_with_recipe(words: Vec<OsString>, user: &UserConfig) -> Result<(), CliError> {
     let mut words = words.into_iter();
     let recipe = words.next().unwrap_or_default().to_string_lossy().into_owned();
     let name = format!("microbuild {recipe}");
-    let command = RecipeCli::command().name(name.clone()).bin_name(name.clone()).about(format!(
-        "Builds APP with the recipe `{recipe}`; the options stand in the environment and in microbuild.toml too"
-    ));
-    let RecipeCli { app, options } = parse(command, std::iter::once(OsString::from(&name)).chain(words))?;
+    let command = RecipeCli::command()
+        .name(name.clone())
+        .bin_name(name.clone())
+        .about(format!("Builds APP with the recipe `{recipe}`; the options stand in the environment and in files too"));
+    let RecipeCli { app, mut options } = parse(command, std::iter::once(OsString::from(&name)).chain(words))?;
+    defaults::fill(user, groups_of(&mut options))?;
     build::build(Some(&recipe), &app, &options)
 }
 
@@ -222,7 +267,12 @@ fn user_folder(variable: &str, default: &str) -> Result<PathBuf, CliError> {
     })
 }
 
+/// Prints `text` on stdout. Names in it may be a stranger's: what would steer a terminal is escaped.
 fn print(text: &str) -> Result<(), CliError> {
+    print_as_it_is(&ui::plain_document(text))
+}
+
+fn print_as_it_is(text: &str) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     let printed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     match printed {
@@ -233,7 +283,14 @@ fn print(text: &str) -> Result<(), CliError> {
 }
 
 fn pretty(value: &serde_json::Value) -> String {
-    format!("{value:#}")
+    let text = format!("{value:#}");
+    // What serde_json has left unescaped can stand in strings only.
+    let harmful = |c: char| ui::is_harmful(c) && c != '\n';
+    if !text.contains(harmful) {
+        return text;
+    }
+    let escape = |c: char| if harmful(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    text.chars().map(escape).collect()
 }
 
 fn push(image: &str, to: &str, common: &CommonOptions, network: &NetworkOptions) -> Result<(), CliError> {
@@ -293,20 +350,25 @@ fn gc(all: bool, common: &CommonOptions) -> Result<(), CliError> {
     Ok(())
 }
 
-fn shelves(app: &Path) -> Shelves {
-    Shelves::new(app, recipe::config_home().as_deref())
+fn shelves(app: &Path, trust: Trust) -> Shelves {
+    Shelves::new(app, config_home().as_deref(), trust)
 }
 
 fn recipes(name: Option<&str>, app: &Path) -> Result<(), CliError> {
-    let shelves = shelves(app);
+    // They are shown, and not used.
+    let shelves = shelves(app, Trust::Yes);
     match name {
-        Some(name) => print(&shelves.find(name)?.text),
+        Some(name) => {
+            let text = shelves.find(name)?.text;
+            // Into a file or a pipe it goes byte for byte.
+            if io::stdout().is_terminal() { print(&text) } else { print_as_it_is(&text) }
+        }
         None => {
             let all = shelves.all()?;
             let width = all.iter().map(|recipe| recipe.name.len()).max().unwrap_or(0);
-            let line = |r: &Recipe| match &r.origin {
-                recipe::Origin::BuiltIn => format!("{:width$}  {}\n", r.name, r.description),
-                recipe::Origin::File(path) => format!("{:width$}  {}  ({})\n", r.name, r.description, path.display()),
+            let line = |r: &Recipe| match r.origin.file() {
+                None => format!("{:width$}  {}\n", r.name, r.description),
+                Some(path) => format!("{:width$}  {}  ({})\n", r.name, r.description, path.display()),
             };
             print(&all.iter().map(line).collect::<String>())
         }
@@ -363,7 +425,7 @@ fn completions(shell: clap_complete::Shell) -> Result<(), CliError> {
     }
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, "microbuild", &mut script);
-    print(&String::from_utf8_lossy(&script))
+    print_as_it_is(&String::from_utf8_lossy(&script))
 }
 
 /// Says on stderr what a command failed with, and gives the process's exit code.
@@ -374,9 +436,9 @@ pub fn explain(error: &CliError) -> u8 {
         let _ = words.print();
         return code;
     }
-    eprintln!("error: {error}");
+    eprintln!("error: {}", ui::plain_lines(&error.to_string()));
     if let Some(hint) = error.hint() {
-        eprintln!("hint: {hint}");
+        eprintln!("hint: {}", ui::plain_lines(&hint));
     }
     match error {
         // As a shell has it, for a command that could not be started.

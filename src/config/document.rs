@@ -29,22 +29,49 @@ pub struct DocumentError {
     pub hint: Option<String>,
 }
 
-/// Reads the TOML document `text`; `file` is its name in messages.
+/// What is said of a key that another document may have.
+#[derive(Debug)]
+pub(super) struct Elsewhere {
+    pub(super) message: String,
+    pub(super) hint: String,
+}
+
+/// Reads the TOML document `text`, one of two kinds; `file` is its name in messages, `elsewhere` knows the keys of the other
+/// kind.
 ///
 /// # Errors
 /// When it is not TOML, or not a `T`.
-pub(crate) fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, DocumentError> {
+pub(super) fn parse_one_of_two<T: DeserializeOwned>(
+    text: &str,
+    file: &str,
+    elsewhere: &dyn Fn(&str) -> Option<Elsewhere>,
+) -> Result<T, DocumentError> {
     toml::from_str(text).map_err(|error| {
-        let (message, hint) = explain(error.message());
+        let (message, hint) = match unknown_key(error.message()).and_then(elsewhere) {
+            Some(Elsewhere { message, hint }) => (message, Some(hint)),
+            None => explain(error.message()),
+        };
         DocumentError::at(text, file, error.span().unwrap_or(0..0), message, hint)
     })
+}
+
+/// The keys that a document of type `T` may have, in their order. `T` must refuse unknown ones.
+pub(super) fn keys<T: DeserializeOwned>() -> Vec<String> {
+    let error = toml::from_str::<T>("\"?\" = 0").err();
+    let message = error.as_ref().map_or("", toml::de::Error::message);
+    message.split('`').skip(3).step_by(2).map(str::to_owned).collect()
+}
+
+/// The key that serde's message calls unknown.
+fn unknown_key(message: &str) -> Option<&str> {
+    message.strip_prefix("unknown field `")?.split('`').next()
 }
 
 /// The same of a document whose key `like` may name another one, which `find` knows: what the one does not say is taken from the
 /// other, and tables are merged key by key.
 ///
 /// # Errors
-/// As [`parse`], and when there is no document of that name.
+/// As [`parse_one_of_two`], and when there is no document of that name.
 pub(crate) fn parse_like<'t, T: DeserializeOwned>(
     text: &'t str,
     file: &str,

@@ -1,6 +1,6 @@
 //! From an app's folder to a layer.
 
-use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 use super::{
     LayerArchive, LayerError, LayerRecord,
@@ -9,6 +9,7 @@ use super::{
     write,
 };
 use crate::{
+    app_folder::AppFolder,
     digest::{Digest, Hashing},
     project::{AppFile, FileKind},
     secret::{Needles, Watch},
@@ -21,7 +22,7 @@ pub struct AppLayer {
     /// What a person calls it.
     pub title: String,
     /// The folder that the files are read from.
-    pub root: PathBuf,
+    pub root: AppFolder,
     /// The files.
     pub files: Arc<Vec<AppFile>>,
     /// The folder in the image, below the root; empty for the root.

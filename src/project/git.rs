@@ -3,10 +3,9 @@
 //! See gitrepository-layout(5) and git-config(1). None of this may fail a build: what cannot be read is not known. A
 //! repository that keeps its refs in another way than as files (reftable) has no known revision.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
+
+use crate::app_folder::{AppFolder, EntryKind};
 
 /// How many symbolic refs lead on to another before they are taken for a circle, as in git itself.
 const SYMBOLIC_DEPTH: usize = 5;
@@ -25,34 +24,65 @@ pub(super) struct Commit {
 
 /// What the repository says in whose work tree `folder`, an absolute path, lies.
 pub(super) fn commit(folder: &Path) -> Commit {
-    let Some(git) = folder.ancestors().find_map(repository) else { return Commit::default() };
-    let common = match read(&git.join("commondir")) {
-        Some(path) => git.join(path.trim_end()),
-        None => git.clone(),
+    let Some(Repository { own, common }) = folder.ancestors().find_map(Repository::of) else {
+        return Commit::default();
     };
-    let origin = read(&common.join("config")).and_then(|config| remote_url(&config, "origin"));
-    Commit { revision: resolve(&git, &common), source: origin.and_then(|url| web_address(&url)) }
+    let origin = read(&common, "config").and_then(|config| remote_url(&config, "origin"));
+    Commit { revision: resolve(&own, &common), source: origin.and_then(|url| web_address(&url)) }
 }
 
-/// The git folder of the work tree whose top is `folder`. In a further work tree and in a submodule `.git` is a file
-/// that names it.
-fn repository(folder: &Path) -> Option<PathBuf> {
-    let git = folder.join(".git");
-    let git = match read(&git) {
-        Some(file) => folder.join(file.strip_prefix("gitdir:")?.trim()),
-        None => git,
-    };
-    git.join("HEAD").is_file().then_some(git)
+/// A repository, of which only files within its folders are read.
+struct Repository {
+    /// The git folder of a work tree.
+    own: AppFolder,
+    /// That of the whole repository: the same, but for a further work tree.
+    common: AppFolder,
 }
 
-fn read(path: &Path) -> Option<String> {
-    let about = fs::metadata(path).ok()?;
-    (about.is_file() && about.len() <= LARGEST).then(|| fs::read_to_string(path).ok())?
+impl Repository {
+    /// The repository of the work tree whose top is `folder`.
+    ///
+    /// In a further work tree (git-worktree(1)) and in a submodule, `.git` is a file that names a git folder elsewhere. Whoever
+    /// made the folder may have written it: the git folder counts only when it names this work tree in turn, as git keeps it.
+    fn of(folder: &Path) -> Option<Self> {
+        let door = AppFolder::open(folder).ok()?;
+        match door.top().entries().ok()?.iter().find(|entry| entry.name == ".git")?.kind {
+            EntryKind::Folder => {
+                let own = AppFolder::open(&folder.join(".git")).ok()?;
+                Some(Self { common: own.clone(), own })
+            }
+            EntryKind::File => Self::elsewhere(folder, read(&door, ".git")?.strip_prefix("gitdir:")?.trim()),
+            EntryKind::Link | EntryKind::Special => None,
+        }
+        .filter(|found| found.own.is_file("HEAD"))
+    }
+
+    fn elsewhere(folder: &Path, named: &str) -> Option<Self> {
+        let own = AppFolder::open(&folder.join(named)).ok()?;
+        let same = |path: &Path, other: &Path| {
+            fs::canonicalize(own.path().join(path)).ok().zip(fs::canonicalize(other).ok()).is_some_and(|(a, b)| a == b)
+        };
+        if let Some(back) = read(&own, "gitdir") {
+            if !same(Path::new(back.trim_end()), &folder.join(".git")) {
+                return None;
+            }
+            // The whole repository's folder is what it lies in, as `worktrees/NAME`; `commondir` could name any other.
+            let own_path = fs::canonicalize(own.path()).ok()?;
+            let worktrees = own_path.parent().filter(|folder| folder.ends_with("worktrees"))?;
+            return Some(Self { common: AppFolder::open(worktrees.parent()?).ok()?, own });
+        }
+        let worktree = config_of(&read(&own, "config")?, "core", "", "worktree")?;
+        same(Path::new(&worktree), folder).then(|| Self { common: own.clone(), own })
+    }
+}
+
+fn read(git: &AppFolder, path: &str) -> Option<String> {
+    git.read(path, LARGEST).ok().flatten()
 }
 
 /// The commit that HEAD leads to. A work tree's own refs lie in its own folder, all others in the common one.
-fn resolve(git: &Path, common: &Path) -> Option<String> {
-    let mut content = read(&git.join("HEAD"))?;
+fn resolve(git: &AppFolder, common: &AppFolder) -> Option<String> {
+    let mut content = read(git, "HEAD")?;
     for _ in 0..SYMBOLIC_DEPTH {
         let Some(name) = content.strip_prefix("ref:").map(str::trim) else {
             let digits = content.trim();
@@ -63,8 +93,8 @@ fn resolve(git: &Path, common: &Path) -> Option<String> {
         if !name.starts_with("refs/") || name.split('/').any(|part| part == ".." || part.is_empty()) {
             return None;
         }
-        content = read(&git.join(name)).or_else(|| read(&common.join(name))).or_else(|| {
-            let packed = read(&common.join("packed-refs"))?;
+        content = read(git, name).or_else(|| read(common, name)).or_else(|| {
+            let packed = read(common, "packed-refs")?;
             packed_ref(&packed, name).map(str::to_owned)
         })?;
     }
@@ -79,16 +109,20 @@ fn packed_ref<'a>(packed: &'a str, name: &str) -> Option<&'a str> {
 
 /// The URL of a remote in a git configuration file; the first, which is where git fetches from.
 fn remote_url(config: &str, remote: &str) -> Option<String> {
-    let header = format!("\"{remote}\"");
+    config_of(config, "remote", &format!("\"{remote}\""), "url")
+}
+
+/// The first value of `wanted` in `[section]`, or `[section subsection]`, of a git configuration file.
+fn config_of(config: &str, section: &str, subsection: &str, wanted: &str) -> Option<String> {
     let mut within = false;
     for line in config.lines().map(str::trim) {
-        if let Some(section) = line.strip_prefix('[') {
-            let (section, _) = section.split_once(']')?;
-            let (name, subsection) = section.split_once(char::is_whitespace).unwrap_or((section, ""));
-            within = name.eq_ignore_ascii_case("remote") && subsection.trim() == header;
+        if let Some(header) = line.strip_prefix('[') {
+            let (header, _) = header.split_once(']')?;
+            let (name, rest) = header.split_once(char::is_whitespace).unwrap_or((header, ""));
+            within = name.eq_ignore_ascii_case(section) && rest.trim() == subsection;
         } else if within
             && let Some((key, value)) = line.split_once('=')
-            && key.trim().eq_ignore_ascii_case("url")
+            && key.trim().eq_ignore_ascii_case(wanted)
         {
             return Some(config_value(value));
         }
@@ -235,14 +269,51 @@ mod tests {
         write(&at("main/.git/config"), "[remote \"origin\"]\nurl = git@h.example:o/r.git\n");
         write(&at("main/.git/worktrees/wt/HEAD"), "ref: refs/heads/topic\n");
         write(&at("main/.git/worktrees/wt/commondir"), "../..\n");
+        write(&at("main/.git/worktrees/wt/gitdir"), &format!("{}\n", at("wt/.git").display()));
         write(&at("wt/.git"), &format!("gitdir: {}\n", at("main/.git/worktrees/wt").display()));
         let source = Some("https://h.example/o/r".to_owned());
         assert_eq!(commit(&at("wt")), Commit { revision: Some(B.into()), source: source.clone() });
         assert_eq!(commit(&at("main")), Commit { revision: Some(A.into()), source });
 
         write(&at("main/.git/modules/sub/HEAD"), B);
+        write(&at("main/.git/modules/sub/config"), "[core]\n\tworktree = ../../../sub\n");
         write(&at("main/sub/.git"), "gitdir: ../.git/modules/sub\n");
         assert_eq!(commit(&at("main/sub")), Commit { revision: Some(B.into()), source: None });
+    }
+
+    /// An app's folder may be a stranger's: what it says of itself must not bring in another repository's address.
+    #[test]
+    fn another_repository_is_never_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let git = |folder: &str| {
+            write(&at(folder).join("HEAD"), A);
+            write(&at(folder).join("config"), "[remote \"origin\"]\nurl = https://h.example/private\n");
+        };
+        git("victim/.git");
+        git("victim/.git/worktrees/wt");
+        write(&at("victim/.git/worktrees/wt/gitdir"), &format!("{}\n", at("victims-tree/.git").display()));
+        let of = |app: &str| commit(&at(app));
+        write(&at("names/.git"), "gitdir: ../victim/.git\n");
+        write(&at("worktree/.git"), "gitdir: ../victim/.git/worktrees/wt\n");
+        // One that agrees, and leads on.
+        write(&at("common/.git"), "gitdir: fake\n");
+        write(&at("common/fake/HEAD"), A);
+        write(&at("common/fake/gitdir"), "../.git\n");
+        write(&at("common/fake/commondir"), "../../victim/.git\n");
+        for app in ["names", "worktree", "common"] {
+            assert_eq!(of(app), Commit::default(), "{app}");
+        }
+        let link = |target: &str, path: &str| {
+            fs::create_dir_all(at(path).parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(target, at(path)).unwrap();
+        };
+        link("../victim/.git", "link/.git");
+        assert_eq!(of("link"), Commit::default());
+        write(&at("inside/.git/HEAD"), "ref: refs/heads/main");
+        link("../../victim/.git/config", "inside/.git/config");
+        link("../../../../victim/.git/HEAD", "inside/.git/refs/heads/main");
+        assert_eq!(of("inside"), Commit::default());
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What a project has installed for it: from which of its files, and what these say of it.
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
-use super::{AppFile, Options, ProjectError, ignore::Rules, node, read_optional, walk};
+use super::{AppFile, LARGEST, Options, ProjectError, ignore::Rules, node, walk};
 use crate::{
+    app_folder::AppFolder,
     glob::PatternSet,
     recipe::{Dependencies, Hook, Recipe},
 };
@@ -25,7 +26,7 @@ pub struct Install {
 
 /// What `recipe` has installed for the app in the folder `root`. `own` are the files that go into the image.
 pub(super) fn read(
-    root: &Path,
+    root: &AppFolder,
     (way, recipe): (usize, &Dependencies),
     package: &node::Package,
     own: &[AppFile],
@@ -36,13 +37,12 @@ pub(super) fn read(
     let mut whole = package.is_whole();
     let is_node = recipe.when.is_empty();
     for name in &recipe.lock {
-        let path = root.join(name);
-        if !is_node && path.is_file() {
+        if !is_node && root.is_file(name) {
             install.lock = Some(name.clone());
             break;
         }
-        if is_node && let Some(text) = read_optional(&path)? {
-            let lock = node::Lock::parse(&text, &path)?;
+        if is_node && let Some(text) = root.read(name, LARGEST)? {
+            let lock = node::Lock::parse(&text, &root.path().join(name))?;
             whole |= lock.local;
             install.scripts = lock.scripts;
             install.lock = Some(name.clone());
@@ -50,7 +50,7 @@ pub(super) fn read(
         }
     }
     if install.lock.is_none() && !recipe.lock.is_empty() {
-        let other = node::OTHER_LOCKS.into_iter().find(|name| is_node && root.join(name).exists());
+        let other = node::OTHER_LOCKS.into_iter().find(|name| is_node && root.kind(name).is_some());
         let other = other.map_or_else(String::new, |name| format!(" ({name} is not read)"));
         let locks = recipe.lock.join(" or ");
         warnings.push(format!(
@@ -60,10 +60,10 @@ pub(super) fn read(
     // An ignore file that keeps them out of the image does not keep them from the package manager.
     let rules = Rules::for_app(Vec::new(), &recipe.files, &options.exclude, None, None);
     let wanted = PatternSet::new(recipe.files.clone());
-    let top = walk::top(root, &rules)?.into_files();
+    let top = walk::top(root, &rules, &|name| wanted.matches(name))?.into_files();
     let mut seen = BTreeSet::new();
-    let read = top.into_iter().filter(|file| wanted.matches(&file.path));
-    install.files = read.chain(own.iter().filter(|_| whole).cloned()).filter(|f| seen.insert(f.path.clone())).collect();
+    install.files =
+        top.into_iter().chain(own.iter().filter(|_| whole).cloned()).filter(|f| seen.insert(f.path.clone())).collect();
     install.files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(install)
 }
@@ -71,7 +71,7 @@ pub(super) fn read(
 /// What is to be installed, when something is, and this program is to do it. Of several ways the first counts that a file speaks
 /// for: one of its `when`, or of the hook's own, its lock file; without any, the hook's.
 pub(super) fn wanted<'a>(
-    root: &Path,
+    root: &AppFolder,
     recipe: &'a Recipe,
     package: &node::Package,
 ) -> Result<Option<(usize, &'a Dependencies)>, ProjectError> {

@@ -19,10 +19,11 @@ pub use install::Install;
 pub use node::must_compile;
 
 use crate::{
+    app_folder::{AppFolder, AppFolderError},
     config::Deps,
     error::{Explain, Kind},
     glob::{Pattern, PatternError},
-    recipe::{Hook, Origin, Recipe, Start, Template},
+    recipe::{Hook, Recipe, Start, Template},
 };
 
 /// What a build's options say of the project.
@@ -69,7 +70,15 @@ pub enum FileKind {
     },
 }
 
+/// The most bytes that a file of a project may have which is read whole: lock files are the largest.
+const LARGEST: u64 = 64 << 20;
+
 impl FileKind {
+    /// A regular file of `size` bytes whose permission bits are among `mode`.
+    fn file(size: u64, mode: u32) -> Self {
+        Self::File { size, executable: mode & 0o100 != 0 }
+    }
+
     /// The permission bits in the image.
     pub fn mode(&self) -> u32 {
         match self {
@@ -142,6 +151,9 @@ pub enum ProjectError {
         /// Why.
         source: io::Error,
     },
+    /// A file of the app cannot be opened, or not be read.
+    #[error(transparent)]
+    File(#[from] AppFolderError),
     /// A line of the ignore file is not a pattern.
     #[error("{}:{line}: {source}", file.display())]
     Ignore {
@@ -300,6 +312,7 @@ impl Explain for ProjectError {
                 Some("make it readable, or leave it out: a line in .dockerignore, or --exclude".into())
             }
             Self::Name { .. } | Self::Special { .. } => leave_out(),
+            Self::File(error) => error.hint(),
             Self::Link { .. } => Some(
                 "what it points to would not be in the image: put that into the app, or leave the link out with a line \
                  in .dockerignore or --exclude"
@@ -346,29 +359,35 @@ impl Explain for ProjectError {
 
 impl Project {
     /// Reads the app in the folder `app` for an image after `recipe`. No file but the ignore file, `package.json` and
-    /// git's own is opened.
+    /// git's own is opened, each through an [`AppFolder`].
     ///
     /// # Errors
     /// When something in the folder cannot go into an image, or nothing says what is to be run; see [`ProjectError`].
     pub fn read(app: &Path, recipe: &Recipe, options: &Options) -> Result<Self, ProjectError> {
-        let alone =
-            (recipe.app.hook == Some(Hook::Static) && app.is_file()).then(|| program::alone(app)).transpose()?;
+        let is_alone = recipe.app.hook == Some(Hook::Static) && app.is_file();
+        let unreadable = |source| ProjectError::Io { path: app.to_owned(), source };
+        // A single file is the user's choice: where its name is a link, what that leads to is meant.
+        let real = if is_alone { fs::canonicalize(app).map_err(unreadable)? } else { app.to_owned() };
+        let app = real.as_path();
+        let alone = is_alone.then(|| program::alone(app)).transpose()?;
         let app = match &alone {
             Some(_) => app.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")),
             None => app,
         };
         let root = folder(app)?;
         let manifest = app.join("package.json");
+        let door = &AppFolder::open(app)?;
         let package = match recipe.app.hook {
-            Some(Hook::Node) => read_optional(&manifest)?
+            Some(Hook::Node) => door
+                .read("package.json", LARGEST)?
                 .map_or(Ok(node::Package::default()), |text| node::Package::parse(&text, &manifest))?,
             Some(Hook::Static) | None => node::Package::default(),
         };
-        let package = node::Package { local: package.local || app.join(node::PNPM_WORKSPACE).is_file(), ..package };
-        let wanted = if options.deps == Deps::Auto { install::wanted(app, recipe, &package)? } else { None };
+        let package = node::Package { local: package.local || door.is_file(node::PNPM_WORKSPACE), ..package };
+        let wanted = if options.deps == Deps::Auto { install::wanted(door, recipe, &package)? } else { None };
         let walk::Found { files, dependencies, mut warnings } = match alone {
             Some(file) => walk::Found::of(file),
-            None => list(app, &root, recipe, options)?,
+            None => list(door, &root, recipe, options)?,
         };
         if options.deps == Deps::Copy {
             let there = |name: &String| dependencies.get(&format!("{}/{name}", node::MODULES)).is_some();
@@ -378,7 +397,7 @@ impl Project {
             }
         }
         let given = options.entrypoint.is_some() || options.cmd.is_some();
-        let procfile = if given || recipe.compile.is_some() { None } else { procfile::read(app, recipe)? };
+        let procfile = if given || recipe.compile.is_some() { None } else { procfile::read(door, recipe)? };
         let by_file = recipe.app.start.iter().find(|start| start.when.iter().any(|path| files.get(path).is_some()));
         let by_file = by_file.filter(|_| !given).map(|start| start.cmd.0.clone());
         let (entrypoint, cmd) = match procfile.or(by_file) {
@@ -387,9 +406,9 @@ impl Project {
         };
         let node::Entry { start, env, warnings: of_entry } = match recipe.app.hook {
             _ if !entrypoint.has_places() && !cmd.has_places() => node::Entry::default(),
-            Some(Hook::Node) => node::App { root: app, files: &files, package: &package }.entry()?,
+            Some(Hook::Node) => node::App { root: door, files: &files, package: &package }.entry()?,
             Some(Hook::Static) => {
-                let entry = program::meant(&root, &files)?.unwrap_or_default();
+                let entry = program::meant(door, &root, &files)?.unwrap_or_default();
                 if entry.is_empty() {
                     warnings.push("there is no program to be started: the image holds files only".into());
                 }
@@ -406,7 +425,7 @@ impl Project {
         let engines = package.engines(&manifest)?;
         let files = files.into_files();
         let install =
-            wanted.map(|recipe| install::read(app, recipe, &package, &files, options, &mut warnings)).transpose()?;
+            wanted.map(|recipe| install::read(door, recipe, &package, &files, options, &mut warnings)).transpose()?;
         let git::Commit { revision, source } = git::commit(&root);
         Ok(Self {
             root: app.to_owned(),
@@ -426,6 +445,14 @@ impl Project {
             engines,
             warnings,
         })
+    }
+
+    /// The app's folder, opened.
+    ///
+    /// # Errors
+    /// When it is not there any more.
+    pub fn folder(&self) -> Result<AppFolder, ProjectError> {
+        Ok(AppFolder::open(&self.root)?)
     }
 
     /// No app at all, of a language's base image: it starts with what the recipe's command begins with, as far as that says nothing
@@ -456,7 +483,7 @@ impl Project {
     /// # Errors
     /// When something there cannot go into an image.
     pub fn made(root: &Path, strip: &[Pattern]) -> Result<Vec<AppFile>, ProjectError> {
-        Ok(walk::walk(root, &ignore::Rules::without(strip), None)?.files.into_files())
+        Ok(walk::walk(&AppFolder::open(root)?, &ignore::Rules::without(strip), None)?.files.into_files())
     }
 
     /// The installed dependencies below `root`, another folder than the project's, as recipes call theirs `name`: sorted as
@@ -466,28 +493,28 @@ impl Project {
     /// When something there cannot go into an image.
     pub fn installed(root: &Path, name: &str, strip: &[Pattern]) -> Result<Vec<AppFile>, ProjectError> {
         let rules = ignore::Rules::for_dependencies(name, strip);
-        let found = walk::walk(root, &ignore::Rules::default(), Some(&(name, rules)))?;
+        let found = walk::walk(&AppFolder::open(root)?, &ignore::Rules::default(), Some(&(name, rules)))?;
         Ok(found.dependencies.into_files())
     }
 }
 
 impl AppFile {
-    /// Opens this regular file, which lies in the folder `root`. No more than its `size` bytes are to be read: it may grow at
-    /// any time.
+    /// Opens this regular file, which lies in the folder `root`; never what a link in its place leads to. No more than its `size`
+    /// bytes are to be read: it may grow at any time.
     ///
     /// # Errors
     /// When it cannot be opened, or has another length than when the folder was read.
-    pub fn open(&self, root: &Path) -> Result<File, ProjectError> {
-        let path = root.join(&self.path);
+    pub fn open(&self, root: &AppFolder) -> Result<File, ProjectError> {
         let expected = match self.kind {
             FileKind::File { size, .. } => size,
             FileKind::Folder | FileKind::Link { .. } => 0,
         };
-        let opened = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
-        match opened {
-            Ok((found, opened)) if found == expected => Ok(opened),
-            Ok((found, _)) => Err(ProjectError::Changed { path, expected, found }),
-            Err(source) => Err(ProjectError::Io { path, source }),
+        let opened = root.open_listed(&self.path)?;
+        let path = || root.path().join(&self.path);
+        match opened.metadata() {
+            Ok(about) if about.len() == expected => Ok(opened),
+            Ok(about) => Err(ProjectError::Changed { path: path(), expected, found: about.len() }),
+            Err(source) => Err(ProjectError::Io { path: path(), source }),
         }
     }
 }
@@ -532,13 +559,10 @@ fn folder(app: &Path) -> Result<PathBuf, ProjectError> {
 }
 
 /// What of the folder `app`, whose absolute path is `root`, goes into the image.
-fn list(app: &Path, root: &Path, recipe: &Recipe, options: &Options) -> Result<walk::Found, ProjectError> {
+fn list(app: &AppFolder, root: &Path, recipe: &Recipe, options: &Options) -> Result<walk::Found, ProjectError> {
     let modules = (recipe.app.hook == Some(Hook::Node)).then_some(node::MODULES);
     let (copied, without) = if options.deps == Deps::Copy { (modules, None) } else { (None, modules) };
-    let own = match &recipe.origin {
-        Origin::File(path) => fs::canonicalize(path).ok(),
-        Origin::BuiltIn => None,
-    };
+    let own = recipe.origin.file().and_then(|path| fs::canonicalize(path).ok());
     let own = own.as_deref().and_then(|path| path.strip_prefix(root).ok()?.to_str()).map(str::to_owned);
     let ignored = recipe.app.ignore.iter().cloned().chain(ignore_file(app)?).collect();
     let rules = ignore::Rules::for_app(ignored, &options.include, &options.exclude, without, own);
@@ -546,20 +570,11 @@ fn list(app: &Path, root: &Path, recipe: &Recipe, options: &Options) -> Result<w
     walk::walk(app, &rules, apart.as_ref())
 }
 
-/// The content of `path`, or `None` when there is no such file.
-fn read_optional(path: &Path) -> Result<Option<String>, ProjectError> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ProjectError::Io { path: path.to_owned(), source }),
-    }
-}
-
 /// The patterns of the app's ignore file.
-fn ignore_file(app: &Path) -> Result<Vec<Pattern>, ProjectError> {
+fn ignore_file(app: &AppFolder) -> Result<Vec<Pattern>, ProjectError> {
     for name in ignore::FILES {
-        let file = app.join(name);
-        if let Some(text) = read_optional(&file)? {
+        if let Some(text) = app.read(name, LARGEST)? {
+            let file = app.path().join(name);
             return ignore::parse(&text).map_err(|(line, source)| ProjectError::Ignore { file, line, source });
         }
     }

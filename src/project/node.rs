@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde_json::Value;
 
-use super::{AppFile, Engines, FileKind, ProjectError, walk::Listing};
-use crate::{config, recipe::Start};
+use super::{AppFile, Engines, FileKind, LARGEST, ProjectError, walk::Listing};
+use crate::{app_folder::AppFolder, config, recipe::Start};
 
 /// The folder of installed dependencies.
 pub(super) const MODULES: &str = "node_modules";
@@ -187,7 +187,7 @@ const COMPILERS: [&str; 5] = ["node-gyp", "node-gyp-build", "node-pre-gyp", "pre
 /// Of the installed packages in the folder `root`, whose scripts were not run, those that do not work before they are
 /// compiled for `os` and `cpu`, npm's words for them: neither is there a script that does something else, nor have they
 /// brought a binary along (`prebuilds/linux-arm64`).
-pub fn must_compile(root: &Path, files: &[AppFile], os: &str, cpu: &str) -> Vec<String> {
+pub fn must_compile(root: &AppFolder, files: &[AppFile], os: &str, cpu: &str) -> Vec<String> {
     let has = |path: &str| files.binary_search_by(|file| file.path.as_str().cmp(path)).is_ok();
     let mut packages = Vec::new();
     for file in files {
@@ -199,7 +199,7 @@ pub fn must_compile(root: &Path, files: &[AppFile], os: &str, cpu: &str) -> Vec<
         {
             continue;
         }
-        let text = std::fs::read_to_string(root.join(&file.path)).unwrap_or_default();
+        let text = root.read(&file.path, LARGEST).ok().flatten().unwrap_or_default();
         let json: Value = serde_json::from_str(&text).unwrap_or_default();
         let script = json["scripts"]["install"].as_str();
         let compiles = match script {
@@ -277,7 +277,7 @@ pub(super) struct Entry {
 
 /// The app as Node sees it.
 pub(super) struct App<'a> {
-    pub(super) root: &'a Path,
+    pub(super) root: &'a AppFolder,
     pub(super) files: &'a Listing,
     pub(super) package: &'a Package,
 }
@@ -339,7 +339,7 @@ impl App<'_> {
 
     /// Whether `path`, relative to the app's folder, is a file there and not one of the image's.
     fn is_left_out(&self, path: &str) -> bool {
-        self.kind(path).is_none() && self.root.join(path).is_file()
+        self.kind(path).is_none() && self.root.is_file(path)
     }
 
     /// Why `path` is not among the app's files.
@@ -375,7 +375,7 @@ impl App<'_> {
     fn package_of(&self, folder: &str) -> Option<Package> {
         let path = format!("{folder}/package.json");
         self.is_file(&path)
-            .then(|| std::fs::read_to_string(self.root.join(&path)).ok())?
+            .then(|| self.root.read(&path, LARGEST).ok().flatten())?
             .map(|text| Package::parse(&text, Path::new(&path)).unwrap_or_default())
     }
 
@@ -564,8 +564,9 @@ mod tests {
             std::fs::write(dir.path().join(path), text).unwrap();
             files.push(AppFile { path: path.to_owned(), kind: FileKind::File { size: 0, executable: false } });
         }
-        assert_eq!(must_compile(dir.path(), &files, "linux", "arm64"), ["a", "@s/c", "e"]);
-        assert_eq!(must_compile(dir.path(), &files, "linux", "x64"), ["a", "@s/c", "d", "e"]);
+        let app = AppFolder::open(dir.path()).unwrap();
+        assert_eq!(must_compile(&app, &files, "linux", "arm64"), ["a", "@s/c", "e"]);
+        assert_eq!(must_compile(&app, &files, "linux", "x64"), ["a", "@s/c", "d", "e"]);
     }
 
     #[test]

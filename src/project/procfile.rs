@@ -1,9 +1,7 @@
 //! `Procfile`: what an app starts, as Heroku and its successors read it (<https://devcenter.heroku.com/articles/procfile>).
 
-use std::path::Path;
-
-use super::{ProjectError, read_optional};
-use crate::{config, recipe::Recipe};
+use super::{LARGEST, ProjectError};
+use crate::{app_folder::AppFolder, config, recipe::Recipe};
 
 /// The file's name.
 const FILE: &str = "Procfile";
@@ -12,15 +10,14 @@ const MANAGERS: [&str; 5] = ["npm", "npx", "pnpm", "yarn", "bun"];
 
 /// The command of the process `web`, or else of the only one. `None` without a Procfile, or where it leaves the choice to a
 /// package manager that the recipe's hook knows.
-pub(super) fn read(root: &Path, recipe: &Recipe) -> Result<Option<Vec<String>>, ProjectError> {
-    let file = root.join(FILE);
-    let Some(text) = read_optional(&file)? else { return Ok(None) };
+pub(super) fn read(app: &AppFolder, recipe: &Recipe) -> Result<Option<Vec<String>>, ProjectError> {
+    let Some(text) = app.read(FILE, LARGEST)? else { return Ok(None) };
     let processes = parse(&text);
     let web = processes.iter().find(|(name, _)| *name == "web");
     let only = processes.first().filter(|_| processes.len() == 1);
     let Some((process, command)) = web.or(only) else { return Ok(None) };
     let words = config::split(command).map_err(|error| ProjectError::Procfile {
-        file,
+        file: app.path().join(FILE),
         process: (*process).to_owned(),
         found: format!("`{command}`: {error}"),
     })?;

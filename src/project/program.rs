@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{AppFile, FileKind, ProjectError, walk::Listing};
-use crate::elf::Elf;
+use crate::{app_folder::AppFolder, elf::Elf};
 
 /// How much of a file says what it is.
 const HEAD: u64 = 256;
@@ -20,11 +20,10 @@ pub(super) fn alone(path: &Path) -> Result<AppFile, ProjectError> {
     let unreadable = |source| ProjectError::Io { path: path.to_owned(), source };
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| ProjectError::Name { expected: "is UTF-8", path: path.to_owned() })?;
-    match kind(path).map_err(unreadable)? {
-        Kind::Program => {
-            let size = path.metadata().map_err(unreadable)?.len();
-            Ok(AppFile { path: name.to_owned(), kind: FileKind::File { size, executable: true } })
-        }
+    let file = File::open(path).map_err(unreadable)?;
+    let size = file.metadata().map_err(unreadable)?.len();
+    match kind(name, file).map_err(unreadable)? {
+        Kind::Program => Ok(AppFile { path: name.to_owned(), kind: FileKind::File { size, executable: true } }),
         other => Err(ProjectError::NotAProgram { path: path.to_owned(), found: other.to_string() }),
     }
 }
@@ -34,14 +33,15 @@ pub(super) fn alone(path: &Path) -> Result<AppFile, ProjectError> {
 ///
 /// # Errors
 /// When there are several, or a script instead.
-pub(super) fn meant(root: &Path, files: &Listing) -> Result<Option<String>, ProjectError> {
+pub(super) fn meant(app: &AppFolder, root: &Path, files: &Listing) -> Result<Option<String>, ProjectError> {
     let executable = |path: &&str| matches!(files.get(path), Some(FileKind::File { executable: true, .. }));
     let mut scripts = Vec::new();
     for folder in ["", "bin/"] {
         let here = |path: &&str| path.strip_prefix(folder).is_some_and(|rest| !rest.contains('/'));
         let mut programs = Vec::new();
         for path in files.paths().filter(here).filter(executable) {
-            match kind(&root.join(path)).map_err(|source| ProjectError::Io { path: root.join(path), source })? {
+            let file = app.open_listed(path)?;
+            match kind(path, file).map_err(|source| ProjectError::Io { path: root.join(path), source })? {
                 Kind::Program => programs.push(path.to_owned()),
                 other @ Kind::Script(_) => scripts.push((path.to_owned(), other)),
                 Kind::Library | Kind::Other(_) => {}
@@ -82,8 +82,8 @@ impl std::fmt::Display for Kind {
     }
 }
 
-fn kind(path: &Path) -> io::Result<Kind> {
-    let mut file = File::open(path)?;
+/// What `file` is, which is called `name`.
+fn kind(name: &str, mut file: File) -> io::Result<Kind> {
     let mut head = Vec::new();
     file.by_ref().take(HEAD).read_to_end(&mut head)?;
     file.rewind()?;
@@ -97,7 +97,7 @@ fn kind(path: &Path) -> io::Result<Kind> {
             Kind::Other("a program for macOS, or a class of Java")
         }
         _ => match Elf::read(file) {
-            Ok(Some(elf)) if elf.interpreter.is_none() && is_library(path, &elf) => Kind::Library,
+            Ok(Some(elf)) if elf.interpreter.is_none() && is_library(name, &elf) => Kind::Library,
             Ok(Some(_)) => Kind::Program,
             Ok(None) => Kind::Other("something that Linux does not run"),
             Err(_) => Kind::Other("a damaged ELF file"),
@@ -105,8 +105,8 @@ fn kind(path: &Path) -> io::Result<Kind> {
     })
 }
 
-fn is_library(path: &Path, elf: &Elf) -> bool {
-    elf.soname.is_some() || path.file_name().is_some_and(|name| name.to_string_lossy().contains(".so"))
+fn is_library(path: &str, elf: &Elf) -> bool {
+    elf.soname.is_some() || path.rsplit('/').next().is_some_and(|name| name.contains(".so"))
 }
 
 #[cfg(test)]
@@ -130,8 +130,9 @@ mod tests {
                 let mode = if path.extension().is_some() { 0o644 } else { 0o755 };
                 fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("a mode");
             }
-            let found = super::super::walk::walk(&root, &super::super::ignore::Rules::default(), None).expect("a walk");
-            meant(&root, &found.files).map_err(|e| e.to_string().replace(&root.display().to_string(), "shop"))
+            let app = AppFolder::open(&root).expect("a folder");
+            let found = super::super::walk::walk(&app, &super::super::ignore::Rules::default(), None).expect("a walk");
+            meant(&app, &root, &found.files).map_err(|e| e.to_string().replace(&root.display().to_string(), "shop"))
         };
         let some = |path: &str| Ok(Some(path.to_owned()));
         let script: &[u8] = b"#!/bin/sh\n";
@@ -152,7 +153,7 @@ mod tests {
         let told = |name: &str, bytes: &[u8]| {
             let path = dir.path().join(name);
             fs::write(&path, bytes).expect("a file");
-            kind(&path).expect("it can be read").to_string()
+            kind(name, File::open(&path).expect("it is there")).expect("it can be read").to_string()
         };
         assert_eq!(told("a", b"#!/bin/sh -e\necho"), "a script for /bin/sh -e, which would not be in the image");
         assert_eq!(told("b", b"MZ\x90"), "a program for Windows");

@@ -1,12 +1,15 @@
 //! The listing of an app's folder.
 
-use std::{collections::BTreeMap, fs, io, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{collections::BTreeMap, ffi::OsStr, io, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use super::{
     AppFile, FileKind, ProjectError,
     ignore::{Rules, Scope},
 };
-use crate::glob::ancestors;
+use crate::{
+    app_folder::{self, AppFolder, Entry, EntryKind},
+    glob::ancestors,
+};
 
 /// The files of a folder by their relative paths.
 #[derive(Debug, Default)]
@@ -90,6 +93,9 @@ impl Found {
 /// A folder that is yet to be read.
 struct Folder<'a> {
     path: String,
+    /// The folder that it lies in, and its name there; `None` of the app's own. It is opened when its turn comes, so that no
+    /// more folders are open than lie above each other.
+    place: Option<(app_folder::Folder, std::ffi::OsString)>,
     scope: Scope,
     rules: &'a Rules,
     /// Whether it is itself in the image; otherwise only what rules take back in.
@@ -97,35 +103,46 @@ struct Folder<'a> {
     of_dependencies: bool,
 }
 
-/// Lists what `rules` leave of the folder `root`. Folders of the name that `dependencies` gives are listed apart, after
+/// Lists what `rules` leave of the folder `app`. Folders of the name that `dependencies` gives are listed apart, after
 /// its rules.
-pub(super) fn walk(root: &Path, rules: &Rules, dependencies: Option<&(&str, Rules)>) -> Result<Found, ProjectError> {
+pub(super) fn walk(
+    app: &AppFolder,
+    rules: &Rules,
+    dependencies: Option<&(&str, Rules)>,
+) -> Result<Found, ProjectError> {
     let mut found = Found::default();
-    let top = Folder { path: String::new(), scope: rules.top(), rules, taken: true, of_dependencies: false };
-    let mut folders = vec![top];
+    let scope = rules.top();
+    let mut folders =
+        vec![Folder { path: String::new(), place: None, scope, rules, taken: true, of_dependencies: false }];
     while let Some(folder) = folders.pop() {
-        for entry in entries(&root.join(&folder.path))? {
-            let name = entry.file_name();
+        let unreadable = |source| ProjectError::Io { path: app.path().join(&folder.path), source };
+        let opened = match &folder.place {
+            None => app.top().clone(),
+            Some((above, name)) => above.folder(name).map_err(unreadable)?,
+        };
+        for Entry { name, kind } in opened.entries().map_err(unreadable)? {
             // A name that is not UTF-8 can be left out by what matches the rest of it.
             let path =
                 format!("{}{}{}", folder.path, if folder.path.is_empty() { "" } else { "/" }, name.to_string_lossy());
-            let file_type = entry.file_type().map_err(|source| unreadable(&entry.path(), source))?;
+            let is_folder = kind == EntryKind::Folder;
             let apart = dependencies
-                .filter(|(apart, _)| file_type.is_dir() && folder.taken && !folder.of_dependencies && name == *apart);
+                .filter(|(apart, _)| is_folder && folder.taken && !folder.of_dependencies && name == *apart);
             let (rules, above, of_dependencies) = match apart {
                 Some((_, rules)) => (rules, &rules.top(), true),
                 None => (folder.rules, &folder.scope, folder.of_dependencies),
             };
             let taken = !rules.leaves_out(above, &path);
             if taken {
-                let kind = inspect(&entry, file_type, &path, &mut found.warnings)?;
+                let place = Place { app, folder: &opened, name: &name, path: &path };
+                let kind = place.inspect(kind, &mut found.warnings)?;
                 let listing = if of_dependencies { &mut found.dependencies } else { &mut found.files };
                 listing.0.insert(path.clone(), kind);
             }
-            if file_type.is_dir() && name.to_str().is_some() {
+            if is_folder && name.to_str().is_some() {
                 let scope = rules.enter(above, &path);
                 if taken || rules.may_take_below(&scope, &path) {
-                    folders.push(Folder { path, scope, rules, taken, of_dependencies });
+                    let place = Some((opened.clone(), name));
+                    folders.push(Folder { path, place, scope, rules, taken, of_dependencies });
                 }
             }
         }
@@ -134,98 +151,87 @@ pub(super) fn walk(root: &Path, rules: &Rules, dependencies: Option<&(&str, Rule
     Ok(found)
 }
 
-/// What `rules` leave of the top of the folder `root`, links followed: what lies in its folders is not looked at.
-pub(super) fn top(root: &Path, rules: &Rules) -> Result<Listing, ProjectError> {
+/// What `rules` leave of the top of the folder `app` and `wanted` takes, links followed: what lies in its folders is not looked at.
+pub(super) fn top(app: &AppFolder, rules: &Rules, wanted: &dyn Fn(&str) -> bool) -> Result<Listing, ProjectError> {
     let mut listing = Listing::default();
-    for entry in entries(root)? {
-        let file_type = entry.file_type().map_err(|source| unreadable(&entry.path(), source))?;
-        let path = entry.file_name().to_string_lossy().into_owned();
-        if file_type.is_dir() || rules.leaves_out(&rules.top(), &path) {
+    for name in names(app)? {
+        if rules.leaves_out(&rules.top(), &name) || !wanted(&name) || app.kind(&name) == Some(EntryKind::Folder) {
             continue;
         }
-        let about = fs::metadata(entry.path());
-        if let Ok(about) = about.as_ref().map_err(drop)
-            && about.is_file()
-        {
-            let executable = about.permissions().mode() & 0o100 != 0;
-            listing.0.insert(path, FileKind::File { size: about.len(), executable });
+        if let Some(file) = app.file(&name)? {
+            let unreadable = |source| ProjectError::Io { path: app.path().join(&name), source };
+            let about = file.metadata().map_err(unreadable)?;
+            listing.0.insert(name, FileKind::file(about.len(), about.permissions().mode()));
         }
     }
     Ok(listing)
 }
 
-/// The names of what lies at the top of the folder `root`.
-pub(super) fn names(root: &Path) -> Result<Vec<String>, ProjectError> {
-    Ok(entries(root)?.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+/// The names of what lies at the top of the folder `app`.
+pub(super) fn names(app: &AppFolder) -> Result<Vec<String>, ProjectError> {
+    let entries = app.top().entries().map_err(|source| ProjectError::Io { path: app.path().to_owned(), source })?;
+    Ok(entries.iter().map(|entry| entry.name.to_string_lossy().into_owned()).collect())
 }
 
-/// What lies in a folder, sorted by name, so that messages too are the same on every machine.
-fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>, ProjectError> {
-    let mut entries = fs::read_dir(folder)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|source| unreadable(folder, source))?;
-    entries.sort_by_cached_key(fs::DirEntry::file_name);
-    Ok(entries)
+/// Something that lies in a folder of the app.
+struct Place<'a> {
+    app: &'a AppFolder,
+    folder: &'a app_folder::Folder,
+    name: &'a OsStr,
+    /// Relative to the app's folder.
+    path: &'a str,
 }
 
-fn unreadable(path: &Path, source: io::Error) -> ProjectError {
-    ProjectError::Io { path: path.to_owned(), source }
-}
+impl Place<'_> {
+    fn full(&self) -> PathBuf {
+        self.app.path().join(self.path)
+    }
 
-/// What a thing that is to go into the image is, when it can.
-fn inspect(
-    entry: &fs::DirEntry,
-    file_type: fs::FileType,
-    path: &str,
-    warnings: &mut Vec<String>,
-) -> Result<FileKind, ProjectError> {
-    let name = entry.file_name();
-    let unfit = |expected| ProjectError::Name { expected, path: entry.path() };
-    let name = name.to_str().ok_or_else(|| unfit("is UTF-8"))?;
-    // In a layer that says: delete this name from the layers below (OCI image specification, "Whiteouts").
-    if name.starts_with(".wh.") {
-        return Err(unfit("does not begin with .wh., which images delete files with"));
-    }
-    if file_type.is_dir() {
-        return Ok(FileKind::Folder);
-    }
-    if file_type.is_symlink() {
-        let target = fs::read_link(entry.path()).map_err(|source| unreadable(&entry.path(), source))?;
-        let target =
-            target.into_os_string().into_string().map_err(|_| unfit("is UTF-8, and what it links to as well"))?;
-        return link(entry, path, target, warnings);
-    }
-    if !file_type.is_file() {
-        return Err(ProjectError::Special { path: entry.path() });
-    }
-    let about = entry.metadata().map_err(|source| unreadable(&entry.path(), source))?;
-    Ok(FileKind::File { size: about.len(), executable: about.permissions().mode() & 0o100 != 0 })
-}
-
-/// A link within the app is kept, and so is an absolute one: it names a place in the image (`/tmp`, `/run/secrets/…`, a
-/// volume). One that climbs out of the app can only mean a place on this machine.
-fn link(
-    entry: &fs::DirEntry,
-    path: &str,
-    target: String,
-    warnings: &mut Vec<String>,
-) -> Result<FileKind, ProjectError> {
-    /// What every container has, so that a link to it deserves no warning.
-    const EVERYWHERE: [&str; 5] = ["/dev/", "/proc/", "/run/", "/sys/", "/tmp/"];
-    if target.starts_with('/') {
-        if !EVERYWHERE.iter().any(|place| format!("{target}/").starts_with(place)) {
-            warnings.push(format!("{path} links to {target}, which is kept and means that path in the image"));
+    /// What a thing that is to go into the image is, when it can.
+    fn inspect(&self, kind: EntryKind, warnings: &mut Vec<String>) -> Result<FileKind, ProjectError> {
+        let unfit = |expected| ProjectError::Name { expected, path: self.full() };
+        let unreadable = |source: io::Error| ProjectError::Io { path: self.full(), source };
+        let name = self.name.to_str().ok_or_else(|| unfit("is UTF-8"))?;
+        // In a layer that says: delete this name from the layers below (OCI image specification, "Whiteouts").
+        if name.starts_with(".wh.") {
+            return Err(unfit("does not begin with .wh., which images delete files with"));
         }
-        return Ok(FileKind::Link { target });
-    }
-    let mut depth = ancestors(path).count();
-    for part in target.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if depth == 0 => return Err(ProjectError::Link { path: entry.path(), target }),
-            ".." => depth -= 1,
-            _ => depth += 1,
+        match kind {
+            EntryKind::Folder => Ok(FileKind::Folder),
+            EntryKind::Link => {
+                let target = self.folder.link(self.name).map_err(unreadable)?;
+                let target = target.into_string().map_err(|_| unfit("is UTF-8, and what it links to as well"))?;
+                self.link(target, warnings)
+            }
+            EntryKind::File => {
+                let (size, mode) = self.folder.size_and_mode(self.name).map_err(unreadable)?;
+                Ok(FileKind::file(size, mode))
+            }
+            EntryKind::Special => Err(ProjectError::Special { path: self.full() }),
         }
     }
-    Ok(FileKind::Link { target })
+
+    /// A link within the app is kept, and so is an absolute one: it names a place in the image (`/tmp`, `/run/secrets/…`, a
+    /// volume). One that climbs out of the app can only mean a place on this machine.
+    fn link(&self, target: String, warnings: &mut Vec<String>) -> Result<FileKind, ProjectError> {
+        /// What every container has, so that a link to it deserves no warning.
+        const EVERYWHERE: [&str; 5] = ["/dev/", "/proc/", "/run/", "/sys/", "/tmp/"];
+        if target.starts_with('/') {
+            if !EVERYWHERE.iter().any(|place| format!("{target}/").starts_with(place)) {
+                warnings
+                    .push(format!("{} links to {target}, which is kept and means that path in the image", self.path));
+            }
+            return Ok(FileKind::Link { target });
+        }
+        let mut depth = ancestors(self.path).count();
+        for part in target.split('/') {
+            match part {
+                "" | "." => {}
+                ".." if depth == 0 => return Err(ProjectError::Link { path: self.full(), target }),
+                ".." => depth -= 1,
+                _ => depth += 1,
+            }
+        }
+        Ok(FileKind::Link { target })
+    }
 }

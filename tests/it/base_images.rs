@@ -88,11 +88,8 @@ fn all_its_tags_are_pushed() {
 #[test]
 fn the_app_that_lies_beside_it_says_nothing_of_a_base_image() {
     let Some(bench) = Workbench::alpine() else { return };
-    std::fs::write(
-        bench.path("microbuild.toml"),
-        "tag = \"app:1\"\npush = true\nenv = { A = 1 }\npackage = \"nothing\"\n",
-    )
-    .expect("a file");
+    std::fs::write(bench.path("microbuild.toml"), "tag = \"app:1\"\nenv = { A = 1 }\npackage = \"nothing\"\n")
+        .expect("a file");
     let mut command = bench.home.microbuild(["base", "node", "--json"]);
     let built = json(&run(bench.sources(&mut command).current_dir(bench.dir.path())));
     assert!(built["names"][0].as_str().expect("a name").starts_with("node:"), "{built}");

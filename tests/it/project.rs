@@ -10,10 +10,11 @@ use std::{
 };
 
 use microbuild::{
+    app_folder::AppFolderError,
     config::Deps,
     error::{Explain as _, Kind},
     project::{AppFile, FileKind, Options, Project, ProjectError},
-    recipe::{Recipe, Shelves},
+    recipe::{Recipe, Shelves, Trust},
 };
 use tempfile::TempDir;
 
@@ -182,7 +183,7 @@ fn leaves_out_what_the_ignore_file_and_good_sense_leave_out() {
 #[test]
 fn a_recipe_within_the_app_stays_out_of_the_image() {
     let app = App::new(&["index.js", "recipes/cake.toml"]).file("recipes/node.toml", &node().text);
-    let recipe = Shelves::new(app.path(), None).find("node").expect("the app's recipe");
+    let recipe = Shelves::new(app.path(), None, Trust::Yes).find("node").expect("the app's recipe");
     let project = Project::read(app.path(), &recipe, &Options::default()).expect("a project");
     assert_eq!(list(&project.files), ["index.js", "recipes/", "recipes/cake.toml"]);
 }
@@ -466,14 +467,14 @@ fn reads_the_same_wherever_the_app_lies() {
 fn a_file_that_changes_is_noticed() {
     let app = App::new(&[]).file("index.js", "one");
     let project = app.read(&Options::default()).expect("a project");
-    let file = &project.files[0];
+    let (file, root) = (&project.files[0], project.folder().expect("the app's folder"));
     let mut text = String::new();
-    file.open(&project.root).expect("an open file").read_to_string(&mut text).expect("its text");
+    file.open(&root).expect("an open file").read_to_string(&mut text).expect("its text");
     assert_eq!(text, "one");
     fs::write(app.path().join("index.js"), "three").expect("a file");
-    assert!(matches!(file.open(&project.root), Err(ProjectError::Changed { expected: 3, found: 5, .. })));
+    assert!(matches!(file.open(&root), Err(ProjectError::Changed { expected: 3, found: 5, .. })));
     fs::remove_file(app.path().join("index.js")).expect("no file");
-    assert!(matches!(file.open(&project.root), Err(ProjectError::Io { .. })));
+    assert!(matches!(file.open(&root), Err(ProjectError::File(AppFolderError::Io { .. }))));
 }
 
 #[test]

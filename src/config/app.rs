@@ -1,0 +1,297 @@
+//! The app's own `microbuild.toml`: what its image is.
+
+use std::{collections::BTreeMap, fmt, path::Path, str::FromStr};
+
+use serde::Deserialize;
+
+use super::{
+    Base, Command, Compression, ConfigError, Deps, FILE, Port, Size, User, ValueError, Workdir, comma_list, command,
+    document::{Elsewhere, keys, parse_one_of_two},
+    list, optional, texts,
+    user::{USER_FILE, UserConfig},
+};
+use crate::{app_folder::AppFolder, glob::Pattern, image::Platform, recipe::is_path};
+
+/// The most bytes that the file may have.
+const LARGEST: u64 = 1 << 20;
+
+/// A `microbuild.toml`. Its keys are the long names of the flags that describe an image; what it leaves out is `None` or
+/// empty. It may be a stranger's: no key reaches the user's files, credentials or trust.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct AppConfig {
+    /// `recipe`: a recipe's name, or the path of a recipe file, which is read only in an app that the user trusts.
+    pub recipe: Option<String>,
+    /// `tag`: the names that the image gets among the local images.
+    #[serde(deserialize_with = "list")]
+    pub tag: Vec<LocalTag>,
+    /// `base`: where the root filesystem starts.
+    #[serde(deserialize_with = "optional")]
+    pub base: Option<Base>,
+    /// `platform`: what the image is built for.
+    #[serde(deserialize_with = "comma_list")]
+    pub platform: Vec<Platform>,
+    /// `package`: packages added to the recipe's.
+    #[serde(deserialize_with = "list")]
+    pub package: Vec<String>,
+    /// `dev-package`: packages added to the recipe's in the dev variant only.
+    #[serde(deserialize_with = "list")]
+    pub dev_package: Vec<String>,
+    /// `compression`: how layers made here are compressed.
+    #[serde(deserialize_with = "optional")]
+    pub compression: Option<Compression>,
+    /// `deps`: what becomes of the project's dependencies.
+    #[serde(deserialize_with = "optional")]
+    pub deps: Option<Deps>,
+    /// `ignore-scripts`: whether packages' own scripts are left alone when they are installed.
+    pub ignore_scripts: Option<bool>,
+    /// `env`: variables of the image's environment.
+    #[serde(deserialize_with = "texts")]
+    pub env: BTreeMap<String, String>,
+    /// `entrypoint`: `Config.Entrypoint`, a line or a list of words.
+    #[serde(deserialize_with = "optional_command")]
+    pub entrypoint: Option<Command>,
+    /// `cmd`: `Config.Cmd`, a line or a list of words.
+    #[serde(deserialize_with = "optional_command")]
+    pub cmd: Option<Command>,
+    /// `workdir`: where in the image the app lies.
+    #[serde(deserialize_with = "optional")]
+    pub workdir: Option<Workdir>,
+    /// `user`: the user that the app runs as.
+    #[serde(deserialize_with = "optional")]
+    pub user: Option<User>,
+    /// `port`: ports that the app listens on.
+    #[serde(deserialize_with = "list")]
+    pub port: Vec<Port>,
+    /// `label`: `Config.Labels`.
+    #[serde(deserialize_with = "texts")]
+    pub label: BTreeMap<String, String>,
+    /// `annotation`: annotations of the manifest.
+    #[serde(deserialize_with = "texts")]
+    pub annotation: BTreeMap<String, String>,
+    /// `include`: files to take that the ignore file, or microbuild itself, leaves out.
+    #[serde(deserialize_with = "list")]
+    pub include: Vec<Pattern>,
+    /// `exclude`: further files to leave out.
+    #[serde(deserialize_with = "list")]
+    pub exclude: Vec<Pattern>,
+    /// `max-size`: the size of the compressed layers beyond which the build fails.
+    #[serde(deserialize_with = "optional")]
+    pub max_size: Option<Size>,
+}
+
+/// A name for a local image, such as `shop:1.4`: it names no registry, since the app must not say where an image is pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalTag(String);
+
+impl FromStr for LocalTag {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        // distribution/reference: what stands before the first `/` is a registry if it has a dot or a colon, or is localhost.
+        let first = text.split_once('/').map_or("", |(first, _)| first);
+        if first.contains(['.', ':']) || first == "localhost" {
+            let expected = "a name without a registry, such as shop:1.4 (-t, MICROBUILD_TAG or your own config.toml say where an image is pushed)";
+            return Err(ValueError::new(expected, text));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for LocalTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl AppConfig {
+    /// Reads the text of a `microbuild.toml`; `file` is its name in messages. Paths are left as they are written.
+    ///
+    /// # Errors
+    /// When it is not TOML, has an unknown key, one that only the user may set, or a value that its key cannot have; with
+    /// line and column.
+    pub fn parse(text: &str, file: &str) -> Result<Self, ConfigError> {
+        Ok(parse_one_of_two(text, file, &users_key)?)
+    }
+
+    /// Reads `microbuild.toml` in the folder `app`, its relative paths taken from there. Without such a file: the
+    /// configuration that says nothing. `app` may be a single file, which has none.
+    ///
+    /// # Errors
+    /// As [`AppConfig::parse`], and when the file is there and cannot be read.
+    pub fn read(app: &Path) -> Result<Self, ConfigError> {
+        if !app.is_dir() {
+            return Ok(Self::default());
+        }
+        let folder = AppFolder::open(app)?;
+        let Some(text) = folder.read(FILE, LARGEST)? else { return Ok(Self::default()) };
+        let mut config = Self::parse(&text, &app.join(FILE).display().to_string())?;
+        let below = |recipe: String| if is_path(&recipe) { app.join(recipe).display().to_string() } else { recipe };
+        config.recipe = config.recipe.map(below);
+        Ok(config)
+    }
+
+    /// The keys that it may have.
+    pub(crate) fn keys() -> Vec<String> {
+        keys::<Self>()
+    }
+
+    /// What it says of the root filesystem, and nothing that is the app's own.
+    #[must_use]
+    pub fn without_app(self) -> Self {
+        let Self { base, platform, compression, .. } = self;
+        Self { base, platform, compression, ..Self::default() }
+    }
+}
+
+/// A key that only the user may set, found in the app's file.
+fn users_key(key: &str) -> Option<Elsewhere> {
+    UserConfig::keys().iter().any(|known| known == key).then(|| Elsewhere {
+        message: format!(
+            "`{key}` may not stand in an app's {FILE}: it speaks for the machine and the trust of the user who builds, and the app may be a \
+             stranger's"
+        ),
+        hint: match key {
+            "trust" => format!("--trust, or a line in {}", USER_FILE),
+            key => format!("--{key} or MICROBUILD_{}, or a line in {}", key.to_uppercase().replace('-', "_"), USER_FILE),
+        },
+    })
+}
+
+fn optional_command<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Command>, D::Error> {
+    command(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::error::{Explain as _, Kind};
+
+    fn file(text: &str) -> Result<AppConfig, ConfigError> {
+        AppConfig::parse(text, FILE)
+    }
+
+    #[test]
+    fn reads_every_key() {
+        let config = file(
+            r#"
+            recipe = "node"
+            tag = ["a:1", "b:2"]
+            base = "scratch"
+            platform = "linux/amd64, linux/arm64"
+            package = "tini"
+            dev-package = ["libpq-dev"]
+            compression = "zstd:9"
+            deps = "copy"
+            ignore-scripts = true
+            env = { PORT = 8080, DEBUG = false, NAME = "x", RATIO = 1.5 }
+            entrypoint = ["tini", "--"]
+            cmd = "node 'a b.js'"
+            workdir = "/srv"
+            user = 1000
+            port = [8080, "53/udp"]
+            label = { "org.example.team" = "shop" }
+            annotation = { "org.opencontainers.image.vendor" = "Example" }
+            include = "dist"
+            exclude = ["coverage"]
+            max-size = "30MB"
+            "#,
+        );
+        insta::assert_debug_snapshot!(config.unwrap());
+    }
+
+    #[test]
+    fn an_empty_file_says_nothing() {
+        assert_eq!(file("").unwrap(), AppConfig::default());
+        assert_eq!(file("tag = []\nentrypoint = []").unwrap().entrypoint, Some(Command::default()));
+    }
+
+    #[test]
+    fn it_is_read_from_the_apps_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(AppConfig::read(dir.path()).unwrap(), AppConfig::default());
+        fs::write(dir.path().join(FILE), "recipe = './mine.toml'\n").unwrap();
+        let recipe = dir.path().join("./mine.toml").display().to_string();
+        assert_eq!(AppConfig::read(dir.path()).unwrap().recipe, Some(recipe));
+        assert_eq!(AppConfig::read(&dir.path().join(FILE)).unwrap(), AppConfig::default(), "an app that is a file");
+
+        fs::remove_file(dir.path().join(FILE)).unwrap();
+        fs::create_dir(dir.path().join(FILE)).unwrap();
+        assert!(matches!(AppConfig::read(dir.path()), Err(ConfigError::App(_))));
+    }
+
+    /// Each key of both files stands on one side of the line, and each option of a build in one of the files.
+    #[test]
+    fn every_key_is_on_one_side() {
+        let (app, user) = (AppConfig::keys(), UserConfig::keys());
+        assert!(app.contains(&"max-size".to_owned()) && user.contains(&"runtime".to_owned()));
+        // A tag without a registry names a local image, and may stand in both.
+        for key in user.iter().filter(|key| *key != "tag") {
+            let told = file(&format!("{key} = 'x'")).unwrap_err().to_string();
+            assert!(told.contains("may not stand in an app's microbuild.toml"), "{key}: {told}");
+        }
+        for key in app.iter().filter(|key| *key != "tag") {
+            assert!(!user.contains(key), "{key} is on both sides");
+            let told = UserConfig::parse(&format!("{key} = 'x'"), "config.toml").unwrap_err().to_string();
+            assert!(told.contains("describes an image"), "{key}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_tag_of_the_app_names_no_registry() {
+        for (tag, fine) in [
+            ("shop", true),
+            ("shop:1.4", true),
+            ("team/shop:1", true),
+            ("ghcr.io/me/shop", false),
+            ("localhost/shop", false),
+            ("localhost:5000/shop:1", false),
+            ("docker.io/me/shop", false),
+        ] {
+            assert_eq!(file(&format!("tag = '{tag}'")).is_ok(), fine, "{tag}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_shown_at_their_place() {
+        let texts = [
+            "recipe = 'node'\ntags = ['a']",
+            "max_size = '1MB'",
+            "colour = 'red'",
+            "base = 'fedora'",
+            "port = [80, 'http']",
+            "env = ['A=1']",
+            "env = { \"A=B\" = 'x' }",
+            "env = { A = [1] }",
+            "cmd = 'node a.js && node b.js'",
+            "ignore-scripts = 'yes'",
+            "exclude = ['a', '[']",
+            "platform = 'amd64'",
+            "tag = 'a'\ntag = 'b'",
+            "tag = 'a",
+            "é = 1",
+            "base = 'alpine'\nruntime = './r'",
+            "secret = ['id=k,src=id_ed25519']",
+            "trust = ['.']",
+            "tag = ['ghcr.io/me/app:1']",
+        ];
+        let mistakes = texts.map(|text| {
+            let error = file(text).unwrap_err();
+            assert_eq!(error.kind(), Kind::Usage);
+            format!("{error}\nhint: {}\n", error.hint().unwrap_or_default())
+        });
+        insta::assert_snapshot!(mistakes.join("\n"));
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn never_panics(text in "\\PC{0,60}|([a-z-]{1,10} ?= ?['\"\\[]?[a-zé0-9:\\n]{0,10}['\"\\]]?\\n){0,4}") {
+            let _ = file(&text);
+            let _ = UserConfig::parse(&text, "config.toml");
+        }
+    }
+}
