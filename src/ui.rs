@@ -207,12 +207,14 @@ pub fn plain(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c == '\t')
 }
 
-/// The same of a text of several lines. A further line begins with a space, so that it cannot be taken for a message of its own.
+/// The same of a text of several lines. A further line begins with a space, or a number as excerpts of files have it, so that it
+/// cannot be taken for a message of its own.
 pub fn plain_lines(text: &str) -> String {
     let mut lines = text.split('\n').map(plain);
     let mut plain = lines.next().unwrap_or_default().into_owned();
     for line in lines {
-        plain += if line.is_empty() || line.starts_with(' ') { "\n" } else { "\n  " };
+        plain +=
+            if line.is_empty() || line.starts_with(|c: char| c == ' ' || c.is_ascii_digit()) { "\n" } else { "\n  " };
         plain += &line;
     }
     plain
