@@ -135,10 +135,10 @@ impl Explain for RecipeError {
             Self::Document(error) => error.hint.clone(),
             Self::Unknown { name, known } => Some(match nearest(name, known.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => "`microbuild recipes` lists them; a recipe of your own goes to recipes/NAME.toml".to_owned(),
+                None => "`microbuild recipes` lists them; a recipe of your own goes to ~/.config/microbuild/recipes/NAME.toml".to_owned(),
             }),
             Self::NoBase { known, recipe, .. } => known.first().map(|base| {
-                format!("--base {base}, or a recipe of your own: `microbuild recipes {recipe} > recipes/{recipe}.toml`")
+                format!("--base {base}, or a recipe of your own: `microbuild recipes {recipe} > mine.toml`, then `microbuild ./mine.toml`")
             }),
             Self::Detected { app, found } => {
                 let name = found.first().map_or("RECIPE", |(name, _)| name);

@@ -176,7 +176,7 @@ pub enum Command {
         #[command(flatten)]
         common: CommonOptions,
     },
-    /// List the recipes, or print one (to change it: microbuild recipes node > recipes/node.toml)
+    /// List the recipes, or print one (to change it: microbuild recipes node > mine.toml; microbuild ./mine.toml)
     Recipes {
         /// The recipe to print
         name: Option<String>,
