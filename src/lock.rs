@@ -75,6 +75,8 @@ pub enum Because {
     },
     /// A program that was made here is linked with a library of it.
     Linked,
+    /// A step has put parts of it into the image, such as a runtime.
+    Shipped,
     /// It comes along as soon as all of its `install_if` are there, of which the last is this.
     Along {
         /// The other's place.
@@ -130,7 +132,8 @@ impl Packages {
                     }
                 } else if let Some(found) = found {
                     let share = Share::Only(paths.clone());
-                    packages.push(Locked { share, because: Because::Linked, ..found.clone() });
+                    let because = if paths.is_empty() { Because::Shipped } else { Because::Linked };
+                    packages.push(Locked { share, because, ..found.clone() });
                 }
             }
         }

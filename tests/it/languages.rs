@@ -6,7 +6,9 @@ use microbuild::recipe::Shelves;
 
 use super::{apk_solver::real_index, deb_mirror::has_release};
 use crate::support::{
-    Process, free_port, run, tools,
+    Process, free_port, run,
+    syft::Scan,
+    tools,
     workbench::{Workbench, get, json as json_of, text},
 };
 
@@ -43,6 +45,7 @@ impl Language {
         };
         let built = build(&[]);
         assert_eq!(built["recipe"], *name);
+        self.check_runtime(&bench, &built);
         let size = built["size"].as_u64().expect("a size");
         assert!(size <= *most, "{name}: expected at most {most} bytes, found {size}");
         let again = build(&["--offline"]);
@@ -64,6 +67,42 @@ impl Language {
         let said = run(dev.arg("--").args(*asks));
         let all = format!("{}{}", said.succeeds(), said.stderr);
         assert!(all.contains(word), "{name}: {all}");
+    }
+}
+
+/// What a step puts into the image and what runs the app there, by recipe: the kind of package, and the beginning of its name.
+const RUNTIMES: &[(&str, &str, &str)] = &[
+    ("bun", "npm", "@oven/bun-linux-"),
+    ("clojure", "deb", "openjdk-17-jre-headless "),
+    ("deno", "npm", "@deno/linux-"),
+    ("elixir", "deb", "elixir "),
+    ("elixir", "deb", "erlang-base "),
+    ("elixir", "deb", "erlang-crypto "),
+    ("erlang", "deb", "erlang-base "),
+    ("haskell", "deb", "ghc "),
+    ("java", "deb", "openjdk-17-jre-headless "),
+    ("kotlin", "deb", "openjdk-17-jre-headless "),
+    ("mono", "deb", "mono-runtime-common "),
+    ("scala", "deb", "openjdk-17-jre-headless "),
+];
+
+impl Language {
+    /// A scanner sees the runtime, and so do `--json` and the licences.
+    fn check_runtime(&self, bench: &Workbench, built: &serde_json::Value) {
+        let runtimes: Vec<_> = RUNTIMES.iter().filter(|(name, ..)| *name == self.name).collect();
+        if runtimes.is_empty() {
+            return;
+        }
+        let layout = bench.path("scanned");
+        bench.microbuild(["export", "example:1", &format!("oci:{}:app", layout.display())]).succeeds();
+        let Some(scan) = Scan::of(&bench.home, &layout) else { return };
+        for (_, kind, name) in runtimes {
+            let found = scan.packages(kind);
+            assert!(found.iter().any(|package| package.starts_with(name)), "{}: {name}: {found:?}", self.name);
+            let packages = built["packages"].as_array().expect("packages");
+            let listed = packages.iter().any(|package| package["name"] == name.trim_end());
+            assert_eq!(listed, *kind == "deb", "{}: {name} in --json", self.name);
+        }
     }
 }
 

@@ -14,6 +14,7 @@ pub mod mirror_server;
 pub mod npm_registry;
 pub mod random_image;
 pub mod skip;
+pub mod syft;
 pub mod tree;
 pub mod unprivileged;
 pub mod workbench;
