@@ -16,7 +16,9 @@ use super::{
     node::{assert_greets_by, pushed_and_run_with, unpacked},
 };
 use crate::support::{
-    Process, alpine, free_port, is_root, run, skip, skip_forbidden, tools,
+    Process, free_port, is_root, run, skip_forbidden,
+    syft::Scan,
+    tools,
     workbench::{Workbench, copy, digest, example, get, json as json_of, one_line, temporary, text},
 };
 
