@@ -144,6 +144,7 @@ impl DevVariant {
             mounts,
             network: if job.step.offline { Network::None } else { Network::Host },
             hostname: HOSTNAME.into(),
+            confidential: !job.secrets.is_empty(),
         })
     }
 

@@ -94,6 +94,7 @@ pub(super) fn run(target: &str, options: &RunOptions, args: &[String]) -> Result
         mounts: options.volume.iter().map(mount).collect::<Result<_, _>>()?,
         network,
         hostname: HOSTNAME.into(),
+        confidential: false,
     };
     for publish in options.publish.iter().filter(|p| p.host.port() == p.container && !p.host.ip().is_unspecified()) {
         ui.warn(&format!(
