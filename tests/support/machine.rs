@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
-    Finished, is_root, run, skip_forbidden, tools,
+    Finished, is_root, run, signals, skip_forbidden, tools,
     workbench::{Workbench, app},
 };
 
@@ -118,6 +118,7 @@ impl Machine {
 
     /// The child that does `job` as this machine's user.
     pub fn command(&self, job: &Value) -> Command {
+        signals::reset_for_children();
         let mut command = if is_root() && !self.is_root() {
             let mut command = Command::new("setpriv");
             let id = self.uid.to_string();
