@@ -24,6 +24,7 @@ use crate::{
     project::{AppFile, Project},
     recipe::{Compile, OUT},
     sandbox::Mount,
+    secret::StepName,
     store::{Lock, Workspace},
 };
 
@@ -65,7 +66,7 @@ impl<'a> Step<'a> {
         let (env, words) = (self.environment(compile, platform)?, compile.words());
         let mut text = format!("{}\n{words:?}\n{env:?}\n{:?}\n{platform}\n", variant.digest(), compile.strip);
         text += &format!("{} {} {:?}\n", plan.configuration.workdir, compile.libraries, plan.library_path());
-        text += &self.inputs(&self.project.files)?;
+        text += &self.inputs(StepName::Compile, &self.project.files)?;
         let (key, store) = (Digest::of(text), self.fetcher.store());
         let only = store.lock_key(COMPILED, &key)?;
         let mut compiled =
@@ -106,6 +107,7 @@ impl<'a> Step<'a> {
         let (work, out) = (Workspace::new(store)?, Workspace::new(store)?);
         let words = compiled.compile.words();
         let errand = Errand {
+            name: StepName::Compile,
             purpose: "compiling",
             platform: compiled.platform,
             words: &words,

@@ -361,6 +361,7 @@ fn request(app: &Path, recipe: &Recipe, options: &BuildOptions, file: &FileConfi
         step: Step {
             secrets: or(&options.source.secret, &file.secret),
             ignore_scripts: options.source.ignore_scripts || file.ignore_scripts.unwrap_or(false),
+            shared_cache: options.source.shared_cache,
             offline,
             runtime: options.source.runtime.clone().or_else(|| file.runtime.clone()),
             ca: options.network.ca.iter().chain(&file.ca).cloned().collect(),
