@@ -13,6 +13,7 @@
 
 mod app;
 mod base;
+mod caches;
 mod compile;
 mod dependencies;
 mod dev;
@@ -29,8 +30,9 @@ use std::{
 
 use app::{App, MaybeCached, check_secrets};
 pub use base::settle;
+pub use caches::{Caches, Owner};
 pub use dependencies::DependenciesError;
-pub use dev::{Caches, DevJob, DevVariant, HOSTNAME};
+pub use dev::{DevJob, DevVariant, HOSTNAME};
 pub use linked::LinkError;
 pub use runtime::{BaseImage, base_image};
 use step::Step;
@@ -209,6 +211,7 @@ pub fn build(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> 
     clock.lap("plan");
     let secrets = Secrets::read(&request.step.secrets).map_err(DependenciesError::from)?;
     let secrets = secrets.watching(&recipe.passed());
+    secrets.idle(recipe).iter().for_each(|warning| ui.warn(warning));
     let step = Step { request, recipe, project: &project, secrets: &secrets, fetcher, ui };
     let mut images = Vec::new();
     let mut platforms = Vec::new();

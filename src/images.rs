@@ -275,7 +275,7 @@ impl LocalImages {
         let (memos, bytes) = store.forget(unused)?;
         report.removed += memos;
         report.freed += bytes + store.blobs().sweep();
-        let (folders, bytes) = store.forget_folders(unused, options.all)?;
+        let (folders, bytes) = store.forget_folders(unused)?;
         report.removed += folders;
         report.freed += bytes;
         Ok(report)

@@ -166,6 +166,7 @@ impl Explain for LayoutError {
                 }
                 _ => None,
             },
+            Self::Store(error @ StoreError::Alien { .. }) => error.hint(),
             Self::Store(StoreError::Digest { .. }) => {
                 Some("what is stored of the image is damaged: `microbuild gc --all`, then build it again".into())
             }

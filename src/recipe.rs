@@ -5,6 +5,7 @@
 
 mod compile;
 mod dependencies;
+mod paths;
 mod shelves;
 mod template;
 
@@ -213,7 +214,7 @@ pub struct Recipe {
     /// What it is for, in a line.
     pub description: String,
     /// Files at the top of a project's folder, and paths below it, any of which says that it is one for this recipe.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "paths::patterns")]
     pub detect: Vec<Pattern>,
     /// The recipes that it wins over where a project's files speak for both.
     #[serde(default, deserialize_with = "config::list")]
@@ -319,7 +320,7 @@ pub struct App {
     /// What is run instead of `cmd` where a project has certain files; the first that fits.
     pub start: Vec<StartBy>,
     /// Files of a project, of which the first that is there is what `{entry}` stands for.
-    #[serde(deserialize_with = "config::list")]
+    #[serde(deserialize_with = "paths::files")]
     pub entry: Vec<String>,
     /// The code that finds out what `{entry}` and its like stand for.
     pub hook: Option<Hook>,
@@ -330,7 +331,7 @@ pub struct App {
 #[serde(deny_unknown_fields)]
 pub struct StartBy {
     /// Files, by their paths in the project, any of which will do.
-    #[serde(deserialize_with = "config::list")]
+    #[serde(deserialize_with = "paths::files")]
     pub when: Vec<String>,
     /// `Config.Cmd`.
     #[serde(deserialize_with = "config::command")]

@@ -75,6 +75,8 @@ pub struct Step {
     pub secrets: Vec<SecretSource>,
     /// Whether the scripts of packages are left alone.
     pub ignore_scripts: bool,
+    /// Whether all projects have the same caches.
+    pub shared_cache: bool,
     /// Whether the network is left alone.
     pub offline: bool,
     /// The OCI runtime, by name or path, instead of the first that is found.

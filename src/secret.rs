@@ -1,6 +1,7 @@
-//! Secrets: what `--secret` gives to the step that installs dependencies, and to nothing else.
+//! Secrets: what `--secret` gives to a step, and to nothing else.
 //!
-//! A secret reaches the step as the file `/run/secrets/ID`, and as the variable `ID` too when it came from one. It is
+//! That is the step that fetches dependencies: `install`, or `compile` of recipes that have no other; and the command of `microbuild
+//! dev`. A secret that names its steps goes to these only. It reaches the step as the file `/run/secrets/ID`, and as the variable `ID` too when it came from one. It is
 //! never written into the store. [`Needles`] keeps its bytes out of what is shown, and finds them where they must not be.
 
 use std::{
@@ -16,18 +17,73 @@ use memchr::memmem;
 use crate::{
     config::ValueError,
     error::{Explain, Kind},
+    near::nearest,
+    recipe::Recipe,
 };
 
 /// Fewer bytes than this are found anywhere by chance: they are neither looked for nor blotted out.
 const SHORTEST: usize = 6;
 
-/// Where a secret is to be had: `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`, as `docker build --secret` has it.
+/// A step that may be given secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepName {
+    /// `[dependencies]` of a recipe: installs what a project depends on.
+    Install,
+    /// `[compile]` of a recipe: makes an app of its source.
+    Compile,
+    /// The command of `microbuild dev`.
+    Dev,
+}
+
+impl StepName {
+    const ALL: [Self; 3] = [Self::Install, Self::Compile, Self::Dev];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Install => "install",
+            Self::Compile => "compile",
+            Self::Dev => "dev",
+        }
+    }
+
+    /// Whether a build with `recipe` has it.
+    fn is_of(self, recipe: &Recipe) -> bool {
+        match self {
+            Self::Install => !recipe.dependencies.is_empty(),
+            Self::Compile => recipe.compile.is_some(),
+            Self::Dev => false,
+        }
+    }
+}
+
+impl fmt::Display for StepName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for StepName {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        Self::ALL.into_iter().find(|step| step.as_str() == text).ok_or_else(|| {
+            let near = nearest(text, Self::ALL.map(Self::as_str));
+            let near = near.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
+            ValueError::new(format!("a secret's step to be install, compile or dev{near}"), text)
+        })
+    }
+}
+
+/// Where a secret is to be had: `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`, as `docker build --secret` has it; and, with `step=NAME`
+/// once or several times, which steps get it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretSource {
     /// What the step knows it by: letters, digits, `_`, `-` and `.`.
     pub id: String,
     /// Where it comes from.
     pub from: Origin,
+    /// The steps that get it; none are the usual ones.
+    pub steps: Vec<StepName>,
 }
 
 /// What holds a secret on this machine.
@@ -43,8 +99,8 @@ impl FromStr for SecretSource {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let error = || ValueError::new("id=NAME,src=FILE or id=NAME,env=VARIABLE", text);
-        let (mut id, mut from) = (None, None);
+        let error = || ValueError::new("id=NAME,src=FILE or id=NAME,env=VARIABLE, and step=NAME", text);
+        let (mut id, mut from, mut steps) = (None, None, Vec::new());
         for part in text.split(',') {
             let (key, value) = part.split_once('=').filter(|(_, value)| !value.is_empty()).ok_or_else(error)?;
             let twice = match key {
@@ -52,6 +108,12 @@ impl FromStr for SecretSource {
                 "src" | "source" => from.replace(Origin::File(value.into())).is_some(),
                 "env" => from.replace(Origin::Variable(value.to_owned())).is_some(),
                 "type" if matches!(value, "file" | "env") => false,
+                "step" => {
+                    let step = value.parse()?;
+                    let twice = steps.contains(&step);
+                    steps.push(step);
+                    twice
+                }
                 _ => true,
             };
             if twice {
@@ -60,16 +122,17 @@ impl FromStr for SecretSource {
         }
         let id = id.filter(|id| is_id(id)).ok_or_else(error)?.to_owned();
         // As with docker: an id alone names the variable of that name.
-        Ok(Self { from: from.unwrap_or_else(|| Origin::Variable(id.clone())), id })
+        Ok(Self { from: from.unwrap_or_else(|| Origin::Variable(id.clone())), id, steps })
     }
 }
 
 impl fmt::Display for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.from {
-            Origin::File(path) => write!(f, "id={},src={}", self.id, path.display()),
-            Origin::Variable(name) => write!(f, "id={},env={name}", self.id),
+            Origin::File(path) => write!(f, "id={},src={}", self.id, path.display())?,
+            Origin::Variable(name) => write!(f, "id={},env={name}", self.id)?,
         }
+        self.steps.iter().try_for_each(|step| write!(f, ",step={step}"))
     }
 }
 
@@ -147,6 +210,8 @@ pub struct Secret {
     pub bytes: Vec<u8>,
     /// Whether it is a variable in the step too.
     pub variable: bool,
+    /// The steps that get it; none are the usual ones.
+    pub steps: Vec<StepName>,
 }
 
 impl fmt::Debug for Secret {
@@ -161,14 +226,14 @@ impl SecretSource {
     /// # Errors
     /// When there is none at its place.
     pub fn read(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Secret, SecretError> {
-        let id = self.id.clone();
+        let (id, steps) = (self.id.clone(), self.steps.clone());
         match &self.from {
             Origin::File(path) => match fs::read(path) {
-                Ok(bytes) => Ok(Secret { id, bytes, variable: false }),
+                Ok(bytes) => Ok(Secret { id, bytes, variable: false, steps }),
                 Err(source) => Err(SecretError::File { id, path: path.clone(), source }),
             },
             Origin::Variable(name) => match variable(name).filter(|value| !value.is_empty()) {
-                Some(value) => Ok(Secret { id, bytes: value.into_bytes(), variable: true }),
+                Some(value) => Ok(Secret { id, bytes: value.into_bytes(), variable: true, steps }),
                 None => Err(SecretError::Variable { id, variable: name.clone() }),
             },
         }
@@ -202,6 +267,28 @@ impl Secrets {
         }
         Ok(Self { needles: Needles::new(&list), list })
     }
+
+    /// What the step `name` of a build with `recipe` may know.
+    pub fn of(&self, name: StepName, recipe: &Recipe) -> Vec<Secret> {
+        let fetches = if recipe.dependencies.is_empty() { StepName::Compile } else { StepName::Install };
+        let usual = name == StepName::Dev || name == fetches;
+        let is_given = |secret: &&Secret| secret.steps.contains(&name) || (secret.steps.is_empty() && usual);
+        self.list.iter().filter(is_given).cloned().collect()
+    }
+
+    /// What is to be said of secrets that no step of a build with `recipe` gets, although they name one.
+    pub fn idle(&self, recipe: &Recipe) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for secret in &self.list {
+            let steps: Vec<_> = secret.steps.iter().filter(|step| **step != StepName::Dev).collect();
+            if !steps.is_empty() && !steps.iter().any(|step| step.is_of(recipe)) {
+                let names = steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+                warnings
+                    .push(format!("nothing gets the secret {}: recipe {} has no step {names}", secret.id, recipe.name));
+            }
+        }
+        warnings
+    }
 }
 
 impl Secrets {
@@ -212,7 +299,7 @@ impl Secrets {
         let secrets = variables.iter().filter_map(|(name, value)| {
             let whole = says_secret(name).then_some(value.as_str());
             let bytes = whole.or_else(|| url_password(value))?.as_bytes().to_vec();
-            Some(Secret { id: name.clone(), bytes, variable: true })
+            Some(Secret { id: name.clone(), bytes, variable: true, steps: Vec::new() })
         });
         let all: Vec<Secret> = self.list.iter().cloned().chain(secrets).collect();
         self.needles = Needles::new(&all);
@@ -357,6 +444,11 @@ mod tests {
             ("id=a,src=x,env=Y", None),
             ("id=a,mode=0400", None),
             ("id=,src=x", None),
+            ("id=a,src=x,step=install,step=dev", Some("id=a,src=x,step=install,step=dev")),
+            ("step=compile,id=a", Some("id=a,env=a,step=compile")),
+            ("id=a,step=dev,step=dev", None),
+            ("id=a,step=", None),
+            ("id=a,step=run", None),
             ("", None),
         ] {
             let found = text.parse::<SecretSource>().ok().map(|source| source.to_string());
@@ -365,7 +457,37 @@ mod tests {
     }
 
     fn secret(bytes: &[u8]) -> Secret {
-        Secret { id: "s".into(), bytes: bytes.to_vec(), variable: false }
+        Secret { id: "s".into(), bytes: bytes.to_vec(), variable: false, steps: Vec::new() }
+    }
+
+    #[test]
+    fn a_step_knows_what_is_meant_for_it() {
+        use crate::recipe::Shelves;
+        let given = [&[][..], &[StepName::Install], &[StepName::Compile, StepName::Dev], &[StepName::Dev]];
+        let list: Vec<_> = (0_u8..)
+            .zip(given)
+            .map(|(n, steps)| Secret { id: n.to_string(), steps: steps.to_vec(), ..secret(b"long enough") })
+            .collect();
+        let secrets = Secrets { list, ..Secrets::default() };
+        let of = |recipe: &str, step| {
+            let recipe = Shelves::default().find(recipe).expect("built in");
+            secrets.of(step, &recipe).into_iter().map(|secret| secret.id).collect::<String>()
+        };
+        for (recipe, install, compile) in [("node", "01", "2"), ("go", "1", "02"), ("static", "1", "02")] {
+            let found = [StepName::Install, StepName::Compile, StepName::Dev].map(|step| of(recipe, step));
+            assert_eq!(found, [install, compile, "023"], "{recipe}");
+        }
+        let idle = |recipe: &str| secrets.idle(&Shelves::default().find(recipe).expect("built in"));
+        assert_eq!(idle("node"), ["nothing gets the secret 2: recipe node has no step compile"]);
+        assert_eq!(idle("go"), ["nothing gets the secret 1: recipe go has no step install"]);
+    }
+
+    #[test]
+    fn a_step_that_there_is_not_is_named_with_the_nearest() {
+        let error = |text: &str| text.parse::<SecretSource>().expect_err(text).to_string();
+        let expected = "expected a secret's step to be install, compile or dev";
+        assert_eq!(error("id=a,step=instal"), format!("{expected} (did you mean `install`?), found `instal`"));
+        assert_eq!(error("id=a,step=xxxxxxx"), format!("{expected}, found `xxxxxxx`"));
     }
 
     #[test]

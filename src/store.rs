@@ -24,8 +24,10 @@ use crate::{
 };
 
 pub mod folders;
+mod own;
 
 pub use folders::{Folder, Workspace};
+pub use own::Alien;
 
 /// The version of the store's layout: a newer one never reads an older one's folders.
 const VERSION: &str = "v1";
@@ -45,6 +47,14 @@ pub enum StoreError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// A folder or file of the store is not this user's alone.
+    #[error("expected {} to be this user's own, found {}", path.display(), alien.found())]
+    Alien {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is wrong with it.
+        alien: Alien,
     },
     /// Bytes that were expected to have a digest have another.
     #[error("{name}: expected {expected}, found {found}")]
@@ -69,12 +79,14 @@ impl Explain for StoreError {
     fn kind(&self) -> Kind {
         match self {
             Self::Io { .. } => Kind::Build,
+            Self::Alien { .. } => Kind::Usage,
             Self::Digest { .. } => Kind::Unverified,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Alien { path, alien } => Some(alien.remedy(path)),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => Some(
                 "the disk is full: `microbuild gc` frees what no local image needs, --cache-dir names another disk"
                     .into(),
@@ -144,9 +156,9 @@ impl BlobDir {
         self.root.join("blobs/sha256").join(digest.hex())
     }
 
-    /// Whether a blob of this digest and size is here.
+    /// Whether a blob of this digest and size is here. A link is none: nothing says whose bytes it leads to.
     pub fn contains(&self, digest: &Digest, size: u64) -> bool {
-        fs::metadata(self.path(digest)).is_ok_and(|meta| meta.is_file() && meta.len() == size)
+        self.path(digest).symlink_metadata().is_ok_and(|meta| meta.is_file() && meta.len() == size)
     }
 
     /// A new blob to be written. Dropped unfinished, it leaves nothing.
@@ -433,12 +445,16 @@ pub struct Lock {
 }
 
 impl Store {
-    /// The store below `cache_dir`, made where it is missing.
+    /// The store below `cache_dir`, made where it is missing; a relative path is taken from the current folder.
     ///
     /// # Errors
-    /// When its folders cannot be made.
+    /// When its folders cannot be made, or are not this user's alone.
     pub fn open(cache_dir: &Path) -> Result<Self, StoreError> {
-        let root = cache_dir.join(VERSION);
+        let root = own::top(cache_dir)?.join(VERSION);
+        own::folder(&root)?;
+        for folder in ["blobs", "blobs/sha256", "folders", "memo", "tmp"] {
+            own::folder(&root.join(folder))?;
+        }
         Ok(Self { blobs: BlobDir::open(&root)?, root })
     }
 
@@ -448,8 +464,7 @@ impl Store {
     }
 
     fn lock_file(&self) -> Result<File, StoreError> {
-        let path = self.root.join("lock");
-        File::options().create(true).append(true).open(&path).map_err(StoreError::io("open", &path))
+        own::lock_file(&self.root.join("lock"))
     }
 
     /// Says that this process uses the store: nothing in it is removed by another process's `gc` meanwhile. Any number of
@@ -477,9 +492,14 @@ impl Store {
         self.root.join("memo").join(bucket).join(key.hex())
     }
 
-    /// What was remembered in `bucket` under `key`; `None` too when it can't be read as a `T` (another version wrote it).
+    /// What was remembered in `bucket` under `key`; `None` too when it can't be read as a `T` (another version
+    /// wrote it), or others may have written it.
     pub fn recall<T: DeserializeOwned>(&self, bucket: &str, key: &Digest) -> Option<T> {
-        serde_json::from_slice(&fs::read(self.memo_path(bucket, key)).ok()?).ok()
+        own::is_own_folder(&self.root.join("memo").join(bucket)).then_some(())?;
+        let mut file = own::open(&self.memo_path(bucket, key), File::options().read(true)).ok()?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).ok()?;
+        serde_json::from_slice(&bytes).ok()
     }
 
     /// Remembers `value` in `bucket` under `key`. A bucket's name carries the version of what it holds (`layers-v1`).
@@ -489,7 +509,7 @@ impl Store {
     pub fn remember<T: Serialize>(&self, bucket: &str, key: &Digest, value: &T) -> Result<(), StoreError> {
         let path = self.memo_path(bucket, key);
         let folder = self.root.join("memo").join(bucket);
-        fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
+        own::folder(&folder)?;
         let bytes = serde_json::to_vec(value).map_err(|e| StoreError::io("write", &path)(e.into()))?;
         // Not synced: what a power cut leaves of a memo is no JSON, hence forgotten. A sync costs more than most memos save.
         let mut file = shared_file(".new-", &folder).map_err(StoreError::io("create a file in", &folder))?;
@@ -504,9 +524,9 @@ impl Store {
     /// When the lock cannot be had.
     pub fn lock_key(&self, bucket: &str, key: &Digest) -> Result<Lock, StoreError> {
         let folder = self.root.join("memo").join(bucket);
-        fs::create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
+        own::folder(&folder)?;
         let path = folder.join(format!("{}.lock", key.hex()));
-        let file = File::options().create(true).append(true).open(&path).map_err(StoreError::io("open", &path))?;
+        let file = own::lock_file(&path)?;
         file.lock().map_err(StoreError::io("lock", &path))?;
         Ok(Lock { _file: file })
     }
@@ -518,9 +538,9 @@ impl Store {
     pub fn forget(&self, unused: impl Fn(SystemTime) -> bool) -> Result<(u64, u64), StoreError> {
         let memo = self.root.join("memo");
         let (mut count, mut freed) = (0, 0);
-        for bucket in subpaths(&memo)? {
-            for path in subpaths(&bucket)? {
-                let meta = fs::metadata(&path).map_err(StoreError::io("read", &path))?;
+        for bucket in own::entries(&memo)? {
+            for path in own::entries(&bucket)? {
+                let meta = path.symlink_metadata().map_err(StoreError::io("read", &path))?;
                 if unused(used(&meta)) {
                     fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
                     count += 1;
@@ -530,16 +550,6 @@ impl Store {
         }
         Ok((count, freed))
     }
-}
-
-/// What is in `folder`, which need not exist.
-fn subpaths(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    let entries = match fs::read_dir(folder) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(StoreError::io("read", folder))?,
-    };
-    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
-    paths.collect::<io::Result<_>>().map_err(StoreError::io("read", folder))
 }
 
 #[cfg(test)]

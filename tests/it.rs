@@ -20,6 +20,7 @@ mod it {
     mod debian;
     mod dependencies;
     mod hostile_app;
+    mod hostile_state;
     mod http;
     mod languages;
     mod local_images;

@@ -25,6 +25,7 @@ use crate::{
     project::{AppFile, Project, ProjectError},
     recipe::{Compile, OUT},
     sandbox::Mount,
+    secret::StepName,
     store::{Lock, Workspace},
 };
 
@@ -67,7 +68,7 @@ impl<'a> Step<'a> {
         let mut text = format!("{}\n{words:?}\n{env:?}\n{:?}\n{platform}\n", variant.digest(), compile.strip);
         text += &format!("{} {} {:?}\n", plan.configuration.workdir, compile.libraries, plan.library_path());
         text += &format!("{:?}\n", compile.ships);
-        text += &self.inputs(&self.project.files)?;
+        text += &self.inputs(StepName::Compile, &self.project.files)?;
         let (key, store) = (Digest::of(text), self.fetcher.store());
         let only = store.lock_key(COMPILED, &key)?;
         let mut compiled =
@@ -116,6 +117,7 @@ impl<'a> Step<'a> {
         let (work, out) = (Workspace::new(store)?, Workspace::new(store)?);
         let words = compiled.compile.words();
         let errand = Errand {
+            name: StepName::Compile,
             purpose: "compiling",
             platform: compiled.platform,
             words: &words,

@@ -18,7 +18,7 @@ use crate::{
     project::{AppFile, Install, Project, ProjectError, must_compile},
     recipe::{Dependencies, Recipe, Wishes},
     sandbox::SandboxError,
-    secret::SecretError,
+    secret::{SecretError, StepName},
     store::Workspace,
     ui,
 };
@@ -194,7 +194,7 @@ impl Step<'_> {
         text += &format!("{} {} {:?} {}\n", command.platform, self.request.compression.id(), app.parents, app.epoch);
         let compilers = &self.recipe.packages(&Recipe::dev_base(&self.request.base))?.compile;
         text += &format!("{compilers:?} {} {:?} {}\n", command.recipe.result, command.recipe.strip, app.workdir);
-        Ok(Digest::of(text + &self.inputs(&command.install.files)?))
+        Ok(Digest::of(text + &self.inputs(StepName::Install, &command.install.files)?))
     }
 
     /// Installs in a folder; once more, with the recipe's compilers, when it fails for the lack of one.
@@ -226,6 +226,7 @@ impl Step<'_> {
     ) -> Result<Result<Workspace, (u8, ui::Step, Said)>, BuildError> {
         let work = Workspace::new(self.fetcher.store())?;
         let errand = Errand {
+            name: StepName::Install,
             purpose: "installing dependencies",
             platform: command.platform,
             words: &command.words,

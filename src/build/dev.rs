@@ -1,11 +1,8 @@
 //! The dev variant: the runtime with the language's tools, in which dependencies are installed and tests are run.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
-use super::{BuildError, DependenciesError, system::System};
+use super::{BuildError, Caches, DependenciesError, system::System};
 use crate::{
     digest::Digest,
     fetch::Fetcher,
@@ -16,8 +13,8 @@ use crate::{
     recipe::{Compile, Dependencies, Recipe},
     request::{Request, Step},
     sandbox::{FileContent, Ids, Mount, Network, Root, Sandbox, SandboxError, roots},
-    secret::Secret,
-    store::{Folder, Store, StoreError},
+    secret::{Secret, StepName},
+    store::Store,
     surroundings::Surroundings,
     ui::Ui,
 };
@@ -39,8 +36,10 @@ pub struct DevJob<'a> {
     pub env: BTreeMap<String, String>,
     /// What is mounted besides.
     pub mounts: Vec<Mount>,
+    /// Which of a recipe's steps it is.
+    pub name: StepName,
     /// What it may know.
-    pub secrets: &'a [Secret],
+    pub secrets: Vec<Secret>,
     /// Its network and whom it trusts there.
     pub step: &'a Step,
 }
@@ -122,9 +121,11 @@ impl DevVariant {
         let surroundings = Surroundings::of_machine(|name| std::env::var(name).ok(), &job.step.ca);
         let surroundings = surroundings.map_err(DependenciesError::Certificates)?;
         let dependencies = recipe.dependencies.get(self.way);
-        let mut named = dependencies.map(|dependencies| dependencies.secret.clone()).unwrap_or_default();
-        named.extend(recipe.compile.iter().flat_map(|compile| compile.secret.clone()));
-        let given = Given::new(job.secrets, &named);
+        let of_install = dependencies.filter(|_| job.name != StepName::Compile).map(|way| &way.secret);
+        let of_compile =
+            recipe.compile.as_ref().filter(|_| job.name != StepName::Install).map(|compile| &compile.secret);
+        let named = of_install.into_iter().chain(of_compile).flatten().map(|(id, name)| (id.clone(), name.clone()));
+        let given = Given::new(&job.secrets, &named.collect());
         let mut mounts = caches.mounts.clone();
         mounts.push(Mount::Bind { source: job.folder, target: self.workdir.clone(), writable: true });
         mounts.extend(surroundings.mounts);
@@ -144,6 +145,7 @@ impl DevVariant {
             mounts,
             network: if job.step.offline { Network::None } else { Network::Host },
             hostname: HOSTNAME.into(),
+            confidential: !job.secrets.is_empty(),
         })
     }
 
@@ -158,34 +160,6 @@ fn home() -> BTreeMap<String, String> {
     [("PATH", PATH), ("HOME", "/root"), ("LANG", "C.UTF-8")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into()
-}
-
-/// The folders that are kept between builds, and the home that they lie in.
-#[derive(Default)]
-pub struct Caches {
-    /// Where they are mounted.
-    mounts: Vec<Mount>,
-    folders: Vec<Folder>,
-}
-
-impl Caches {
-    /// Those that `recipe` names, of `store`. Nobody removes them while this value lives.
-    ///
-    /// # Errors
-    /// When they cannot be made.
-    pub fn new(recipe: &Recipe, store: &Store) -> Result<Self, StoreError> {
-        let home = Mount::Tmpfs { target: "/root".into(), mode: 0o700 };
-        let mut caches = Self { mounts: vec![home], folders: Vec::new() };
-        let caching = recipe.dependencies.iter().map(|dependencies| &dependencies.cache);
-        let caching = caching.chain(recipe.compile.iter().map(|compile| &compile.cache));
-        for target in caching.flatten().collect::<BTreeSet<_>>() {
-            let folder = store.cache_folder(&format!("{}{}", recipe.name, target.replace('/', "-")))?;
-            let source = folder.path().to_owned();
-            caches.mounts.push(Mount::Bind { source, target: target.clone(), writable: true });
-            caches.folders.push(folder);
-        }
-        Ok(caches)
-    }
 }
 
 /// Secrets as the step gets them: files, and variables.

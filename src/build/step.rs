@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc};
 
 use super::{
     BuildError, DependenciesError, MaybeCached,
-    dev::{Caches, DevJob, DevVariant},
+    caches::{self, Caches, Owner},
+    dev::{DevJob, DevVariant},
 };
 use crate::{
     app_folder::AppFolder,
@@ -17,7 +18,7 @@ use crate::{
     recipe::Recipe,
     request::Request,
     sandbox::{Mount, Output, Runtime},
-    secret::{Needles, SecretError, Secrets, Watch},
+    secret::{Needles, Secret, SecretError, Secrets, StepName, Watch},
     ui::{self, Ui},
 };
 
@@ -33,6 +34,8 @@ pub(super) struct Step<'a> {
 
 /// A command in the dev variant, for the image of one platform.
 pub(super) struct Errand<'a> {
+    /// Which of the recipe's steps it is.
+    pub(super) name: StepName,
     /// What it is for, as people are told.
     pub(super) purpose: &'static str,
     pub(super) platform: &'a Platform,
@@ -58,13 +61,14 @@ impl Step<'_> {
         let runtime = Runtime::find(self.request.step.runtime.as_deref()).map_err(DependenciesError::from)?;
         copy(&self.project.folder()?, errand.files, work)?;
         let root = variant.unpack(self.fetcher.store(), self.ui).map_err(DependenciesError::from)?;
-        let caches = Caches::new(self.recipe, self.fetcher.store())?;
+        let caches = Caches::new(self.recipe, &self.owner(), self.fetcher.store())?;
         let job = DevJob {
             args: errand.words.to_vec(),
             folder: work.to_owned(),
             env: errand.env,
             mounts: errand.mounts,
-            secrets: &self.secrets.list,
+            name: errand.name,
+            secrets: self.given(errand.name),
             step: &self.request.step,
         };
         let sandbox = variant.sandbox(self.recipe, &root, &caches, job)?;
@@ -82,10 +86,20 @@ impl Step<'_> {
         Ok((if status.success() { 0 } else { status.code() }, step))
     }
 
-    /// All that a command's result depends on besides the command: the files that it sees and, of secrets, only their names, so
-    /// that nothing remembered says anything of them.
-    pub(super) fn inputs(&self, files: &[AppFile]) -> Result<String, BuildError> {
-        let mut text = String::new();
+    /// Whose caches its commands use.
+    fn owner(&self) -> Owner {
+        Owner::of(&self.request.step, self.project)
+    }
+
+    /// What the step `name` may know.
+    fn given(&self, name: StepName) -> Vec<Secret> {
+        self.secrets.of(name, self.recipe)
+    }
+
+    /// All that the result of the step `name` depends on besides the command: the files that it sees, whose caches and, of secrets, only
+    /// their names, so that nothing remembered says anything of them.
+    pub(super) fn inputs(&self, name: StepName, files: &[AppFile]) -> Result<String, BuildError> {
+        let mut text = caches::influence(self.recipe, &self.owner());
         let root = self.project.folder()?;
         for file in files {
             let digest = match &file.kind {
@@ -99,7 +113,7 @@ impl Step<'_> {
             };
             text += &format!("{:?} {:o} {digest}\n", file.path, file.kind.mode());
         }
-        let ids: Vec<_> = self.request.step.secrets.iter().map(|secret| secret.id.as_str()).collect();
+        let ids: Vec<_> = self.given(name).into_iter().map(|secret| secret.id).collect();
         Ok(text + &ids.join(" "))
     }
 

@@ -321,13 +321,16 @@ pub struct SourceOptions {
     /// What becomes of the project's dependencies: auto, copy or none
     #[arg(long, env = "MICROBUILD_DEPS", help_heading = "Dependencies")]
     pub deps: Option<Deps>,
-    /// Give a secret to the step that installs dependencies: id=NAME,src=FILE or id=NAME,env=VARIABLE
+    /// Give a secret to the step that fetches dependencies, or to others: id=NAME,src=FILE or id=NAME,env=VARIABLE, then ,step=install, ,step=compile or ,step=dev
     // No comma separates secrets: there are commas in one.
     #[arg(long, value_name = "SECRET", env = "MICROBUILD_SECRET", help_heading = "Dependencies")]
     pub secret: Vec<SecretSource>,
     /// Run no scripts of packages when they are installed
     #[arg(long, env = "MICROBUILD_IGNORE_SCRIPTS", value_parser = switch, help_heading = "Dependencies")]
     pub ignore_scripts: bool,
+    /// Let all projects use the same caches: what one's scripts leave there, another's may run
+    #[arg(long, env = "MICROBUILD_SHARED_CACHE", value_parser = switch, help_heading = "Dependencies")]
+    pub shared_cache: bool,
     /// Run commands with this OCI runtime [default: the first of runc, crun, youki]
     #[arg(long, value_name = "NAME|PATH", env = "MICROBUILD_RUNTIME", help_heading = "Dependencies")]
     pub runtime: Option<String>,

@@ -429,6 +429,7 @@ fn request(app: &Path, recipe: &Recipe, options: &BuildOptions, file: &AppConfig
         step: Step {
             secrets: options.source.secret.clone(),
             ignore_scripts: options.source.ignore_scripts || file.ignore_scripts.unwrap_or(false),
+            shared_cache: options.source.shared_cache,
             offline,
             runtime: options.source.runtime.clone(),
             ca: options.network.ca.clone(),

@@ -34,6 +34,7 @@ pub(super) fn fill(user: &UserConfig, groups: Groups<'_>) -> Result<(), CliError
         runtime,
         offline,
         cache_dir,
+        shared_cache,
         insecure,
         ca,
     } = user;
@@ -53,6 +54,7 @@ pub(super) fn fill(user: &UserConfig, groups: Groups<'_>) -> Result<(), CliError
     list_or(&mut source.secret, secret);
     or(&mut source.runtime, runtime);
     source.offline |= offline.unwrap_or(false);
+    source.shared_cache |= shared_cache.unwrap_or(false);
 
     list_or(&mut delivery.tag, tag);
     delivery.push |= push.unwrap_or(false);

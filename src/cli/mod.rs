@@ -136,6 +136,11 @@ impl Explain for CliError {
 /// # Errors
 /// Whatever the command fails with. What clap has to say (help included) comes as [`CliError::Words`].
 pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<u8, CliError> {
+    let words: Vec<OsString> = words.into_iter().collect();
+    #[cfg(target_os = "linux")]
+    if let Some(status) = crate::sandbox::serve(&words) {
+        return Ok(status);
+    }
     let mut cli: Cli = parse(with_docker_shorts(Cli::command()), words)?;
     let user = UserConfig::read(config_home().as_deref())?;
     fill(&mut cli.command, &user)?;

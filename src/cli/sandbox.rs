@@ -11,15 +11,15 @@ use super::{
     store,
 };
 use crate::{
-    build::{self, BuildError, Caches, DevJob, DevVariant, HOSTNAME},
-    config::{Deps, Volume},
+    build::{self, BuildError, Caches, DevJob, DevVariant, HOSTNAME, Owner},
+    config::{Deps, Publish, Volume},
     error::Explain as _,
     image::{Artifact, Image},
     images::{self, LocalImages},
     plan::host_platform,
     project::{self, Project},
     sandbox::{Forward, Ids, Mount, Network, Output, Root, Runtime, Sandbox, SandboxError, roots},
-    secret::Secrets,
+    secret::{Secrets, StepName},
     store::Workspace,
     ui::Ui,
 };
@@ -33,7 +33,9 @@ pub(super) fn dev(recipe: &str, app: &Path, options: &DevOptions, command: &[Str
     let folder = fs::canonicalize(app).map_err(stdio("find the app's folder"))?;
     let args = if options.shell { vec!["/bin/sh".to_owned()] } else { command.to_vec() };
     let env = variables(&options.env);
-    let dev_job = DevJob { args, folder, env, mounts: Vec::new(), secrets: &secrets.list, step: &job.request.step };
+    let (name, step) = (StepName::Dev, &job.request.step);
+    let secrets = secrets.of(name, &job.recipe);
+    let dev_job = DevJob { args, folder, env, mounts: Vec::new(), name, secrets, step };
     let sandbox = variant.sandbox(&job.recipe, &root, &caches, dev_job).map_err(BuildError::from)?;
     Ok(sandbox.run(&runtime, Output::Inherit)?.code())
 }
@@ -56,7 +58,7 @@ fn unpack_dev(job: &Job) -> Result<(DevVariant, Root, Caches), CliError> {
     let request = build::settle(&job.request, &job.recipe, fetcher, &job.ui)?;
     let variant = DevVariant::new(&request, &job.recipe, &project, fetcher)?;
     let root = variant.unpack(store, &job.ui)?;
-    let caches = Caches::new(&job.recipe, store)?;
+    let caches = Caches::new(&job.recipe, &Owner::of(&job.request.step, &project), store)?;
     Ok((variant, root, caches))
 }
 
@@ -94,11 +96,19 @@ pub(super) fn run(target: &str, options: &RunOptions, args: &[String]) -> Result
         mounts: options.volume.iter().map(mount).collect::<Result<_, _>>()?,
         network,
         hostname: HOSTNAME.into(),
+        confidential: false,
     };
-    for publish in options.publish.iter().filter(|p| p.host.port() == p.container && !p.host.ip().is_unspecified()) {
-        ui.warn(&format!(
-            "-p {publish} is no limit: the app has this machine's network, and listens at the addresses that it chooses"
-        ));
+    for publish in options.publish.iter().filter(|publish| !publish.host.ip().is_unspecified()) {
+        ui.warn(&unlimited(publish));
+    }
+    for volume in options.volume.iter().filter(|volume| !volume.writable) {
+        if runtime.leaves_writable(&fs::canonicalize(&volume.source).unwrap_or_default()) {
+            ui.warn(&format!(
+                "-v {volume}: what is mounted below {} can be written; {} cannot mount that read-only",
+                volume.source.display(),
+                runtime.name()
+            ));
+        }
     }
     let _forwards = options.publish.iter().map(Forward::open).collect::<Result<Vec<_>, _>>()?;
     if network == Network::Host {
@@ -106,6 +116,16 @@ pub(super) fn run(target: &str, options: &RunOptions, args: &[String]) -> Result
     }
     let output = if options.tty { Output::Inherit } else { Output::Streams };
     Ok(sandbox.run(&runtime, output)?.code())
+}
+
+/// What is to be said of a port at one address of this machine: the app listens as if there were no `-p`.
+fn unlimited(publish: &Publish) -> String {
+    let (host, port) = (publish.host, publish.container);
+    let also = if host.port() == port { String::new() } else { format!(" {host} leads to the app's port {port};") };
+    format!(
+        "-p {publish} is no limit:{also} the app has this machine's network, and itself listens at port {port} of all addresses that it \
+         chooses, which is every address for most apps"
+    )
 }
 
 /// The image: built for this machine when `target` is a folder, else a local one; and what it is run with.

@@ -57,6 +57,8 @@ pub struct UserConfig {
     pub offline: Option<bool>,
     /// `cache-dir`: the store's folder.
     pub cache_dir: Option<PathBuf>,
+    /// `shared-cache`: whether all projects use the same caches of package managers and compilers.
+    pub shared_cache: Option<bool>,
     /// `insecure`: whether registries may be spoken to over plain HTTP or without a known certificate.
     pub insecure: Option<bool>,
     /// `ca`: files of certificates that are trusted like the system's.
@@ -182,6 +184,7 @@ mod tests {
             runtime = "tools/crun"
             offline = true
             cache-dir = "/var/cache/x"
+            shared-cache = true
             insecure = false
             ca = "ca.pem"
             "#,

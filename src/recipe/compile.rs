@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use super::paths;
 use crate::{
     config::{self, Command},
     glob::Pattern,
@@ -36,7 +37,7 @@ pub struct Compile {
     #[serde(default, deserialize_with = "config::list")]
     pub layers: Vec<Pattern>,
     /// Folders that are kept between builds, and are part of no image.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "paths::caches")]
     pub cache: Vec<String>,
     /// Variables of the command's environment.
     #[serde(default, deserialize_with = "config::texts")]

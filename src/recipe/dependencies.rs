@@ -10,6 +10,7 @@ use serde::{
     },
 };
 
+use super::paths;
 use crate::{
     config::{self, Command},
     glob::Pattern,
@@ -29,7 +30,7 @@ pub struct Dependencies {
     #[serde(deserialize_with = "config::list")]
     pub files: Vec<Pattern>,
     /// Files that say exactly what is installed; the first that is there counts.
-    #[serde(deserialize_with = "config::list")]
+    #[serde(deserialize_with = "paths::files")]
     pub lock: Vec<String>,
     /// What is run when there is one.
     #[serde(deserialize_with = "config::command")]
@@ -38,12 +39,13 @@ pub struct Dependencies {
     #[serde(deserialize_with = "config::command")]
     pub unlocked: Command,
     /// The name of the folder that is the result: `node_modules`.
+    #[serde(deserialize_with = "paths::name")]
     pub result: String,
     /// What of the project, once installed, stays out of the image.
     #[serde(default, deserialize_with = "config::list")]
     pub strip: Vec<Pattern>,
     /// Folders that are kept between builds, and are part of no image: where the package manager keeps what it fetched.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "paths::caches")]
     pub cache: Vec<String>,
     /// Words that are added with `--offline`.
     #[serde(default, deserialize_with = "config::list")]

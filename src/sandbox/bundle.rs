@@ -5,8 +5,9 @@
 //! $XDG_RUNTIME_DIR/microbuild/  lock  ID/  lock  runtime  config.json  log  state/
 //! ```
 //!
-//! They do not lie in the store: a configuration may hold secrets, and is gone with the machine's next start at the latest. A process
-//! holds the lock of its bundle; one whose lock is free belongs to nobody, and its container is removed with it.
+//! They do not lie in the store but in memory: a configuration and the files beside it may hold secrets, which are written to no disk.
+//! A process holds the lock of its bundle; one whose lock is free belongs to nobody, and its container is removed with it: by the
+//! process that watches over it ([`guard`](super::guard)), else by the next one that makes a bundle.
 
 use std::{
     env,
@@ -37,23 +38,56 @@ pub struct Bundle {
     _lock: File,
 }
 
-/// The folder in which this user's bundles lie, made where it is missing: below `$XDG_RUNTIME_DIR` when that is this user's, else in
-/// the folder for temporary files.
-///
-/// # Errors
-/// When it cannot be made, or is not this user's alone.
-pub fn base() -> Result<PathBuf, SandboxError> {
+/// A folder in which this user's bundles may lie.
+struct Base {
+    path: PathBuf,
+    /// Whether nothing in it reaches a disk.
+    in_memory: bool,
+}
+
+/// Such folders, those in memory first: below `$XDG_RUNTIME_DIR` when that is this user's, in the memory that processes share, in the
+/// folder for temporary files.
+fn bases() -> Vec<Base> {
     let uid = rustix::process::geteuid().as_raw();
     let is_ours = |path: &PathBuf| {
         path.is_absolute()
             && path.metadata().is_ok_and(|meta| meta.is_dir() && meta.uid() == uid && meta.mode() & 0o022 == 0)
     };
-    let base = match env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(is_ours) {
-        Some(runtime) => runtime.join("microbuild"),
-        None => env::temp_dir().join(format!("microbuild-{uid}")),
-    };
-    private_folder(&base, uid)?;
-    Ok(base)
+    let own = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(is_ours);
+    let shared = [PathBuf::from("/dev/shm"), env::temp_dir()].map(|folder| (folder, format!("microbuild-{uid}")));
+    let all = own.map(|own| (own, "microbuild".to_owned())).into_iter().chain(shared);
+    let base = |(folder, name): (PathBuf, String)| Base { in_memory: is_in_memory(&folder), path: folder.join(name) };
+    let mut bases: Vec<Base> = all.map(base).collect();
+    bases.sort_by_key(|base| !base.in_memory);
+    bases
+}
+
+/// Whether files in `folder` lie in memory: tmpfs, ramfs (linux/magic.h).
+#[cfg(target_os = "linux")]
+fn is_in_memory(folder: &Path) -> bool {
+    let magic = rustix::fs::statfs(folder).map(|about| about.f_type as u64 & 0xffff_ffff);
+    matches!(magic, Ok(0x0102_1994 | 0x8584_58f6))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_in_memory(_: &Path) -> bool {
+    false
+}
+
+/// The folder in which this user's bundles lie, made where it is missing; one in memory when they are `confidential`.
+///
+/// # Errors
+/// When there is none that can be made and is this user's alone.
+pub fn base(confidential: bool) -> Result<PathBuf, SandboxError> {
+    let uid = rustix::process::geteuid().as_raw();
+    let mut refused = None;
+    for Base { path, .. } in bases().into_iter().filter(|base| base.in_memory || !confidential) {
+        match private_folder(&path, uid) {
+            Ok(()) => return Ok(path),
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    Err(refused.unwrap_or(SandboxError::NoMemory))
 }
 
 /// Makes `path` a folder of `uid` alone. In a folder that all may write, someone else may have been faster.
@@ -152,22 +186,29 @@ fn lock_file(path: &Path) -> Result<File, SandboxError> {
     file.map_err(SandboxError::io("open", path))
 }
 
-/// The bundles in `base` whose processes have ended; to be dropped.
 /// Ends what runs for processes that were killed, and removes what they left: the containers' folders.
 ///
 /// # Errors
-/// When the folder in which they lie is not this user's alone.
+/// When a folder in which they lie is not this user's alone.
 pub fn sweep() -> Result<(), SandboxError> {
-    abandoned(&base()?).into_iter().for_each(drop);
+    let uid = rustix::process::geteuid().as_raw();
+    for Base { path, .. } in bases() {
+        if path.symlink_metadata().is_ok() {
+            private_folder(&path, uid)?;
+            abandoned(&path).into_iter().for_each(drop);
+        }
+    }
     Ok(())
 }
 
+/// The bundles in `base` whose processes have ended; to be dropped.
 fn abandoned(base: &Path) -> Vec<Bundle> {
     let entries = fs::read_dir(base).into_iter().flatten().flatten();
     entries.filter_map(|entry| abandoned_bundle(&entry.path())).collect()
 }
 
-fn abandoned_bundle(path: &Path) -> Option<Bundle> {
+/// The bundle `path`, when its process has ended; to be dropped.
+pub(super) fn abandoned_bundle(path: &Path) -> Option<Bundle> {
     let id = path.file_name()?.to_str()?.to_owned();
     if !id.starts_with("microbuild-") || !path.symlink_metadata().ok()?.is_dir() {
         return None;

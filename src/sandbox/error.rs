@@ -60,6 +60,23 @@ pub enum SandboxError {
         /// The path.
         path: String,
     },
+    /// Nothing can be mounted at a path.
+    #[error("expected an absolute path without `..` to mount something at, found `{path}`")]
+    BadTarget {
+        /// The path.
+        path: String,
+    },
+    /// Something is to be mounted where a link of a mounted folder leads.
+    #[error("expected a folder at `{path}` to mount something at, found a link in what is mounted there")]
+    LinkedTarget {
+        /// The path.
+        path: String,
+    },
+    /// Secrets would reach a disk.
+    #[error(
+        "expected a folder in memory for secrets, found none: neither /dev/shm nor XDG_RUNTIME_DIR is a tmpfs that this user may write to"
+    )]
+    NoMemory,
     /// The user cannot be found in the root.
     #[error(transparent)]
     Ids(#[from] IdsError),
@@ -120,7 +137,9 @@ impl SandboxError {
 impl Explain for SandboxError {
     fn kind(&self) -> Kind {
         match self {
-            Self::BadRuntime(_) | Self::NoTarget { .. } => Kind::Usage,
+            Self::BadRuntime(_) | Self::NoTarget { .. } | Self::BadTarget { .. } | Self::LinkedTarget { .. } => {
+                Kind::Usage
+            }
             Self::Ids(e) => e.kind(),
             Self::Unpack(e) => e.kind(),
             Self::Store(e) => e.kind(),
@@ -145,6 +164,11 @@ impl Explain for SandboxError {
                 Some("the image may be for another platform, or the file a script whose first line names no program".into())
             }
             Self::NoTarget { .. } => Some("with --writable what is missing is made, in a copy of the root".into()),
+            Self::BadTarget { .. } => Some("a path such as /data/cache; links of the image are followed".into()),
+            Self::LinkedTarget { .. } => Some("mount it where the link leads, or remove the link".into()),
+            Self::NoMemory => {
+                Some("`mount -t tmpfs tmpfs /dev/shm` as root, or XDG_RUNTIME_DIR names a tmpfs of yours".into())
+            }
             Self::Port { .. } => Some("-p HOST-PORT:PORT names another port of this machine".into()),
             Self::RunFolder { .. } => Some("set XDG_RUNTIME_DIR or TMPDIR to a folder of yours".into()),
             Self::Ids(e) => e.hint(),

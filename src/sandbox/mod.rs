@@ -2,7 +2,7 @@
 //!
 //! A [`Sandbox`] is the value that says what is run: [`Root`]s are unpacked from an image's layers ([`roots`], [`unpack`]), users are
 //! looked up in them ([`Ids`]), the sandbox becomes the `config.json` of a bundle ([`spec`]) in a folder that lives as long as the run
-//! ([`bundle`]), and a [`Runtime`] runs that ([`process`]).
+//! ([`bundle`]), and a [`Runtime`] runs that ([`process`]). When this process is killed, so is the container ([`guard`]).
 //!
 //! As real root the container is what Docker makes of one. As anyone else it lies in a user namespace with a single mapping: the
 //! container's user is the caller, so that what it writes belongs to the caller, and no helper is needed that real root must have
@@ -15,7 +15,10 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 pub mod bundle;
 mod error;
 mod forward;
+#[cfg(target_os = "linux")]
+mod guard;
 mod ids;
+mod limits;
 #[cfg(target_os = "linux")]
 mod lines;
 mod paths;
@@ -30,6 +33,8 @@ pub mod unpack;
 
 pub use error::SandboxError;
 pub use forward::Forward;
+#[cfg(target_os = "linux")]
+pub use guard::serve;
 pub use ids::{Ids, IdsError};
 pub use roots::Root;
 pub use runtime::{Flavor, Runtime};
@@ -55,6 +60,8 @@ pub struct Sandbox {
     pub network: Network,
     /// What the machine is called in it.
     pub hostname: String,
+    /// Whether its variables or files are secret: they are written into memory only then, or nothing runs.
+    pub confidential: bool,
 }
 
 /// Something mounted in a sandbox. Its target must be there in a root that may not be written; see [`Root::lacks`].
@@ -69,7 +76,7 @@ pub enum Mount {
         /// Whether it may be written.
         writable: bool,
     },
-    /// A file with this content, which is written for the run, where only this user can read it, and vanishes with it.
+    /// A file with this content, which is written for the run, where only this user can read it, in memory, and vanishes with it.
     File {
         /// What is in it.
         content: FileContent,
@@ -101,6 +108,15 @@ impl Mount {
         match self {
             Self::Bind { target, .. } | Self::File { target, .. } | Self::Tmpfs { target, .. } => target,
         }
+    }
+
+    /// The same at another place.
+    fn at(&self, place: String) -> Self {
+        let mut mount = self.clone();
+        match &mut mount {
+            Self::Bind { target, .. } | Self::File { target, .. } | Self::Tmpfs { target, .. } => *target = place,
+        }
+        mount
     }
 }
 

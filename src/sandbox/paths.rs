@@ -9,6 +9,9 @@ use std::{
 /// As many links as Linux follows before it says ELOOP.
 const MAX_LINKS: u32 = 40;
 
+/// Folders of a container that are not the root's, whatever it has there; see [`spec`](super::spec).
+const OWN: [&str; 6] = ["/dev", "/proc", "/sys", "/tmp", "/var/tmp", "/run"];
+
 /// Where `path` (below the root, with or without a slash at its beginning) lies on this machine, links followed as a process in
 /// `root` would; `None` when nothing is there.
 pub(super) fn resolve(root: &Path, path: &Path) -> Option<PathBuf> {
@@ -39,6 +42,87 @@ pub(super) fn resolve(root: &Path, path: &Path) -> Option<PathBuf> {
         }
     }
     Some(root.join(at))
+}
+
+/// Something that is mounted in a container.
+#[derive(Debug, Clone)]
+pub(super) struct Mounted {
+    /// Where: an absolute path without links.
+    pub(super) place: PathBuf,
+    /// The folder of this machine that it shows; `None` for one that is empty at first, or the kernel's.
+    pub(super) source: Option<PathBuf>,
+}
+
+/// Why nothing can be mounted at a path.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Nowhere {
+    /// A part of it is no folder, or links lead on for ever.
+    Missing,
+    /// It is the root itself, is relative, or leads up.
+    Invalid,
+    /// A part of it is a link in a mounted folder: what that leads to in the container is for the folder's owner to say.
+    Link,
+}
+
+/// Where something comes to lie that is mounted at the absolute path `target` in a container of `root`, in which `mounts` are mounted
+/// already: links of the root are followed, as container engines do. The path, and whether something is there, or can be made there
+/// without touching the root.
+pub(super) fn place(root: &Path, mounts: &[Mounted], target: &str) -> Result<(PathBuf, bool), Nowhere> {
+    if !target.starts_with('/') || Path::new(target).components().any(|part| part == Component::ParentDir) {
+        return Err(Nowhere::Invalid);
+    }
+    let mut left = parts(Path::new(target));
+    let mut at = PathBuf::from("/");
+    let mut links = 0;
+    let mut is_there = true;
+    while let Some(part) = left.pop() {
+        if part.as_os_str() == ".." {
+            at.pop();
+            continue;
+        }
+        at.push(&part);
+        let mount = mounts.iter().rfind(|mount| at.starts_with(&mount.place));
+        let (real, is_root) = match mount {
+            Some(mount) if mount.place == at => continue,
+            Some(Mounted { source: None, .. }) => continue,
+            Some(Mounted { place, source: Some(source) }) => (source.join(below(&at, place)), false),
+            None => (root.join(below(&at, Path::new("/"))), true),
+        };
+        match real.symlink_metadata() {
+            Err(_) => is_there &= !is_root,
+            Ok(meta) if meta.is_symlink() && !is_root => return Err(Nowhere::Link),
+            Ok(meta) if meta.is_symlink() => {
+                links += 1;
+                let target = real.read_link().map_err(|_| Nowhere::Missing)?;
+                if links > MAX_LINKS {
+                    return Err(Nowhere::Missing);
+                }
+                at.pop();
+                if target.has_root() {
+                    at = PathBuf::from("/");
+                }
+                left.extend(parts(&target));
+            }
+            Ok(meta) if !meta.is_dir() && !left.is_empty() => return Err(Nowhere::Missing),
+            Ok(_) => {}
+        }
+    }
+    if at.parent().is_none() { Err(Nowhere::Invalid) } else { Ok((at, is_there)) }
+}
+
+/// The rest of `path` behind `folder`, in which it lies.
+fn below<'a>(path: &'a Path, folder: &Path) -> &'a Path {
+    path.strip_prefix(folder).unwrap_or(path)
+}
+
+/// What every container of `root` has in places into which others mount.
+pub(super) fn own_mounts(root: &Path) -> Vec<Mounted> {
+    let mut mounts = Vec::new();
+    for path in OWN {
+        let place = place(root, &mounts, path).map_or_else(|_| path.into(), |(place, _)| place);
+        mounts.push(Mounted { place, source: None });
+    }
+    mounts
 }
 
 /// The parts of a path, the last one first; `.` and the root are none.
@@ -96,5 +180,50 @@ mod tests {
         assert_eq!(read(&root, "tool", 3).expect("read"), "too");
         assert_eq!(read(&root, "out", 100).expect("read"), "");
         assert_eq!(read(&root, "usr", 100).expect("a folder is no text"), "");
+    }
+    #[test]
+    fn mounts_come_to_lie_where_links_of_the_root_lead() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (root, own) = (dir.path().join("root"), dir.path().join("own"));
+        for folder in ["root/var", "root/srv/data", "root/etc", "own/inner"] {
+            fs::create_dir_all(dir.path().join(folder)).expect("folders");
+        }
+        fs::write(root.join("etc/file"), "").expect("write");
+        for (target, link) in [
+            ("/run", "root/var/run"),
+            ("../srv", "root/var/www"),
+            ("/", "root/all"),
+            ("loop", "root/loop"),
+            ("../../../etc", "root/up"),
+            ("/run/../etc", "root/var/round"),
+            ("/etc", "own/link"),
+        ] {
+            symlink(target, dir.path().join(link)).expect("a link");
+        }
+        let mut mounts = own_mounts(&root);
+        mounts.push(Mounted { place: "/srv/data".into(), source: Some(own) });
+        for (target, expected) in [
+            ("/var/run/docker.sock", Ok(("/run/docker.sock", true))),
+            ("/var/www/data/inner", Ok(("/srv/data/inner", true))),
+            ("/srv/data/new/folder", Ok(("/srv/data/new/folder", true))),
+            ("/var/www", Ok(("/srv", true))),
+            ("/srv/new", Ok(("/srv/new", false))),
+            ("/var/www/new/more", Ok(("/srv/new/more", false))),
+            ("/up/file", Ok(("/etc/file", true))),
+            ("/var/round/new", Ok(("/etc/new", false))),
+            ("/tmp/x/y", Ok(("/tmp/x/y", true))),
+            ("/etc/file/x", Err(Nowhere::Missing)),
+            ("/loop", Err(Nowhere::Missing)),
+            ("/srv/data/link/x", Err(Nowhere::Link)),
+            ("/srv/data/link", Err(Nowhere::Link)),
+            ("/", Err(Nowhere::Invalid)),
+            ("/all", Err(Nowhere::Invalid)),
+            ("/root/../etc", Err(Nowhere::Invalid)),
+            ("/tmp/../../etc/planted", Err(Nowhere::Invalid)),
+            ("relative", Err(Nowhere::Invalid)),
+        ] {
+            let expected = expected.map(|(path, is_there)| (PathBuf::from(path), is_there));
+            assert_eq!(place(&root, &mounts, target), expected, "{target}");
+        }
     }
 }

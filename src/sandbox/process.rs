@@ -25,13 +25,14 @@ use signal_hook::{
 };
 
 use super::{
-    Ids, Mount, Output, Runtime, Sandbox, SandboxError, Status,
+    Mount, Output, Runtime, Sandbox, SandboxError, Status,
     bundle::{self, Bundle},
+    guard::{self, Guard},
+    limits,
     lines::each_line,
-    paths,
+    paths::{self, Mounted, Nowhere},
     runtime::is_privileged,
-    spec::{self, Surroundings},
-    subordinate::Subordinate,
+    spec::{self, Limit, Surroundings},
 };
 
 /// The signals that are passed on.
@@ -44,34 +45,59 @@ const GRACE: Duration = Duration::from_secs(2);
 const APP_GRACE: Duration = Duration::from_secs(10);
 
 /// See [`Sandbox::run`].
-pub(super) fn run(sandbox: &Sandbox, runtime: &Runtime, output: Output) -> Result<Status, SandboxError> {
-    sandbox.check()?;
-    let bundle = Bundle::create(&bundle::base()?, runtime)?;
+pub(super) fn run(sandbox: &Sandbox, runtime: &Runtime, mut output: Output) -> Result<Status, SandboxError> {
+    let sandbox = &sandbox.settled()?;
+    let limit = limits::of_machine(is_privileged());
+    match run_within(limit, sandbox, runtime, &mut output) {
+        // Whether a cgroup can be limited shows when it is: then nothing has run yet.
+        Err(SandboxError::Runtime { message, .. })
+            if matches!(limit, Limit::Cgroup(_)) && ["cgroup", "pids"].iter().any(|word| message.contains(word)) =>
+        {
+            run_within(Limit::None, sandbox, runtime, &mut output)
+        }
+        ran => ran,
+    }
+}
+
+/// A bundle, and the process that removes it when this one is killed, which ends after it.
+struct Guarded {
+    bundle: Bundle,
+    _guard: Guard,
+}
+
+impl Guarded {
+    fn new(confidential: bool, runtime: &Runtime) -> Result<Self, SandboxError> {
+        let bundle = Bundle::create(&bundle::base(confidential)?, runtime)?;
+        let guard = Guard::start(runtime, bundle.path()).map_err(SandboxError::io("start", &runtime.helper))?;
+        Ok(Self { bundle, _guard: guard })
+    }
+}
+
+fn run_within(limit: Limit, sandbox: &Sandbox, runtime: &Runtime, output: &mut Output) -> Result<Status, SandboxError> {
+    let Guarded { bundle, .. } = &Guarded::new(sandbox.confidential, runtime)?;
     let terminal = Terminal::ours().filter(|_| matches!(output, Output::Inherit));
-    let subordinate = runtime.subordinate(&sandbox.user);
-    let user = if subordinate.is_some() { sandbox.user.clone() } else { runtime.shows(&sandbox.user) };
-    for mount in &sandbox.mounts {
-        if let Mount::File { content, target } = mount {
-            bundle.write(&spec::file_name(target), &content.0)?;
+    for (place, mount) in sandbox.mounts.iter().enumerate() {
+        if let Mount::File { content, .. } = mount {
+            bundle.write(&spec::file_name(place), &content.0)?;
         }
     }
-    bundle.write("config.json", &config(sandbox, &user, subordinate, &bundle, terminal.is_some())?)?;
+    bundle.write("config.json", &config(limit, sandbox, runtime, bundle, terminal.is_some())?)?;
 
     let start = SandboxError::io("start", &runtime.path);
     let mut signals = Signals::listen().map_err(SandboxError::io("start", &runtime.path))?;
-    let mut command = bundle.command("run", &[]);
+    let mut command = guard::bound(runtime, &bundle.command("run", &[]));
     let patience = match output {
         Output::Inherit => Patience::Third,
         Output::Streams => Patience::Grace(APP_GRACE),
         Output::Lines(_) => Patience::Grace(GRACE),
     };
     let ran = match output {
-        Output::Inherit | Output::Streams => signals.watch(&mut command, &bundle, patience, |child| child.wait()),
+        Output::Inherit | Output::Streams => signals.watch(&mut command, bundle, patience, |child| child.wait()),
         Output::Lines(line) => {
             let (from, to) = io::pipe().map_err(SandboxError::io("start", &runtime.path))?;
             let also = to.try_clone().map_err(SandboxError::io("start", &runtime.path))?;
             command.stdin(Stdio::null()).stdout(to).stderr(also);
-            signals.watch(&mut command, &bundle, patience, |child| {
+            signals.watch(&mut command, bundle, patience, |child| {
                 each_line(from, line)?;
                 child.wait()
             })
@@ -94,43 +120,63 @@ pub(super) fn run(sandbox: &Sandbox, runtime: &Runtime, output: Output) -> Resul
 }
 
 impl Sandbox {
-    /// A runtime makes what is missing for a mount or the command's folder; not in a root that others use.
-    fn check(&self) -> Result<(), SandboxError> {
-        if self.writable {
-            return Ok(());
+    /// The same with its mounts where they come to lie. A runtime makes what is missing for a mount or the command's folder; not in a
+    /// root that others use.
+    fn settled(&self) -> Result<Self, SandboxError> {
+        let mut mounted = paths::own_mounts(&self.root);
+        let mut mounts = Vec::new();
+        for mount in &self.mounts {
+            let path = self.place(&mounted, mount.target())?;
+            let source = if let Mount::Bind { source, .. } = mount { Some(source.clone()) } else { None };
+            mounts.push(mount.at(path.to_str().unwrap_or(mount.target()).to_owned()));
+            mounted.push(Mounted { place: path, source });
         }
-        let targets = self.mounts.iter().map(Mount::target);
-        let made = ["/dev", "/proc", "/sys", "/tmp", "/var/tmp", "/run"];
-        for (place, path) in targets.clone().chain([self.cwd.as_str()]).enumerate() {
-            let earlier = targets.clone().take(place).chain(made);
-            let is_mounted = earlier.into_iter().any(|mount| Path::new(path).starts_with(mount));
-            if !is_mounted && paths::resolve(&self.root, Path::new(path)).is_none() {
-                return Err(SandboxError::NoTarget { path: path.to_owned() });
-            }
+        match self.place(&mounted, &self.cwd) {
+            // Links of a mounted folder are the kernel's to follow.
+            Ok(_) | Err(SandboxError::LinkedTarget { .. }) => {}
+            // Nothing is mounted there: the root itself will do, and so will a path that leads up.
+            Err(SandboxError::BadTarget { .. }) if paths::resolve(&self.root, Path::new(&self.cwd)).is_some() => {}
+            Err(SandboxError::BadTarget { path }) => return Err(SandboxError::NoTarget { path }),
+            Err(error) => return Err(error),
         }
-        Ok(())
+        Ok(Self { mounts, ..self.clone() })
+    }
+
+    fn place(&self, mounted: &[Mounted], target: &str) -> Result<PathBuf, SandboxError> {
+        let path = target.to_owned();
+        match paths::place(&self.root, mounted, target) {
+            Ok((place, is_there)) if is_there || self.writable => Ok(place),
+            Ok(_) | Err(Nowhere::Missing) => Err(SandboxError::NoTarget { path }),
+            Err(Nowhere::Invalid) => Err(SandboxError::BadTarget { path }),
+            Err(Nowhere::Link) => Err(SandboxError::LinkedTarget { path }),
+        }
     }
 }
 
 fn config(
+    limit: Limit,
     sandbox: &Sandbox,
-    user: &Ids,
-    subordinate: Option<Subordinate>,
+    runtime: &Runtime,
     bundle: &Bundle,
     terminal: bool,
 ) -> Result<Vec<u8>, SandboxError> {
     use rustix::process::{getegid, geteuid};
+    let subordinate = runtime.subordinate(&sandbox.user);
+    let user = if subordinate.is_some() { sandbox.user.clone() } else { runtime.shows(&sandbox.user) };
     let network_files: Vec<PathBuf> = ["/etc/resolv.conf", "/etc/hosts"].map(PathBuf::from).into();
     let network_files: Vec<_> = network_files.into_iter().filter(|file| file.is_file()).collect();
     let around = Surroundings {
         caller: (!is_privileged()).then(|| (geteuid().as_raw(), getegid().as_raw())),
         subordinate,
         bundle: bundle.path(),
+        limit,
+        cgroups: Path::new("/proc/self/ns/cgroup").exists(),
+        read_only: &|source| runtime.read_only(source).unwrap_or("ro"),
         terminal: terminal.then(|| std::env::var("TERM").unwrap_or_else(|_| "xterm".into())),
         network_files: &network_files,
         locked: &locked,
     };
-    Ok(serde_json::to_vec(&spec::config(sandbox, user, &around)?).map_err(oci_spec::OciSpecError::from)?)
+    Ok(serde_json::to_vec(&spec::config(sandbox, &user, &around)?).map_err(oci_spec::OciSpecError::from)?)
 }
 
 /// mount_namespaces(7): flags of a mount that a less privileged namespace must keep.

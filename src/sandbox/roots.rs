@@ -27,9 +27,10 @@ impl Root {
         &self.path
     }
 
-    /// Whether nothing is at `target`, an absolute path in it: then it cannot be mounted at without writing into the root.
+    /// Whether nothing is at `target`, an absolute path in it: then it cannot be mounted at without writing into the root. What lies in
+    /// a folder that every sandbox has of its own, such as `/run`, can.
     pub fn lacks(&self, target: &str) -> bool {
-        paths::resolve(&self.path, Path::new(target)).is_none()
+        !matches!(paths::place(&self.path, &paths::own_mounts(&self.path), target), Ok((_, true)))
     }
 }
 

@@ -6,9 +6,16 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
-use super::{Ids, SandboxError, subordinate::Subordinate};
+use serde_json::Value;
+
+use super::{
+    Ids, SandboxError,
+    limits::{has_mounts_below, is_since},
+    subordinate::Subordinate,
+};
 
 /// Which program a runtime is, as far as they differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +33,8 @@ pub struct Runtime {
     pub path: PathBuf,
     /// Which one it is.
     pub flavor: Flavor,
+    /// This program, which is started again to watch over containers; whoever starts it calls [`serve`](super::serve) first of all.
+    pub helper: PathBuf,
 }
 
 /// Where system programs lie that a user's `PATH` leaves out.
@@ -66,7 +75,8 @@ impl Runtime {
         // Some distributions have a link called runc that leads to crun.
         let real = fs::canonicalize(&path).ok()?;
         let is_crun = real.file_name().is_some_and(|name| name.to_string_lossy().contains("crun"));
-        Some(Self { path, flavor: if is_crun { Flavor::Crun } else { Flavor::Runc } })
+        let flavor = if is_crun { Flavor::Crun } else { Flavor::Runc };
+        Some(Self { path, flavor, helper: helper() })
     }
 
     /// What it is called.
@@ -95,6 +105,31 @@ impl Runtime {
         ranges.filter(|ranges| ranges.covers(user))
     }
 
+    /// Whether a folder that is mounted read-only from `source` can be written where something else is mounted below it: this runtime,
+    /// or the kernel, knows no better.
+    pub fn leaves_writable(&self, source: &Path) -> bool {
+        self.read_only(source).is_none()
+    }
+
+    /// The option that mounts `source`, and all that is mounted below it, read-only; `None` where there is none.
+    pub(super) fn read_only(&self, source: &Path) -> Option<&'static str> {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        if !has_mounts_below(&read("/proc/self/mountinfo"), source) {
+            return Some("ro");
+        }
+        // mount_setattr(2)
+        let known = is_since(&read("/proc/sys/kernel/osrelease"), (5, 12)) && self.has_mount_option("rro");
+        known.then_some("rro")
+    }
+
+    /// Whether the runtime says that it knows a mount's option (OCI runtime specification, "Features").
+    fn has_mount_option(&self, option: &str) -> bool {
+        let told = Command::new(&self.path).arg("features").stdin(Stdio::null()).stderr(Stdio::null()).output();
+        let features =
+            told.ok().and_then(|told| serde_json::from_slice::<Value>(&told.stdout).ok()).unwrap_or_default();
+        features["mountOptions"].as_array().into_iter().flatten().any(|known| known == option)
+    }
+
     /// The options that come before its command.
     pub(super) fn options(&self, privileged: bool) -> &'static [&'static str] {
         match self.flavor {
@@ -104,6 +139,16 @@ impl Runtime {
             Flavor::Runc => &[],
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+fn helper() -> PathBuf {
+    super::guard::helper()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn helper() -> PathBuf {
+    env::current_exe().unwrap_or_default()
 }
 
 fn is_executable(file: &Path) -> bool {
@@ -157,7 +202,7 @@ mod tests {
     fn users_are_shown_by_their_numbers_where_that_is_possible() {
         let user = Ids { uid: 65532, gid: 65532, groups: vec![50], home: Some("/home/nonroot".into()) };
         let root = Ids { uid: 0, gid: 0, groups: vec![], home: user.home.clone() };
-        let runtime = |flavor| Runtime { path: "/bin/runtime".into(), flavor };
+        let runtime = |flavor| Runtime { path: "/bin/runtime".into(), flavor, helper: "/bin/microbuild".into() };
         for (flavor, privileged, expected) in [
             (Flavor::Crun, true, &user),
             (Flavor::Crun, false, &user),

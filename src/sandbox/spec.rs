@@ -6,8 +6,9 @@ use oci_spec::{
     OciSpecError,
     runtime::{
         Capability, Linux, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxIdMapping, LinuxIdMappingBuilder,
-        LinuxNamespaceBuilder, LinuxNamespaceType, Mount as SpecMount, MountBuilder, Process, ProcessBuilder,
-        RootBuilder, Spec, SpecBuilder, UserBuilder,
+        LinuxNamespaceBuilder, LinuxNamespaceType, LinuxPidsBuilder, LinuxResources, LinuxResourcesBuilder,
+        Mount as SpecMount, MountBuilder, PosixRlimitBuilder, PosixRlimitType, Process, ProcessBuilder, RootBuilder,
+        Spec, SpecBuilder, UserBuilder,
     },
 };
 
@@ -71,6 +72,12 @@ pub struct Surroundings<'a> {
     pub subordinate: Option<Subordinate>,
     /// The bundle's folder, where the files of [`Mount::File`] lie under their [`file_name`]s.
     pub bundle: &'a Path,
+    /// How many processes it may have.
+    pub limit: Limit,
+    /// Whether there are namespaces for cgroups.
+    pub cgroups: bool,
+    /// The option that mounts a path of this machine read-only.
+    pub read_only: &'a dyn Fn(&Path) -> &'static str,
     /// The value of `TERM`, when the command gets a terminal.
     pub terminal: Option<String>,
     /// Files of this machine that sandboxes on its network see: `/etc/resolv.conf`, `/etc/hosts`, as far as they are there.
@@ -79,9 +86,20 @@ pub struct Surroundings<'a> {
     pub locked: &'a dyn Fn(&Path) -> Vec<&'static str>,
 }
 
-/// What the file of a [`Mount::File`] is called in the bundle.
-pub fn file_name(target: &str) -> String {
-    format!("file{}", target.replace('/', "-"))
+/// How many processes and threads a sandbox may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Any number: nothing here counts them.
+    None,
+    /// As many as its cgroup counts.
+    Cgroup(u64),
+    /// As many as each user has in its user namespace.
+    User(u64),
+}
+
+/// What the file of a [`Mount::File`] is called in the bundle, by the mount's place among a sandbox's mounts.
+pub fn file_name(place: usize) -> String {
+    format!("file-{place}")
 }
 
 /// The configuration of `sandbox`, whose user is known as `user` in it (see [`Runtime::shows`](super::Runtime::shows)).
@@ -124,7 +142,13 @@ fn process(sandbox: &Sandbox, user: &Ids, around: &Surroundings) -> Result<Proce
         .no_new_privileges(true)
         .build()?;
     // The type's own default is 1024 files; the caller's limits are the right ones.
-    process.set_rlimits(None);
+    process.set_rlimits(match around.limit {
+        Limit::User(most) => {
+            let limit = PosixRlimitBuilder::default().typ(PosixRlimitType::RlimitNproc).hard(most).soft(most);
+            Some(vec![limit.build()?])
+        }
+        Limit::None | Limit::Cgroup(_) => None,
+    });
     Ok(process)
 }
 
@@ -166,10 +190,10 @@ fn mounts(sandbox: &Sandbox, around: &Surroundings) -> Result<Vec<SpecMount>, Oc
     ];
     for file in around.network_files.iter().filter(|_| sandbox.network == Network::Host) {
         let target = file.to_str().unwrap_or_default().to_owned();
-        mounts.push(extra(&Mount::Bind { source: file.clone(), target, writable: false }, around)?);
+        mounts.push(bind(file, &target, "ro", around)?);
     }
-    for mount in &sandbox.mounts {
-        mounts.push(extra(mount, around)?);
+    for (place, mount) in sandbox.mounts.iter().enumerate() {
+        mounts.push(extra(place, mount, around)?);
     }
     Ok(mounts)
 }
@@ -178,25 +202,27 @@ fn shares_sys(sandbox: &Sandbox, around: &Surroundings) -> bool {
     around.caller.is_some() && sandbox.network == Network::Host
 }
 
-fn extra(mount: &Mount, around: &Surroundings) -> Result<SpecMount, OciSpecError> {
+/// The mount at that place among the sandbox's.
+fn extra(place: usize, mount: &Mount, around: &Surroundings) -> Result<SpecMount, OciSpecError> {
     match mount {
         Mount::Bind { source, target, writable } => {
-            let mut options = vec!["rbind", "nosuid", "nodev", if *writable { "rw" } else { "ro" }];
-            if around.caller.is_some() {
-                let locked = (around.locked)(source);
-                options.retain(|option| !locked.contains(option) && (*option != "rw" || !locked.contains(&"ro")));
-                options.extend(locked);
-            }
-            self::mount(target, "none", source, &options)
+            bind(source, target, if *writable { "rw" } else { (around.read_only)(source) }, around)
         }
-        Mount::File { target, .. } => {
-            let source = around.bundle.join(file_name(target));
-            extra(&Mount::Bind { source, target: target.clone(), writable: false }, around)
-        }
+        Mount::File { target, .. } => bind(&around.bundle.join(file_name(place)), target, "ro", around),
         Mount::Tmpfs { target, mode } => {
             self::mount(target, "tmpfs", "tmpfs", &["nosuid", "nodev", &format!("mode={mode:o}")])
         }
     }
+}
+
+fn bind(source: &Path, target: &str, access: &str, around: &Surroundings) -> Result<SpecMount, OciSpecError> {
+    let mut options = vec!["rbind", "nosuid", "nodev", access];
+    if around.caller.is_some() {
+        let locked = (around.locked)(source);
+        options.retain(|option| !locked.contains(option) && (*option != "rw" || !locked.contains(&"ro")));
+        options.extend(locked);
+    }
+    mount(target, "none", source, &options)
 }
 
 fn mount(target: &str, kind: &str, source: impl Into<PathBuf>, options: &[&str]) -> Result<SpecMount, OciSpecError> {
@@ -213,6 +239,7 @@ fn linux(sandbox: &Sandbox, user: &Ids, around: &Surroundings) -> Result<Linux, 
     let mut kinds = vec![N::Pid, N::Ipc, N::Uts, N::Mount];
     kinds.extend((sandbox.network == Network::None).then_some(N::Network));
     kinds.extend(around.caller.map(|_| N::User));
+    kinds.extend(around.cgroups.then_some(N::Cgroup));
     let namespaces = kinds.into_iter().map(|kind| LinuxNamespaceBuilder::default().typ(kind).build());
     let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
     let mut masked = words(&MASKED);
@@ -225,7 +252,7 @@ fn linux(sandbox: &Sandbox, user: &Ids, around: &Surroundings) -> Result<Linux, 
         .set_masked_paths(Some(masked))
         .set_readonly_paths(Some(words(&READ_ONLY)))
         .set_seccomp(Some(seccomp::profile()?))
-        .set_resources(None);
+        .set_resources(resources(around.limit)?);
     if let Some((uid, gid)) = around.caller {
         let (uids, gids) = match &around.subordinate {
             None => (vec![mapping(user.uid, uid, 1)?], vec![mapping(user.gid, gid, 1)?]),
@@ -237,6 +264,15 @@ fn linux(sandbox: &Sandbox, user: &Ids, around: &Surroundings) -> Result<Linux, 
         linux.set_uid_mappings(Some(uids)).set_gid_mappings(Some(gids));
     }
     Ok(linux)
+}
+
+fn resources(limit: Limit) -> Result<Option<LinuxResources>, OciSpecError> {
+    let Limit::Cgroup(most) = limit else { return Ok(None) };
+    let pids = LinuxPidsBuilder::default().limit(i64::try_from(most).unwrap_or(i64::MAX)).build()?;
+    let mut resources = LinuxResourcesBuilder::default().pids(pids).build()?;
+    // The type's own default denies all devices, which a runtime does by itself.
+    resources.set_devices(None);
+    Ok(Some(resources))
 }
 
 fn mapping(inside: u32, outside: u32, count: u32) -> Result<LinuxIdMapping, OciSpecError> {
@@ -267,6 +303,7 @@ mod tests {
             ],
             network,
             hostname: "microbuild".into(),
+            confidential: true,
         }
     }
 
@@ -282,7 +319,12 @@ mod tests {
         let network_files = &["/etc/hosts".into()];
         let terminal = terminal.map(str::to_owned);
         let bundle = Path::new("/run/bundle");
-        let around = Surroundings { caller, subordinate: None, bundle, terminal, network_files, locked: &locked };
+        let limit = if caller.is_some() { Limit::User(4096) } else { Limit::Cgroup(4096) };
+        let read_only: &dyn Fn(&Path) -> &'static str = &|source| if source.ends_with("data") { "rro" } else { "ro" };
+        let subordinate = None;
+        let (cgroups, locked) = (true, &locked);
+        let around =
+            Surroundings { caller, subordinate, bundle, limit, cgroups, read_only, terminal, network_files, locked };
         let mut value = serde_json::to_value(config(sandbox, user, &around).expect("a configuration")).expect("JSON");
         // A set without an order.
         for (_, list) in value["process"]["capabilities"].as_object_mut().expect("capabilities") {
@@ -324,11 +366,5 @@ mod tests {
         let sys = found["mounts"].as_array().expect("mounts").iter().find(|m| m["destination"] == "/sys").expect("sys");
         assert_eq!(sys["type"], "sysfs");
         assert!(!found.to_string().contains("/etc/hosts") && found.to_string().contains(r#""type":"network""#));
-    }
-
-    #[test]
-    fn calls_that_no_container_makes() {
-        let profile = serde_json::to_value(seccomp::profile().expect("a profile")).expect("JSON");
-        insta::assert_snapshot!(serde_json::to_string_pretty(&profile["syscalls"]).expect("JSON"));
     }
 }

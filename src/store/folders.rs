@@ -13,13 +13,13 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File, TryLockError},
-    io,
+    io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
-use super::{Store, StoreError, subpaths};
+use super::{Store, StoreError, own};
 use crate::digest::Digest;
 
 /// The bucket of [`Store::cache_folder`]s.
@@ -62,33 +62,48 @@ impl Place {
     }
 
     fn lock_file(&self) -> Result<File, StoreError> {
-        File::options().create(true).append(true).open(&self.lock).map_err(StoreError::io("open", &self.lock))
+        own::lock_file(&self.lock)
     }
 
     /// Whether `file` is still what the lock's name leads to: whoever removes a folder removes its lock too.
     fn is_current(&self, file: &File) -> bool {
         let same = |a: fs::Metadata, b: fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
-        file.metadata().is_ok_and(|opened| fs::metadata(&self.lock).is_ok_and(|named| same(opened, named)))
+        file.metadata().is_ok_and(|opened| self.lock.symlink_metadata().is_ok_and(|named| same(opened, named)))
     }
 
     /// The folder, when it is there, locked together with others; not one made before the system's start `since`.
     fn get(&self, since: Option<&str>) -> Result<Option<Folder>, StoreError> {
-        if !self.whole.is_dir() {
+        if !self.is_there()? {
             return Ok(None);
         }
         let file = self.lock_file()?;
         file.lock_shared().map_err(StoreError::io("lock", &self.lock))?;
-        if !self.is_current(&file) || !self.is_whole(since) {
+        if !self.is_current(&file) || !self.is_whole(since)? {
             return Ok(None);
         }
         file.set_modified(SystemTime::now()).map_err(StoreError::io("change", &self.lock))?;
         Ok(Some(Folder { path: self.whole.clone(), _lock: file }))
     }
 
+    /// Whether the folder is there.
+    ///
+    /// # Errors
+    /// When something else is, or it is not this user's alone.
+    fn is_there(&self) -> Result<bool, StoreError> {
+        match self.whole.symlink_metadata() {
+            Ok(meta) if !meta.is_dir() => own::folder(&self.whole).map(|()| false),
+            found => Ok(found.is_ok()),
+        }
+    }
+
     /// Whether the folder is there, and was made since that start of the system.
-    fn is_whole(&self, since: Option<&str>) -> bool {
-        let made = || fs::read_to_string(&self.lock).unwrap_or_default();
-        self.whole.is_dir() && since.is_none_or(|since| made() == since)
+    fn is_whole(&self, since: Option<&str>) -> Result<bool, StoreError> {
+        let mut made = String::new();
+        if since.is_some() {
+            let mut lock = own::open(&self.lock, File::options().read(true))?;
+            lock.read_to_string(&mut made).map_err(StoreError::io("read", &self.lock))?;
+        }
+        Ok(self.is_there()? && since.is_none_or(|since| made == since))
     }
 
     /// The lock, held alone; `None` when the name leads to another one meanwhile.
@@ -111,14 +126,14 @@ impl Place {
     /// Makes the folder by `make`, for whoever holds the lock alone; one that is there already is made anew.
     fn make<E: From<StoreError>>(&self, since: &str, mut make: impl FnMut(&Path) -> Result<(), E>) -> Result<(), E> {
         remove_tree(&self.half)?;
-        if self.whole.is_dir() {
+        if own::is_folder(&self.whole) {
             fs::rename(&self.whole, &self.half).map_err(StoreError::io("rename", &self.whole))?;
             remove_tree(&self.half)?;
         }
         let made = fs::create_dir(&self.half).map_err(|e| StoreError::io("create", &self.half)(e).into());
         let made = made.and_then(|()| make(&self.half));
         // The lock's file keeps its place, by which others know it.
-        let made = made.and_then(|()| Ok(fs::write(&self.lock, since).map_err(StoreError::io("write", &self.lock))?));
+        let made = made.and_then(|()| Ok(self.note(since)?));
         if let Err(e) = made {
             // What is left is removed by the next one that tries.
             let _ = remove_tree(&self.half);
@@ -126,6 +141,12 @@ impl Place {
         }
         fs::rename(&self.half, &self.whole).map_err(StoreError::io("rename", &self.half))?;
         Ok(())
+    }
+
+    /// Writes into the lock since which start of the system the folder is whole.
+    fn note(&self, since: &str) -> Result<(), StoreError> {
+        let mut lock = own::open(&self.lock, File::options().write(true).truncate(true))?;
+        lock.write_all(since.as_bytes()).map_err(StoreError::io("write", &self.lock))
     }
 
     /// Removes the folder and its lock, for whoever holds the lock alone; the bytes that this freed.
@@ -204,7 +225,7 @@ impl Store {
             }
             // Once it is made it is to be found by the next turn, unless another process removes it in that moment.
             if let Some(_lock) = place.alone()?
-                && !place.is_whole(Some(&since))
+                && !place.is_whole(Some(&since))?
             {
                 sweep(&self.root.join("folders").join(bucket))?;
                 place.make(&since, &mut make)?;
@@ -212,8 +233,8 @@ impl Store {
         }
     }
 
-    /// The folder called `name` that builds share, such as a package manager's cache; empty when it is new. What is in it is whatever
-    /// its users left.
+    /// The folder called `name` that builds keep from one to the next, such as a package manager's cache; empty when it is new. What is
+    /// in it is whatever its users left.
     ///
     /// # Errors
     /// When it can be neither made nor locked.
@@ -224,31 +245,28 @@ impl Store {
                 return Ok(folder);
             }
             if let Some(_lock) = place.alone()?
-                && !place.whole.is_dir()
+                && !place.is_there()?
             {
                 place.make("", |_| Ok::<_, StoreError>(()))?;
             }
         }
     }
 
-    /// Removes the folders that nobody uses and whose last use satisfies `unused`, the shared caches among them if `caches` says so,
-    /// and whatever killed processes left; how many, and the bytes that this freed.
+    /// Removes the folders that nobody uses and whose last use satisfies `unused`, and whatever killed processes left; how many, and the
+    /// bytes that this freed.
     ///
     /// # Errors
     /// When they cannot be read or removed.
-    pub fn forget_folders(&self, unused: impl Fn(SystemTime) -> bool, caches: bool) -> Result<(u64, u64), StoreError> {
+    pub fn forget_folders(&self, unused: impl Fn(SystemTime) -> bool) -> Result<(u64, u64), StoreError> {
         let (mut count, mut freed) = (0, 0);
-        for bucket in subpaths(&self.root.join("folders"))? {
+        for bucket in own::entries(&self.root.join("folders"))? {
             freed += sweep(&bucket)?;
-            if bucket.ends_with(CACHES) && !caches {
-                continue;
-            }
             for place in places(&bucket)? {
-                let used = fs::metadata(&place.lock).and_then(|meta| meta.modified());
+                let used = place.lock.symlink_metadata().and_then(|meta| meta.modified());
                 if used.is_ok_and(&unused)
                     && let Some(_lock) = place.alone_at_once()?
                 {
-                    count += u64::from(place.whole.is_dir());
+                    count += u64::from(own::is_folder(&place.whole));
                     freed += place.remove()?;
                 }
             }
@@ -259,14 +277,16 @@ impl Store {
     fn place(&self, bucket: &str, key: &str) -> Result<Place, StoreError> {
         let bucket = self.root.join("folders").join(bucket);
         // A root filesystem that real root has unpacked holds programs that make whoever runs them root.
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&bucket);
-        made.map_err(StoreError::io("create", &bucket))?;
+        match fs::DirBuilder::new().mode(0o700).create(&bucket) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(StoreError::io("create", &bucket)(e)),
+            _ => own::folder(&bucket)?,
+        }
         Ok(Place::new(&bucket, key))
     }
 }
 
 fn places(bucket: &Path) -> Result<Vec<Place>, StoreError> {
-    Ok(subpaths(bucket)?.iter().filter_map(|path| Place::of_lock(path)).collect())
+    Ok(own::entries(bucket)?.iter().filter_map(|path| Place::of_lock(path)).collect())
 }
 
 /// Removes what killed processes left half made or half removed; the bytes that this freed.
@@ -396,10 +416,10 @@ mod tests {
         let again = store.folder(BUCKET, &key, never).expect("the same");
         assert_eq!(fs::read(again.path().join("file")).expect("read"), b"hello");
         drop(again);
-        assert_eq!(store.forget_folders(|_| true, true).expect("gc"), (0, 0), "it is used");
+        assert_eq!(store.forget_folders(|_| true).expect("gc"), (0, 0), "it is used");
         drop(folder);
-        assert_eq!(store.forget_folders(|_| false, true).expect("gc"), (0, 0), "it was used just now");
-        assert_eq!(store.forget_folders(|_| true, false).expect("gc"), (1, 5));
+        assert_eq!(store.forget_folders(|_| false).expect("gc"), (0, 0), "it was used just now");
+        assert_eq!(store.forget_folders(|_| true).expect("gc"), (1, 5));
         assert_eq!(names(&store), [""; 0]);
         let _again = store.folder(BUCKET, &key, write("again")).expect("made again");
     }
@@ -468,7 +488,7 @@ mod tests {
                         let folder = store.folder(BUCKET, &key, write("hello")).expect("a folder");
                         assert_eq!(fs::read(folder.path().join("file")).expect("read"), b"hello");
                         drop(folder);
-                        store.forget_folders(|_| true, true).expect("gc");
+                        store.forget_folders(|_| true).expect("gc");
                     }
                 });
             }
@@ -481,11 +501,11 @@ mod tests {
         let cache = store.cache_folder("npm").expect("a cache");
         fs::write(cache.path().join("file"), "kept").expect("write");
         drop(cache);
-        assert_eq!(store.forget_folders(|_| true, false).expect("gc"), (0, 0));
+        assert_eq!(store.forget_folders(|_| false).expect("gc"), (0, 0));
         let cache = store.cache_folder("npm").expect("the same");
         assert_eq!(fs::read(cache.path().join("file")).expect("read"), b"kept");
         drop(cache);
-        assert_eq!(store.forget_folders(|_| true, true).expect("gc"), (1, 4));
+        assert_eq!(store.forget_folders(|_| true).expect("gc"), (1, 4));
     }
 
     #[test]

@@ -41,7 +41,8 @@ fn as_the_child_of_another_test() {
     }
     print!("\n{BEGIN}");
     let run = || {
-        let runtime = Runtime::find(Some(job["runtime"].as_str().unwrap_or("runc")))?;
+        let mut runtime = Runtime::find(Some(job["runtime"].as_str().unwrap_or("runc")))?;
+        runtime.helper = job["helper"].as_str().expect("the program").into();
         let sandbox = sandbox_of(&job, &root)?;
         let mut print = |line: &str| println!("line: {line}");
         let output = if job["lines"] == true { Output::Lines(&mut print) } else { Output::Inherit };
@@ -305,29 +306,60 @@ fn processes(words: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_a_killed_process_left_running_is_removed_by_the_next() {
+fn a_container_ends_with_its_process() {
     for (place, machine) in machines().iter().enumerate() {
         let sleep = format!("sleep 1{}{place} ", std::process::id());
+        let script = format!("sleep 1000 & echo ready; exec {sleep}");
+        for lines in [false, true] {
+            let started = machine.start(&merged(machine.job(&["sh", "-c", &script]), json!({"lines": lines})));
+            let other = machine.start(&machine.job(&STUBBORN));
+            assert_eq!((processes(&sleep).len(), machine.bundles().len()), (1, 2));
+            started.signal("KILL");
+            let begin = Instant::now();
+            let mut child = started.child;
+            child.wait().expect("an end");
+            let gone = || (processes(&sleep).is_empty() && machine.bundles().len() == 1).then_some(());
+            assert!(wait_for(Duration::from_secs(2), gone).is_some(), "it runs on, or {:?}", machine.bundles());
+            assert!(begin.elapsed() < Duration::from_secs(2));
+            for _ in 0..3 {
+                other.signal("TERM");
+                thread::sleep(Duration::from_millis(300));
+            }
+            assert_eq!(other.end().0, Some(137), "the other one is not touched");
+            assert_eq!(machine.bundles().len(), 0);
+        }
+    }
+}
+
+#[test]
+fn what_a_killed_process_left_running_is_removed_by_the_next() {
+    for (place, machine) in machines().iter().enumerate() {
+        let sleep = format!("sleep 1{}{place}9 ", std::process::id());
         let script = format!("echo ready; exec {sleep}");
         let started = machine.start(&machine.job(&["sh", "-c", &script]));
         let other = machine.start(&machine.job(&STUBBORN));
+        // As when all of a user's processes are killed: first the one that would have watched.
+        let tasks = fs::read_dir(format!("/proc/{}/task", started.child.id())).expect("its threads").flatten();
+        let children = tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
+        let children = children.collect::<String>();
+        let guard = children.split_whitespace().find(|child| {
+            fs::read(format!("/proc/{child}/cmdline")).is_ok_and(|line| line.starts_with(b"microbuild-guard\0"))
+        });
+        run(Command::new("kill").args(["-KILL", guard.expect("a guard")])).succeeds();
         started.signal("KILL");
         let mut child = started.child;
         child.wait().expect("an end");
-        let found = wait_for(Duration::from_secs(10), || (processes(&sleep).len() == 1).then_some(()));
-        assert!(found.is_some(), "the container runs on");
-        let bundles = || fs::read_dir(machine.path("run/microbuild")).expect("bundles").count();
-        assert_eq!(bundles(), 3, "two and the lock");
+        assert_eq!((processes(&sleep).len(), machine.bundles().len()), (1, 2), "the container runs on");
 
         let mut next = machine.command(&machine.job(&["true"]));
         run(&mut next).succeeds();
-        assert_eq!((processes(&sleep).len(), bundles()), (0, 2), "it is gone, and the other one stays");
+        assert_eq!((processes(&sleep).len(), machine.bundles().len()), (0, 1), "it is gone, and the other one stays");
         for _ in 0..3 {
             other.signal("TERM");
             thread::sleep(Duration::from_millis(300));
         }
         assert_eq!(other.end().0, Some(137));
-        assert_eq!(bundles(), 1);
+        assert_eq!(machine.bundles().len(), 0);
     }
 }
 

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
-    Finished, is_root, run, skip_forbidden, tools,
+    Finished, is_root, run, signals, skip_forbidden, tools,
     workbench::{Workbench, app},
 };
 
@@ -40,6 +40,8 @@ const ANYONE: u32 = 23_456;
 pub struct Machine {
     layers: Vec<Value>,
     dir: TempDir,
+    /// Where bundles lie, in memory.
+    bundles: TempDir,
     /// Who runs it.
     pub uid: u32,
     _bench: Workbench,
@@ -77,21 +79,30 @@ impl Machine {
                 "title": layer.title, "path": file})
         };
         let layers = image.layers.iter().enumerate().map(layer).collect();
-        for folder in ["cache", "run", "work"] {
+        let bundles = TempDir::new_in("/dev/shm").expect("a folder in memory");
+        for folder in ["cache", "work"] {
             fs::create_dir(dir.path().join(folder)).expect("a folder");
             fs::set_permissions(dir.path().join(folder), fs::Permissions::from_mode(0o700)).expect("its own folder");
         }
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("its own folder");
         fs::copy(std::env::current_exe().expect("this program"), dir.path().join("tests")).expect("a copy");
+        fs::copy(env!("CARGO_BIN_EXE_microbuild"), dir.path().join("microbuild")).expect("a copy");
         if is_root() {
-            run(Command::new("chown").args(["-R", &format!("{uid}:{uid}")]).arg(dir.path())).succeeds();
+            let folders = [dir.path(), bundles.path()];
+            run(Command::new("chown").args(["-R", &format!("{uid}:{uid}")]).args(folders)).succeeds();
         }
-        Some(Self { layers, dir, uid, _bench: bench })
+        Some(Self { layers, dir, bundles, uid, _bench: bench })
     }
 
     /// A path in the user's folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// The folders of the containers that run, or were left.
+    pub fn bundles(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.bundles.path().join("microbuild")).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
     }
 
     /// Whether the user is root.
@@ -101,11 +112,13 @@ impl Machine {
 
     /// `args` in a sandbox of the image, as its root, with no network.
     pub fn job(&self, args: &[&str]) -> Value {
-        json!({"layers": self.layers, "store": self.path("cache"), "args": args, "targets": ["/shared"]})
+        json!({"layers": self.layers, "store": self.path("cache"), "args": args, "targets": ["/shared"],
+            "helper": self.path("microbuild")})
     }
 
     /// The child that does `job` as this machine's user.
     pub fn command(&self, job: &Value) -> Command {
+        signals::reset_for_children();
         let mut command = if is_root() && !self.is_root() {
             let mut command = Command::new("setpriv");
             let id = self.uid.to_string();
@@ -116,7 +129,7 @@ impl Machine {
         };
         command.args(["--exact", "it::sandbox::as_the_child_of_another_test", "--nocapture"]);
         let path = std::env::var_os("PATH").unwrap_or_default();
-        command.env_clear().env("PATH", path).env(JOB, job.to_string()).env("XDG_RUNTIME_DIR", self.path("run"));
+        command.env_clear().env("PATH", path).env(JOB, job.to_string()).env("XDG_RUNTIME_DIR", self.bundles.path());
         command.current_dir(self.path("work")).stdin(Stdio::null());
         command
     }
@@ -139,8 +152,7 @@ impl Machine {
         if let Some((_, output)) = finished.stdout.split_once(BEGIN) {
             finished.stdout = output.to_owned();
         }
-        let left = fs::read_dir(self.path("run/microbuild")).into_iter().flatten().flatten();
-        let left: Vec<_> = left.map(|entry| entry.file_name()).filter(|name| name != "lock").collect();
+        let left = self.bundles();
         assert!(left.is_empty(), "{left:?} is left: {finished:?}");
         finished
     }
@@ -246,5 +258,6 @@ pub fn sandbox_of(job: &Value, root: &Root) -> Result<Sandbox, SandboxError> {
         mounts: job["work"].as_str().map(|path| mount(path, job["writable"] != false)).into_iter().collect(),
         network: if job["network"] == true { Network::Host } else { Network::None },
         hostname: "sandbox".into(),
+        confidential: job["confidential"] == true,
     })
 }

@@ -13,6 +13,7 @@ pub mod machine;
 pub mod mirror_server;
 pub mod npm_registry;
 pub mod random_image;
+pub mod signals;
 pub mod skip;
 pub mod syft;
 pub mod tree;
@@ -55,6 +56,7 @@ impl Home {
 
     /// Any program in the same surroundings.
     pub fn command<S: AsRef<OsStr>>(&self, program: impl AsRef<OsStr>, args: impl IntoIterator<Item = S>) -> Command {
+        signals::reset_for_children();
         let mut command = Command::new(program);
         command
             .args(args)
