@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::node::assert_greets;
 use crate::support::{
-    Process, free_port, run, tools,
+    Process, free_port, is_root, run, skip_forbidden, tools,
     unprivileged::Unprivileged,
     wait_for,
     workbench::{Workbench, app, copy, example, get, text},
@@ -222,6 +222,140 @@ fn another_port_leads_to_the_apps() {
     assert_eq!(taken.exits(1), "");
     assert!(taken.stderr.contains("cannot listen on 127.0.0.1:"), "{}", taken.stderr);
     server.terminate();
+}
+
+#[test]
+fn a_port_at_one_address_is_no_limit() {
+    let Some(bench) = workbench() else { return };
+    let app = script(&bench, "0");
+    let (port, published) = (free_port(), free_port());
+    let warned = |publish: &str| {
+        let ran = run(&mut run_app(&bench, &app, &["-p", publish], &[]));
+        ran.succeeds();
+        ran.stderr.lines().find(|line| line.contains("is no limit")).map(str::to_owned)
+    };
+    let other = warned(&format!("127.0.0.1:{published}:{port}")).expect("a warning");
+    assert!(other.contains(&format!("127.0.0.1:{published} leads to the app's port {port}")), "{other}");
+    assert!(other.contains(&format!("itself listens at port {port} of all addresses")), "{other}");
+    let same = warned(&format!("127.0.0.1:{port}:{port}")).expect("a warning");
+    assert!(same.contains(&format!("itself listens at port {port} of all addresses")), "{same}");
+    assert_eq!(warned(&format!("{published}:{port}")), None);
+}
+
+#[test]
+fn a_volume_lies_where_links_of_the_image_lead() {
+    let Some(bench) = workbench() else { return };
+    let app = script(&bench, "console.log(require('fs').readFileSync('/run/given/file') + '')");
+    let data = bench.path("data");
+    fs::create_dir(&data).expect("a folder");
+    fs::write(data.join("file"), "hello").expect("a file");
+    // Alpine's /var/run is a link to /run, which every container has of its own.
+    let ran = run(&mut run_app(&bench, &app, &["-v", &format!("{}:/var/run/given", data.display())], &[]));
+    assert_eq!(ran.succeeds(), "hello\n");
+    let file = format!("{}:/var/run/given/file:ro", data.join("file").display());
+    assert_eq!(run(&mut run_app(&bench, &app, &["-v", &file], &[])).succeeds(), "hello\n");
+    let roots = fs::read_dir(bench.home.path().join(".cache/microbuild/v1/folders/roots-v1")).expect("roots");
+    assert_eq!(roots.flatten().filter(|entry| entry.path().is_dir()).count(), 1, "the root that all share will do");
+
+    // In what is mounted, a link is a stranger's.
+    std::os::unix::fs::symlink("/etc", data.join("link")).expect("a link");
+    let (outer, inner) = (format!("{}:/data", data.display()), format!("{}:/data/link/planted", data.display()));
+    let refused = run(&mut run_app(&bench, &app, &["-v", &outer, "-v", &inner], &[]));
+    assert_eq!(refused.exits(2), "");
+    assert!(refused.stderr.contains("`/data/link/planted`") && refused.stderr.contains("a link"), "{}", refused.stderr);
+    let found = run(Command::new("find").arg(bench.home.path()).args(["-name", "planted"]));
+    assert_eq!(found.succeeds(), "");
+}
+
+#[test]
+fn a_volume_is_read_only_with_all_that_is_mounted_in_it() {
+    let Some(bench) = workbench() else { return };
+    if !is_root() {
+        return skip_forbidden("needs root: to mount something");
+    }
+    let Some([unshare]) = tools(["unshare"]) else { return };
+    let probe = "const can = (file) => { try { require('fs').writeFileSync(file, 'x'); return 1 } catch { return 0 } };
+        console.log(can('/data/file'), can('/data/inner/file'), require('fs').existsSync('/data/inner/given'))";
+    let app = script(&bench, probe);
+    let data = bench.path("data");
+    fs::create_dir_all(data.join("inner")).expect("folders");
+    let inner = data.join("inner").display().to_string();
+    let mounting = format!("mount -t tmpfs none {inner} && touch {inner}/given && chmod 777 {inner} && exec \"$@\"");
+    let ran = |option: &str| {
+        let volume = format!("{}:/data{option}", data.display());
+        let command = run_app(&bench, &app, &["-v", &volume, "--user", "0"], &[]);
+        let mut outer = bench.home.command(&unshare, ["-m", "sh", "-c", &mounting, "sh"]);
+        run(outer.arg(command.get_program()).args(command.get_args()))
+    };
+    assert_eq!(ran("").succeeds(), "1 1 true\n");
+    assert_eq!(ran(":ro").succeeds(), "0 0 true\n");
+}
+
+#[test]
+fn secrets_go_to_their_steps() {
+    let Some(bench) = workbench() else { return };
+    let recipe = |name: &str, steps: &str| {
+        let path = bench.path(&format!("{name}.toml"));
+        let head = format!("name = '{name}'\ndescription = 'x'\n[base.alpine]\npackages = ['busybox-binsh']\n");
+        fs::write(&path, format!("{head}[app]\ncmd = ['true']\n{steps}")).expect("a recipe");
+        text(&path)
+    };
+    let say = |step: &str| format!("echo at {step}: $KEY $(ls /run/secrets 2>/dev/null) $KEY_FILE");
+    let install = format!(
+        "[dependencies]\nwhen = ['app']\nfiles = ['app']\nlock = []\nlocked = []\nresult = 'made'\nsecret = {{ KEY = 'KEY_FILE' }}\n\
+         unlocked = ['sh', '-c', 'mkdir made; touch made/x; {}']\n",
+        say("install")
+    );
+    let compile =
+        format!("[compile]\nsecret = {{ KEY = 'KEY_FILE' }}\nrun = ['sh', '-c', 'touch $OUT/x; {}']\n", say("compile"));
+    let (installs, compiles) = (recipe("installs", &install), recipe("compiles", &compile));
+    let both = recipe("both", &(install + &compile));
+    let app = app(&bench.path("app"), &[("app", "")]);
+    let said = |command: &mut Command| {
+        let ran = run(bench.sources(command).env("KEY", "sesame-open"));
+        ran.succeeds();
+        // The command itself is told too.
+        let lines = ran.stderr.lines().filter(|line| !line.contains("$KEY"));
+        let told = lines.filter_map(|line| Some(line.split_once("at ")?.1.split_once(":")?));
+        let told = told.filter(|(step, _)| ["install", "compile", "dev"].contains(step));
+        let told: Vec<_> = told.map(|(step, rest)| format!("{step}:{}", rest.trim_end())).collect();
+        (told.join(", "), ran.stderr.contains("nothing gets the secret KEY"))
+    };
+    let (got, none) = (" *** KEY /run/secrets/KEY", "");
+    for (place, (recipe, steps, expected, warned)) in [
+        (&installs, "", format!("install:{got}"), false),
+        (&installs, ",step=install", format!("install:{got}"), false),
+        (&installs, ",step=compile", format!("install:{none}"), true),
+        (&compiles, "", format!("compile:{got}"), false),
+        (&compiles, ",step=install", format!("compile:{none}"), true),
+        (&both, "", format!("compile:{none}, install:{got}"), false),
+        (&both, ",step=compile", format!("compile:{got}, install:{none}"), false),
+        (&both, ",step=install,step=compile", format!("compile:{got}, install:{got}"), false),
+        (&both, ",step=dev", format!("compile:{none}, install:{none}"), false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // So that nothing of it is remembered.
+        fs::write(app.join("app"), place.to_string()).expect("write");
+        let secret = format!("id=KEY{steps}");
+        let found = said(bench.home.microbuild([recipe, &text(&app), "-v", "--secret", &secret]).args(["-t", "x:1"]));
+        assert_eq!(found, (expected, warned), "{recipe} {secret}");
+    }
+    for (steps, expected) in [
+        ("", " sesame-open KEY /run/secrets/KEY"),
+        (",step=dev", " sesame-open KEY /run/secrets/KEY"),
+        (",step=install", none),
+    ] {
+        let secret = format!("id=KEY{steps}");
+        let mut dev = bench.home.microbuild(["dev", &both, &text(&app), "--secret", &secret]);
+        bench.sources(&mut dev).args(["--", "sh", "-c", &say("dev")]);
+        let ran = run(dev.env("KEY", "sesame-open"));
+        assert_eq!(ran.succeeds().trim_end(), format!("at dev:{expected}"), "{secret}");
+    }
+    let mistaken = run(&mut bench.home.microbuild([&both, &text(&app), "--secret", "id=KEY,step=instal"]));
+    assert_eq!(mistaken.exits(2), "");
+    assert!(mistaken.stderr.contains("did you mean `install`?"), "{}", mistaken.stderr);
 }
 
 #[test]
