@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    env,
     ffi::OsString,
     fmt, fs,
     io::{self, Write as _},
@@ -18,7 +17,10 @@ use serde_json::{Map, Value, json};
 use tempfile::NamedTempFile;
 
 use super::reference::DOCKER_HUB;
-use crate::error::{Explain, Kind};
+use crate::{
+    error::{Explain, Kind},
+    programs,
+};
 
 /// What `auths` and helpers call Docker Hub.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
@@ -395,15 +397,14 @@ impl CredentialStore {
         if helper.contains(['/', '\\']) {
             return Err(bad(path, &format!("`{helper}` is not the name of a credential helper")));
         }
-        let suffixed = format!("{program}{}", env::consts::EXE_SUFFIX);
-        let found = env::split_paths(&self.0.path).map(|folder| folder.join(&suffixed)).find(|file| file.is_file());
+        let found = programs::find(&program, &self.0.path);
         let found = found.ok_or_else(|| CredentialsError::NoHelper { program, path: path.to_owned() })?;
         let spawned = Command::new(found)
             .arg(action)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .env("PATH", &self.0.path)
+            .env("PATH", programs::safe_path(&self.0.path))
             .spawn();
         let mut child = spawned.map_err(|e| failed(helper, &e.to_string()))?;
         if let Some(mut stdin) = child.stdin.take() {

@@ -21,8 +21,10 @@ use serde_json::{Value, json};
 
 use super::registry::{http, shown};
 use crate::support::{
+    Home,
     fake_registry::{Auth, FakeRegistry, IDENTITY, PASSWORD, USER},
     random_image::random_image,
+    run,
 };
 
 /// A user with a home and nothing in it.
@@ -339,6 +341,30 @@ fn a_login_goes_into_the_helper_when_there_is_one() {
         assert!(logout(&user.store(), &registry.name()).expect("removed"));
         assert!(!logout(&user.store(), &registry.name()).expect("nothing to remove"));
         assert!(user.pushes(&registry).is_err());
+    }
+}
+
+#[test]
+fn no_helper_of_the_current_folder_is_run() {
+    let home = Home::new();
+    let name = "127.0.0.1:5000";
+    let app = home.path().join("app");
+    let script = "#!/bin/sh\ntouch ../canary\necho '{\"Username\": \"x\", \"Secret\": \"y\"}'\n";
+    fs::create_dir_all(home.path().join(".docker")).expect("a folder");
+    fs::create_dir(&app).expect("a folder");
+    fs::write(home.path().join("script"), script).expect("a file");
+    let planted = app.join("docker-credential-planted");
+    run(Command::new("install").args(["-m", "755"]).args([home.path().join("script"), planted])).succeeds();
+    let system = std::env::var("PATH").expect("a search path");
+    for (config, code) in [(json!({ "credHelpers": { name: "planted" } }), 2), (json!({ "credsStore": "planted" }), 0)]
+    {
+        fs::write(home.path().join(".docker/config.json"), config.to_string()).expect("a file");
+        for path in [format!(":{system}"), format!("{system}:"), format!(".:{system}"), format!("../app:{system}")] {
+            let mut logout = home.microbuild(["logout", name]);
+            let finished = run(logout.env("PATH", &path).current_dir(&app));
+            finished.exits(code);
+            assert!(!home.path().join("canary").exists(), "PATH={path} ran a program of the current folder");
+        }
     }
 }
 
