@@ -343,6 +343,9 @@ fn login(
     }
     let credentials = CredentialStore::from_env(|name| std::env::var_os(name));
     let stored = registry::login(&http(network, false, &ui)?, &credentials, &registry, &username, password)?;
+    if credentials.is_overruled(&registry) {
+        ui.warn(&format!("DOCKER_AUTH_CONFIG has credentials for {registry}, which are used in the place of these"));
+    }
     ui.say(&match stored {
         Stored::Helper(helper) => format!("logged in to {registry}; kept by {helper}"),
         Stored::File(path) => format!("logged in to {registry}; kept in {}, unencrypted", path.display()),

@@ -2,7 +2,7 @@
 //! (RFC 9110, 11.6; distribution specification, "Token Authentication" and "OAuth2").
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fmt,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -85,7 +85,11 @@ fn parse_value(s: &str) -> (String, &str) {
 
 /// What a request may need to do, in the words of token servers: `repository:me/app:pull,push`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Scope(BTreeMap<String, BTreeSet<String>>);
+pub struct Scope {
+    /// The repository that the request is for, whose credentials count.
+    repository: Option<String>,
+    actions: BTreeMap<String, BTreeSet<String>>,
+}
 
 impl Scope {
     /// Nothing in particular: just being somebody.
@@ -95,12 +99,12 @@ impl Scope {
 
     /// Reading from a repository.
     pub fn pull(repository: &str) -> Self {
-        Self::none().with(&format!("repository:{repository}:pull"))
+        Self { repository: Some(repository.to_owned()), ..Self::none() }.with(&format!("repository:{repository}:pull"))
     }
 
     /// Reading from and writing to a repository.
     pub fn push(repository: &str) -> Self {
-        Self::none().with(&format!("repository:{repository}:pull,push"))
+        Self::pull(repository).with(&format!("repository:{repository}:push"))
     }
 
     /// This and what `words` says: scopes separated by spaces.
@@ -109,14 +113,14 @@ impl Scope {
         for word in words.split_whitespace() {
             // The name in the middle may hold colons: `repository:host:5000/x:pull`.
             if let Some((resource, actions)) = word.rsplit_once(':') {
-                self.0.entry(resource.to_owned()).or_default().extend(actions.split(',').map(str::to_owned));
+                self.actions.entry(resource.to_owned()).or_default().extend(actions.split(',').map(str::to_owned));
             }
         }
         self
     }
 
     fn words(&self) -> impl Iterator<Item = String> {
-        self.0.iter().map(|(resource, actions)| {
+        self.actions.iter().map(|(resource, actions)| {
             let actions: Vec<&str> = actions.iter().map(String::as_str).collect();
             format!("{resource}:{}", actions.join(","))
         })
@@ -145,8 +149,12 @@ struct Token {
 #[derive(Default)]
 struct State {
     challenge: Option<Challenge>,
-    tokens: BTreeMap<String, Token>,
-    lookup: Option<Lookup>,
+    /// By what they are for.
+    tokens: BTreeMap<(Option<String>, String), Token>,
+    /// By repository.
+    lookups: BTreeMap<Option<String>, Lookup>,
+    /// The repository for which credentials were looked up last.
+    latest: Option<String>,
 }
 
 /// What is known of authentication with one registry. Shared by threads: one of them asks for a token, the others wait for it.
@@ -188,7 +196,7 @@ impl Session {
         let preferred = ["bearer", "basic"].iter().find_map(|scheme| offered.iter().find(|c| c.scheme == *scheme));
         let Some(challenge) = preferred.cloned() else { return Ok(None) };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = scope.to_string();
+        let key = key(scope);
         if state.tokens.get(&key).is_some_and(|token| Some(&token.header) == sent) {
             state.tokens.remove(&key);
         }
@@ -198,13 +206,13 @@ impl Session {
         Ok(answer.filter(|header| Some(header) != sent))
     }
 
-    /// Which credentials the registry was offered so far.
+    /// Which credentials the registry was offered last.
     pub(super) fn tried(&self) -> Tried {
         self.tried_in(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn tried_in(&self, state: &State) -> Tried {
-        match (&self.source, &state.lookup) {
+        match (&self.source, state.lookups.get(&state.latest)) {
             (_, None) => Tried::Unasked,
             (Source::Given(Some(_)), _) => Tried::Given,
             (_, Some(Lookup { credentials: Some((_, place)), .. })) => Tried::Found(place.clone()),
@@ -212,14 +220,16 @@ impl Session {
         }
     }
 
-    fn credentials<'a>(&self, state: &'a mut State) -> Result<Option<&'a Credentials>, RegistryError> {
-        if state.lookup.is_none() {
-            state.lookup = Some(match &self.source {
-                Source::Store(store) => store.lookup(&self.registry)?,
+    fn credentials(&self, state: &mut State, scope: &Scope) -> Result<Option<Credentials>, RegistryError> {
+        state.latest.clone_from(&scope.repository);
+        let lookup = match state.lookups.entry(scope.repository.clone()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(match &self.source {
+                Source::Store(store) => store.lookup(&self.registry, scope.repository.as_deref())?,
                 Source::Given(credentials) => Lookup::given(credentials.clone()),
-            });
-        }
-        Ok(state.lookup.as_ref().and_then(|lookup| lookup.credentials.as_ref()).map(|(credentials, _)| credentials))
+            }),
+        };
+        Ok(lookup.credentials.as_ref().map(|(credentials, _)| credentials.clone()))
     }
 
     /// Answers `challenge`; a token is kept under `scope`, and asked for with `wanted`, which may be more.
@@ -231,11 +241,11 @@ impl Session {
         scope: &Scope,
         wanted: &Scope,
     ) -> Result<Option<HeaderValue>, RegistryError> {
-        let key = scope.to_string();
+        let key = key(scope);
         if let Some(token) = state.tokens.get(&key).filter(|token| token.until > Instant::now()) {
             return Ok(Some(token.header.clone()));
         }
-        let credentials = self.credentials(state)?.cloned();
+        let credentials = self.credentials(state, scope)?;
         match (&credentials, challenge.scheme.as_str()) {
             (Some(Credentials::Password { username, password }), "basic") => {
                 self.sensitive(&basic(username, password)).map(Some)
@@ -278,7 +288,7 @@ impl Session {
     ) -> Result<Token, RegistryError> {
         let realm =
             challenge.parameters.get("realm").ok_or_else(|| self.protocol("its bearer challenge has no realm"))?;
-        let realm = parse_url(realm)?;
+        let realm = parse_url(realm).map_err(|e| self.protocol(format!("the realm of its bearer challenge: {e}")))?;
         self.check_realm(&realm, origin)?;
         let service = challenge.parameters.get("service").map_or("", String::as_str);
         let response = match credentials {
@@ -334,6 +344,11 @@ impl Session {
         let until = Instant::now() + life - life / 5;
         Ok(Token { header: self.sensitive(&format!("Bearer {token}"))?, until })
     }
+}
+
+/// What a token is kept under: two repositories may have different credentials.
+fn key(scope: &Scope) -> (Option<String>, String) {
+    (scope.repository.clone(), scope.to_string())
 }
 
 fn basic(username: &str, password: &str) -> String {
