@@ -10,10 +10,12 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{
+    answer::{one_line, parse_errors},
     credentials::{CredentialStore, Credentials, Lookup},
-    error::{RegistryError, Tried, parse_errors},
+    error::{RegistryError, Tried},
 };
 use crate::http::{
     Body, HeaderValue, Http, Method, Request, Response, Url, display_url, header, is_loopback, parse_url,
@@ -193,7 +195,9 @@ impl Session {
         let offered: Vec<Challenge> =
             headers.iter().filter_map(|h| h.to_str().ok()).flat_map(parse_challenges).collect();
         // A token reaches less far than a password.
-        let preferred = ["bearer", "basic"].iter().find_map(|scheme| offered.iter().find(|c| c.scheme == *scheme));
+        let tokens = offered.iter().filter(|c| c.scheme == "bearer");
+        let with_realm = tokens.clone().find(|c| c.parameters.contains_key("realm"));
+        let preferred = with_realm.or_else(|| offered.iter().find(|c| c.scheme == "basic")).or(tokens.clone().next());
         let Some(challenge) = preferred.cloned() else { return Ok(None) };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let key = key(scope);
@@ -221,7 +225,6 @@ impl Session {
     }
 
     fn credentials(&self, state: &mut State, scope: &Scope) -> Result<Option<Credentials>, RegistryError> {
-        state.latest.clone_from(&scope.repository);
         let lookup = match state.lookups.entry(scope.repository.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(match &self.source {
@@ -241,6 +244,7 @@ impl Session {
         scope: &Scope,
         wanted: &Scope,
     ) -> Result<Option<HeaderValue>, RegistryError> {
+        state.latest.clone_from(&scope.repository);
         let key = key(scope);
         if let Some(token) = state.tokens.get(&key).filter(|token| token.until > Instant::now()) {
             return Ok(Some(token.header.clone()));
@@ -276,7 +280,11 @@ impl Session {
     }
 
     fn protocol(&self, why: impl Into<String>) -> RegistryError {
-        RegistryError::Protocol { what: "authenticate".into(), registry: self.registry.clone(), why: why.into() }
+        RegistryError::Protocol {
+            what: "authenticate".into(),
+            registry: self.registry.clone(),
+            why: one_line(&why.into()),
+        }
     }
 
     fn fetch_token(
@@ -318,32 +326,45 @@ impl Session {
         struct Answer {
             token: Option<String>,
             access_token: Option<String>,
-            expires_in: Option<u64>,
+            #[serde(default)]
+            expires_in: Value,
         }
         let (status, retry_after) = (response.status(), response.retry_after());
         let port = response.url().port().map(|port| format!(":{port}")).unwrap_or_default();
         let server = response.url().host_str().unwrap_or_default().to_owned() + &port;
         let success = response.is_success();
+        let kind = response.header(header::CONTENT_TYPE).unwrap_or_default().to_owned();
         let body = response.bytes(MAX_ANSWER)?;
         if !success {
             return Err(RegistryError::Refused {
                 what: format!("get a token from {server}"),
                 registry: self.registry.clone(),
                 status,
-                errors: parse_errors(&body),
+                errors: parse_errors(&kind, &body),
                 retry_after,
                 credentials: Box::default(),
             });
         }
-        let answer: Answer = serde_json::from_slice(&body)
-            .map_err(|e| self.protocol(format!("expected a token from {server}, found something else ({e})")))?;
-        let token = answer.token.or(answer.access_token).filter(|token| !token.is_empty());
-        let token = token.ok_or_else(|| self.protocol(format!("the answer of {server} holds no token")))?;
-        let life = answer.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs).min(Duration::from_secs(86_400));
+        let answer: Answer = serde_json::from_slice(&body).map_err(|_| {
+            // JSON may hold a token after all, which nothing may show.
+            let is_page = kind.contains("html");
+            let said = if is_page { parse_errors(&kind, &body) } else { Vec::new() };
+            let said: String = said.iter().map(|error| format!(": {error}")).collect();
+            self.protocol(format!("expected a token from {server}, found something else{said}"))
+        })?;
+        let mut tokens = [answer.token, answer.access_token].into_iter().flatten().filter(|token| !token.is_empty());
+        let token = tokens.next().ok_or_else(|| self.protocol(format!("the answer of {server} holds no token")))?;
+        let life = life(&answer.expires_in).unwrap_or(DEFAULT_LIFE).min(Duration::from_secs(86_400));
         // A fifth earlier, so that it does not expire on the way.
         let until = Instant::now() + life - life / 5;
         Ok(Token { header: self.sensitive(&format!("Bearer {token}"))?, until })
     }
+}
+
+/// `expires_in`: seconds, which some servers write as text or with a fraction.
+fn life(expires_in: &Value) -> Option<Duration> {
+    let seconds = expires_in.as_f64().or_else(|| expires_in.as_str()?.trim().parse().ok())?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// What a token is kept under: two repositories may have different credentials.

@@ -310,7 +310,7 @@ fn what_cannot_be_helped_is_explained() {
     let other = format!("sha256:{}", "0".repeat(64));
     let mut told = String::new();
     for (method, part, failure) in [
-        ("HEAD", "manifests", Failure::Status(401, "UNAUTHORIZED")),
+        ("POST", "uploads", Failure::Status(401, "UNAUTHORIZED")),
         ("PUT", "manifests", Failure::Status(403, "DENIED")),
         ("PUT", "manifests", Failure::Status(404, "NAME_UNKNOWN")),
         ("PUT", "manifests", Failure::Status(413, "SIZE_INVALID")),
