@@ -37,6 +37,7 @@ pub(super) struct Job {
     pub(super) recipe: Recipe,
     tags: Vec<String>,
     push: bool,
+    pushing: sink::registry::Options,
     outputs: Vec<Output>,
     json: bool,
     metadata_file: Option<PathBuf>,
@@ -101,8 +102,11 @@ fn deliver(job: &Job, mut built: Built, names: &[String], tools: &Tools) -> Resu
     // nothing has to be built again.
     let (pushed, kept) = std::thread::scope(|scope| {
         let kept = scope.spawn(|| local.put(names, &built.artifact, &job.ui));
-        let pushed =
-            if job.push { push_to(&references, &built.artifact, &tools.http, store, &job.ui) } else { Ok(Vec::new()) };
+        let pushed = if job.push {
+            push_to(&references, &built.artifact, job.pushing, &tools.http, store, &job.ui)
+        } else {
+            Ok(Vec::new())
+        };
         (pushed, kept.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
     });
     if pushed.is_err() && kept.is_ok() {
@@ -137,7 +141,7 @@ fn report(job: &Job, built: &Built, names: &[String], delivered: &Delivered) -> 
     if job.json {
         return print(&json());
     }
-    print(&format!("{}@{}\n", delivered.reference, built.artifact.root().digest))
+    print(&format!("{}@{}\n", delivered.reference, report::pushed_digest(&built.artifact, &delivered.pushed)))
 }
 
 fn parse_all(names: &[String]) -> Result<Vec<Reference>, CliError> {
@@ -270,6 +274,7 @@ impl Job {
             recipe,
             tags: or(&options.tag, &file.tag),
             push: options.push || file.push.unwrap_or(false),
+            pushing: options.pushing.options(),
             outputs,
             json: options.common.json || file.json.unwrap_or(false),
             metadata_file,
@@ -301,6 +306,12 @@ impl Job {
             return Err(CliError::Usage {
                 message: "--push needs the network, --offline forbids it".into(),
                 hint: "build with --offline, then `microbuild push IMAGE REF`".into(),
+            });
+        }
+        if !self.push && (self.pushing.force || self.pushing.verify) {
+            return Err(CliError::Usage {
+                message: "--force and --verify say how an image is pushed, and this one is not".into(),
+                hint: "leave them out, or add --push; `microbuild gc --all` makes a build start anew".into(),
             });
         }
         parse_all(&self.tags).map(drop)

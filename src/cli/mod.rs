@@ -37,7 +37,8 @@ mod sandbox;
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 use args::{
-    BuildOptions, Cli, Command, CommonOptions, NetworkOptions, RecipeCli, with_docker_shorts, with_environment,
+    BuildOptions, Cli, Command, CommonOptions, NetworkOptions, PushOptions, RecipeCli, with_docker_shorts,
+    with_environment,
 };
 
 /// Why a command failed.
@@ -143,7 +144,9 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<u8, CliError> {
         Command::Recipe(words) => build_with_recipe(words),
         Command::Plan { recipe, app, options } => build::plan(&recipe, &app, &options),
         Command::Why { package, recipe, app, options } => build::why(&package, &recipe, &app, &options),
-        Command::Push { image, reference, common, network } => push(&image, &reference, &common, &network),
+        Command::Push { image, reference, push: options, common, network } => {
+            push(&image, &reference, &options, &common, &network)
+        }
         Command::Images { common } => list_images(&common),
         Command::Inspect { image, common: _ } => {
             print(&(pretty(&LocalImages::open(&images::default_dir()?)?.inspect(&image)?) + "\n"))
@@ -236,14 +239,20 @@ fn pretty(value: &serde_json::Value) -> String {
     format!("{value:#}")
 }
 
-fn push(image: &str, to: &str, common: &CommonOptions, network: &NetworkOptions) -> Result<(), CliError> {
+fn push(
+    image: &str,
+    to: &str,
+    options: &PushOptions,
+    common: &CommonOptions,
+    network: &NetworkOptions,
+) -> Result<(), CliError> {
     let ui = ui(common);
     let reference: Reference = to.parse()?;
     let artifact = LocalImages::open(&images::default_dir()?)?.get(image)?;
     let http = http(network, false, &ui)?;
     let store = store(common.cache_dir.as_deref())?;
-    let pushed = push_to(std::slice::from_ref(&reference), &artifact, &http, &store, &ui)?;
-    let digest = artifact.root().digest;
+    let pushed = push_to(std::slice::from_ref(&reference), &artifact, options.options(), &http, &store, &ui)?;
+    let digest = report::pushed_digest(&artifact, &pushed);
     if common.json {
         return print(&(pretty(&report::push_json(&reference, &artifact, &pushed)) + "\n"));
     }
@@ -253,13 +262,14 @@ fn push(image: &str, to: &str, common: &CommonOptions, network: &NetworkOptions)
 fn push_to(
     references: &[Reference],
     artifact: &Artifact,
+    options: sink::registry::Options,
     http: &Http,
     store: &Store,
     ui: &Ui,
 ) -> Result<Vec<PushReport>, RegistryError> {
     let credentials = CredentialStore::from_env(|name| std::env::var_os(name));
     let connect = |name: &str| Registry::new(http, &credentials, name);
-    sink::registry::push(&connect, Some(store), references, artifact, ui)
+    sink::registry::push_as(&connect, Some(store), references, artifact, options, ui)
 }
 
 fn list_images(common: &CommonOptions) -> Result<(), CliError> {
