@@ -15,6 +15,7 @@
 //! and hence Docker's clients. A connection has a time limit, a silent peer has one, a long transfer has none.
 
 mod error;
+mod upload;
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +26,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 pub use error::{Fault, HttpError, Retry, Transient, retry_status};
@@ -40,12 +41,10 @@ use reqwest::{
 
 use crate::ui::Ui;
 use error::{transport, words};
+use upload::Uploads;
 
 /// How many redirects a GET or HEAD follows, as in Go and browsers, rounded down.
 const MAX_REDIRECTS: usize = 10;
-
-/// The slowest upload that is waited for, bytes a second.
-const SLOWEST_UPLOAD: u64 = 8 * 1024;
 
 /// How [`Http`] behaves. `HttpOptions::default()` is what a user gets without flags.
 #[derive(Clone)]
@@ -288,6 +287,7 @@ pub struct Http {
     options: Arc<HttpOptions>,
     ca: Arc<Vec<reqwest::Certificate>>,
     clients: Arc<Mutex<BTreeMap<Route, Client>>>,
+    uploads: Arc<Mutex<Uploads>>,
 }
 
 /// The ways to a server for which a client is set up when it is first needed: reading a machine's CA bundle takes longer than a
@@ -321,7 +321,7 @@ impl Http {
         for path in &options.ca {
             ca.extend(read_ca(path)?);
         }
-        Ok(Self { options: Arc::new(options), ca: Arc::new(ca), clients: Arc::default() })
+        Ok(Self { options: Arc::new(options), ca: Arc::new(ca), clients: Arc::default(), uploads: Arc::default() })
     }
 
     /// The options it was made with.
@@ -334,29 +334,36 @@ impl Http {
         if let Some(client) = clients.get(&route) {
             return Ok(client.clone());
         }
-        let client = match self.build(route, route == Route::LoopbackPlain) {
-            // A machine without a CA bundle can still be pushed from: over plain HTTP, or with --ca.
-            Err(_) if route != Route::LoopbackPlain => self.build(route, true),
-            built => built,
-        };
-        let client = client.map_err(|e| HttpError::Setup(words(&e)))?;
+        let client = self.with_ca(route, |own_ca_only| {
+            // In reqwest's blocking client this limits the wait for the head and then each single read.
+            let builder = blocking::ClientBuilder::from(self.builder(route, own_ca_only));
+            builder.timeout(self.options.idle_timeout).build()
+        })?;
         clients.insert(route, client.clone());
         Ok(client)
     }
 
-    fn build(&self, route: Route, own_ca_only: bool) -> Result<Client, reqwest::Error> {
-        let mut builder = Client::builder()
+    /// What `build` makes; it is told whether to trust the files of `--ca` only.
+    fn with_ca<T>(&self, route: Route, build: impl Fn(bool) -> Result<T, reqwest::Error>) -> Result<T, HttpError> {
+        let client = match build(route == Route::LoopbackPlain) {
+            // A machine without a CA bundle can still be pushed from: over plain HTTP, or with --ca.
+            Err(_) if route != Route::LoopbackPlain => build(true),
+            built => built,
+        };
+        client.map_err(|e| HttpError::Setup(words(&e)))
+    }
+
+    fn builder(&self, route: Route, own_ca_only: bool) -> reqwest::ClientBuilder {
+        let mut builder = reqwest::Client::builder()
             .user_agent(concat!("microbuild/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(self.options.connect_timeout)
-            // In reqwest's blocking client this limits the wait for the head and then each single read.
-            .timeout(self.options.idle_timeout)
             .redirect(redirect::Policy::none())
             .tls_danger_accept_invalid_certs(self.options.insecure);
         if route != Route::Network {
             builder = builder.no_proxy();
         }
         let ca = self.ca.iter().cloned();
-        if own_ca_only { builder.tls_certs_only(ca) } else { builder.tls_certs_merge(ca) }.build()
+        if own_ca_only { builder.tls_certs_only(ca) } else { builder.tls_certs_merge(ca) }
     }
 
     /// GETs `url`, following redirects.
@@ -403,29 +410,13 @@ impl Http {
         if self.options.offline {
             return Err(HttpError::Offline { url: shown });
         }
-        let mut builder = self.client(Route::to(&url))?.request(method, url).headers(headers);
-        let failed_read = Arc::new(Mutex::new(None));
-        builder = match body {
-            Body::Empty => builder,
-            Body::Bytes(bytes) => builder.timeout(self.upload_limit(bytes.len() as u64)).body(bytes),
-            Body::Sized(inner, size) => {
-                let reader = Watched { inner, failed: Arc::clone(&failed_read) };
-                builder.timeout(self.upload_limit(size)).body(blocking::Body::sized(reader, size))
-            }
-        };
-        let sent = builder.send();
-        if let Some(source) = failed_read.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(HttpError::Local { what: "read", url: shown, source });
+        if method != Method::GET && method != Method::HEAD {
+            return self.upload(method, url, headers, body);
         }
-        match sent {
+        match self.client(Route::to(&url))?.request(method, url).headers(headers).send() {
             Ok(inner) => Ok(Response { inner, url: shown }),
             Err(e) => Err(transport(shown, &e)),
         }
-    }
-
-    /// reqwest limits the whole of an upload or nothing. A peer that is gone ends it much sooner, by TCP_USER_TIMEOUT.
-    fn upload_limit(&self, size: u64) -> Duration {
-        self.options.idle_timeout.saturating_mul(5) + Duration::from_secs(size / SLOWEST_UPLOAD)
     }
 
     /// Runs `attempt` until it succeeds, fails for good, or has failed `retries` times more than once; it is told its number,
@@ -437,6 +428,7 @@ impl Http {
         let options = &self.options;
         let mut number = 0;
         loop {
+            let begun = Instant::now();
             let error = match attempt(number) {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
@@ -450,12 +442,14 @@ impl Http {
                 return Err(error);
             }
             number += 1;
-            options.ui.detail(&format!(
-                "{error}; attempt {} of {} in {:.1} s",
-                number + 1,
-                options.retries + 1,
-                wait.as_secs_f32()
-            ));
+            let again =
+                format!("{error}; attempt {} of {} in {:.1} s", number + 1, options.retries + 1, wait.as_secs_f32());
+            // A user who has waited for long is told why.
+            if begun.elapsed().max(wait) >= options.connect_timeout.min(options.idle_timeout) / 2 {
+                options.ui.say(&again);
+            } else {
+                options.ui.detail(&again);
+            }
             thread::sleep(wait);
         }
     }
@@ -483,23 +477,6 @@ fn read_ca(path: &Path) -> Result<Vec<reqwest::Certificate>, HttpError> {
         return Err(bad("no certificate in it".into()));
     }
     Ok(certificates)
-}
-
-/// A reader that keeps the error it failed with: reqwest's own says only that the body was aborted.
-struct Watched {
-    inner: Box<dyn Read + Send>,
-    failed: Arc<Mutex<Option<io::Error>>>,
-}
-
-impl Read for Watched {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.inner.read(buf).inspect_err(|e| {
-            if e.kind() != io::ErrorKind::Interrupted {
-                let copy = io::Error::new(e.kind(), e.to_string());
-                *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(copy);
-            }
-        })
-    }
 }
 
 #[cfg(test)]

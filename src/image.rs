@@ -1,5 +1,7 @@
 //! Images as immutable values: a configuration, layers, and the manifest that names them; or an index of several.
 
+mod format;
+
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
@@ -16,6 +18,8 @@ use crate::{
     error::{Explain, Kind},
     layer::Layer,
 };
+
+pub use format::{DOCKER_CONFIG, DOCKER_GZIP, DOCKER_INDEX, DOCKER_MANIFEST, Format, FormatError, ParseFormatError};
 
 /// `application/vnd.oci.image.manifest.v1+json`.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -287,7 +291,7 @@ mod tests {
 
     use super::*;
 
-    fn layer(title: &str) -> Layer {
+    pub(super) fn layer(title: &str) -> Layer {
         let (digest, diff_id) = (Digest::of(title), Digest::of([title, "!"].concat()));
         let content = Arc::new(title.as_bytes().to_vec());
         Layer { digest, diff_id, size: 3, media_type: crate::layer::GZIP.into(), title: title.into(), content }

@@ -31,8 +31,8 @@
 //!
 //! [`sink`] takes an artifact to an OCI layout, an archive, a Docker engine or a [`registry`]; [`images`] keeps it locally
 //! in a [`layout`]. Underneath lie [`store`] (content-addressed bytes and memos), [`http`], [`digest`], [`glob`] and
-//! [`near`]; [`solve`] is the search under [`apk::solve`] and [`deb::solve`]; beside everything [`error`] (exit codes, hints)
-//! and [`ui`] (what is shown meanwhile).
+//! [`near`]; [`programs`] finds this machine's programs; [`solve`] is the search under [`apk::solve`] and [`deb::solve`]; beside
+//! everything [`error`] (exit codes, hints) and [`ui`] (what is shown meanwhile).
 
 pub mod apk;
 pub mod app_folder;
@@ -54,6 +54,7 @@ pub mod lock;
 pub mod near;
 pub mod package;
 pub mod plan;
+pub mod programs;
 pub mod project;
 pub mod recipe;
 pub mod registry;

@@ -166,7 +166,7 @@ impl Plan {
         let asked: Vec<String> = packages.packages.iter().chain(&request.packages).cloned().collect();
         let (base, wanted) = wanted(request, &request.base, &asked, packages.packages.len())?;
         request.platforms.iter().try_for_each(|platform| wanted.check(platform))?;
-        let configuration = configuration(request, &base, recipe, project);
+        let configuration = configuration(request, recipe, project);
         Ok(Self {
             platforms: request.platforms.clone(),
             wanted,
@@ -219,7 +219,7 @@ impl Plan {
             drop: Drop { own: packages.drop.clone(), all: packages.dev_drop.clone() },
             strip: PatternSet::default(),
             version_from: version_from(recipe, packages),
-            configuration: configuration(request, &base, recipe, project),
+            configuration: configuration(request, recipe, project),
             base,
             is_dev: true,
         })
@@ -294,7 +294,7 @@ fn version_from(recipe: &Recipe, packages: &Packages) -> Option<Pattern> {
     packages.version_from.clone().or_else(|| recipe.version_from.clone())
 }
 
-fn configuration(request: &Request, base: &Base, recipe: &Recipe, project: &Project) -> Configuration {
+fn configuration(request: &Request, recipe: &Recipe, project: &Project) -> Configuration {
     let mut env = BTreeMap::from([("PATH".to_owned(), PATH.to_owned())]);
     for variables in [&recipe.env, &project.env, &request.env] {
         env.extend(variables.clone());
@@ -310,20 +310,20 @@ fn configuration(request: &Request, base: &Base, recipe: &Recipe, project: &Proj
         user: request.user.as_ref().unwrap_or(&recipe.user).to_string(),
         ports: ports.iter().map(ToString::to_string).collect(),
         labels: request.labels.clone(),
-        annotations: annotations(request, base, project),
+        annotations: annotations(request, project),
         created: request.epoch,
     }
 }
 
-/// What is known of the app, under the names that the OCI image specification has for it ("Annotations").
-fn annotations(request: &Request, base: &Base, project: &Project) -> BTreeMap<String, String> {
+/// What is known of the app, under the names that the OCI image specification has for it ("Annotations"). There is no `base.name`:
+/// it is the reference of an image, and a base of packages is none.
+fn annotations(request: &Request, project: &Project) -> BTreeMap<String, String> {
     let known = [
         ("created", Some(timestamp(request.epoch))),
         ("title", project.title.clone()),
         ("version", project.version.clone()),
         ("revision", project.revision.clone()),
         ("source", project.source.clone()),
-        ("base.name", Some(base.to_string())),
     ];
     let mut annotations: BTreeMap<_, _> = known
         .into_iter()

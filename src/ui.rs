@@ -47,6 +47,11 @@ impl Ui {
         Self { bars: None, lines: false, verbose: false, sink: Arc::new(|_| {}) }
     }
 
+    /// Talks to `sink`, line by line: for callers of the library that show lines in a way of their own.
+    pub fn to(sink: impl Fn(&str) + Send + Sync + 'static, verbose: bool) -> Self {
+        Self { bars: None, lines: true, verbose, sink: Arc::new(sink) }
+    }
+
     /// A line for whoever follows the build. `None` mode leaves it out.
     pub fn say(&self, line: &str) {
         if self.lines {

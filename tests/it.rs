@@ -31,6 +31,7 @@ mod it {
     mod project;
     mod registry;
     mod registry_auth;
+    mod registry_quirks;
     mod registry_real;
     mod reproducible;
     mod robust;

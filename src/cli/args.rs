@@ -7,9 +7,9 @@ use clap::{Arg, Args, Parser, Subcommand, ValueEnum, builder::Resettable};
 use crate::{
     config::{Base, Command as Words, Compression, Deps, Pair, Port, Publish, Size, User, Volume, Workdir},
     glob::Pattern,
-    image::Platform,
+    image::{Format, Platform},
     secret::SecretSource,
-    sink::Output,
+    sink::{Output, registry::Options},
     ui,
 };
 
@@ -127,6 +127,9 @@ pub enum Command {
         image: String,
         /// Where to: registry/repository:tag
         reference: String,
+        /// Options.
+        #[command(flatten)]
+        push: PushOptions,
         /// Options.
         #[command(flatten)]
         common: CommonOptions,
@@ -270,6 +273,27 @@ pub struct NetworkOptions {
     /// Take any certificate, and plain HTTP from registries that are not on this machine
     #[arg(long, env = "MICROBUILD_INSECURE", value_parser = switch)]
     pub insecure: bool,
+}
+
+/// How images are pushed.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PushOptions {
+    /// Push all of the image, as if the registry had nothing of it: it may have lost what it says it has
+    #[arg(long, env = "MICROBUILD_FORCE", value_parser = switch, help_heading = "Pushing")]
+    pub force: bool,
+    /// Look for each part of the image in the registry, and push what it has lost
+    #[arg(long, env = "MICROBUILD_VERIFY", value_parser = switch, help_heading = "Pushing")]
+    pub verify: bool,
+    /// Push with the media types of OCI or of Docker [default: oci, or docker where the registry takes nothing else]
+    #[arg(long, value_name = "oci|docker", env = "MICROBUILD_FORMAT", help_heading = "Pushing")]
+    pub format: Option<Format>,
+}
+
+impl PushOptions {
+    /// The same for the sink.
+    pub fn options(&self) -> Options {
+        Options { force: self.force, verify: self.verify, format: self.format }
+    }
 }
 
 /// `--progress`.
@@ -503,6 +527,9 @@ pub struct BuildOptions {
     /// Set an annotation
     #[arg(long, value_name = "KEY=VALUE", env = "MICROBUILD_ANNOTATION", help_heading = "Image")]
     pub annotation: Vec<Pair>,
+    /// How images are pushed.
+    #[command(flatten)]
+    pub pushing: PushOptions,
     /// What root filesystems are made of.
     #[command(flatten)]
     pub source: SourceOptions,

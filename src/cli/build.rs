@@ -38,6 +38,7 @@ pub(super) struct Job {
     pub(super) recipe: Recipe,
     tags: Vec<String>,
     push: bool,
+    pushing: sink::registry::Options,
     outputs: Vec<Output>,
     json: bool,
     metadata_file: Option<PathBuf>,
@@ -103,8 +104,11 @@ fn deliver(job: &Job, mut built: Built, names: &[String], tools: &Tools) -> Resu
     // nothing has to be built again.
     let (pushed, kept) = std::thread::scope(|scope| {
         let kept = scope.spawn(|| local.put(names, &built.artifact, &job.ui));
-        let pushed =
-            if job.push { push_to(&references, &built.artifact, &tools.http, store, &job.ui) } else { Ok(Vec::new()) };
+        let pushed = if job.push {
+            push_to(&references, &built.artifact, job.pushing, &tools.http, store, &job.ui)
+        } else {
+            Ok(Vec::new())
+        };
         (pushed, kept.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
     });
     if pushed.is_err() && kept.is_ok() {
@@ -169,7 +173,7 @@ fn report(job: &Job, built: &Built, names: &[String], delivered: &Delivered) -> 
     if job.json {
         return print(&json());
     }
-    print(&format!("{}@{}\n", delivered.reference, built.artifact.root().digest))
+    print(&format!("{}@{}\n", delivered.reference, report::pushed_digest(&built.artifact, &delivered.pushed)))
 }
 
 fn parse_all(names: &[String]) -> Result<Vec<Reference>, CliError> {
@@ -299,6 +303,7 @@ impl Job {
             recipe,
             tags: or(&tag, &of_app),
             push,
+            pushing: options.pushing.options(),
             outputs: output,
             json: options.common.json,
             metadata_file,
@@ -330,6 +335,12 @@ impl Job {
             return Err(CliError::Usage {
                 message: "--push needs the network, --offline forbids it".into(),
                 hint: "build with --offline, then `microbuild push IMAGE REF`".into(),
+            });
+        }
+        if !self.push && (self.pushing.force || self.pushing.verify) {
+            return Err(CliError::Usage {
+                message: "--force and --verify say how an image is pushed, and this one is not".into(),
+                hint: "leave them out, or add --push; `microbuild gc --all` makes a build start anew".into(),
             });
         }
         parse_all(&self.tags).map(drop)

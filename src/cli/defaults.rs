@@ -96,8 +96,8 @@ mod tests {
     #[test]
     fn every_option_is_a_key_of_one_file() {
         use clap::CommandFactory as _;
-        // How much is said is a matter of one call, and whom to trust stands in `trust` as folders.
-        const FLAGS_ONLY: [&str; 4] = ["help", "quiet", "verbose", "trust"];
+        // How much is said and how an image is pushed are matters of one call; whom to trust stands in `trust` as folders.
+        const FLAGS_ONLY: [&str; 7] = ["help", "quiet", "verbose", "trust", "force", "format", "verify"];
         let (app, user) = (AppConfig::keys(), UserConfig::keys());
         let command = super::super::args::RecipeCli::command();
         let options: Vec<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();

@@ -38,8 +38,8 @@ mod sandbox;
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 use args::{
-    BuildOptions, Cli, Command, CommonOptions, DevOptions, NetworkOptions, RecipeCli, RunOptions, with_docker_shorts,
-    with_environment,
+    BuildOptions, Cli, Command, CommonOptions, DevOptions, NetworkOptions, PushOptions, RecipeCli, RunOptions,
+    with_docker_shorts, with_environment,
 };
 use defaults::Groups;
 
@@ -153,7 +153,9 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<u8, CliError> {
         Command::Recipe(words) => build_with_recipe(words, &user),
         Command::Plan { recipe, app, options } => build::plan(&recipe, &app, &options),
         Command::Why { package, recipe, app, options } => build::why(&package, &recipe, &app, &options),
-        Command::Push { image, reference, common, network } => push(&image, &reference, &common, &network),
+        Command::Push { image, reference, push: options, common, network } => {
+            push(&image, &reference, &options, &common, &network)
+        }
         Command::Images { common } => list_images(&common),
         Command::Inspect { image, common: _ } => {
             print(&(pretty(&LocalImages::open(&images::default_dir()?)?.inspect(&image)?) + "\n"))
@@ -298,14 +300,20 @@ fn pretty(value: &serde_json::Value) -> String {
     text.chars().map(escape).collect()
 }
 
-fn push(image: &str, to: &str, common: &CommonOptions, network: &NetworkOptions) -> Result<(), CliError> {
+fn push(
+    image: &str,
+    to: &str,
+    options: &PushOptions,
+    common: &CommonOptions,
+    network: &NetworkOptions,
+) -> Result<(), CliError> {
     let ui = ui(common);
     let reference: Reference = to.parse()?;
     let artifact = LocalImages::open(&images::default_dir()?)?.get(image)?;
     let http = http(network, false, &ui)?;
     let store = store(common.cache_dir.as_deref())?;
-    let pushed = push_to(std::slice::from_ref(&reference), &artifact, &http, &store, &ui)?;
-    let digest = artifact.root().digest;
+    let pushed = push_to(std::slice::from_ref(&reference), &artifact, options.options(), &http, &store, &ui)?;
+    let digest = report::pushed_digest(&artifact, &pushed);
     if common.json {
         return print(&(pretty(&report::push_json(&reference, &artifact, &pushed)) + "\n"));
     }
@@ -315,13 +323,14 @@ fn push(image: &str, to: &str, common: &CommonOptions, network: &NetworkOptions)
 fn push_to(
     references: &[Reference],
     artifact: &Artifact,
+    options: sink::registry::Options,
     http: &Http,
     store: &Store,
     ui: &Ui,
 ) -> Result<Vec<PushReport>, RegistryError> {
     let credentials = CredentialStore::from_env(|name| std::env::var_os(name));
     let connect = |name: &str| Registry::new(http, &credentials, name);
-    sink::registry::push(&connect, Some(store), references, artifact, ui)
+    sink::registry::push_as(&connect, Some(store), references, artifact, options, ui)
 }
 
 fn list_images(common: &CommonOptions) -> Result<(), CliError> {
@@ -410,6 +419,9 @@ fn login(
     }
     let credentials = CredentialStore::from_env(|name| std::env::var_os(name));
     let stored = registry::login(&http(network, false, &ui)?, &credentials, &registry, &username, password)?;
+    if credentials.is_overruled(&registry) {
+        ui.warn(&format!("DOCKER_AUTH_CONFIG has credentials for {registry}, which are used in the place of these"));
+    }
     ui.say(&match stored {
         Stored::Helper(helper) => format!("logged in to {registry}; kept by {helper}"),
         Stored::File(path) => format!("logged in to {registry}; kept in {}, unencrypted", path.display()),

@@ -60,7 +60,7 @@ pub(super) fn json(built: &Built, names: &[String], recipe: &Recipe, delivered: 
     json!({
         "reference": delivered.reference,
         "names": names,
-        "digest": built.artifact.root().digest,
+        "digest": pushed_digest(&built.artifact, &delivered.pushed),
         "size": built.artifact.images.iter().map(Image::size).sum::<u64>(),
         "recipe": recipe.name,
         "base": built.base.to_string(),
@@ -109,6 +109,11 @@ fn word(outcome: &Outcome) -> &'static str {
     }
 }
 
+/// The digest by which the image is pulled: where it was pushed to, in Docker's form perhaps, else here.
+pub(super) fn pushed_digest(artifact: &Artifact, pushed: &[PushReport]) -> Digest {
+    pushed.first().map_or(artifact.root().digest, |report| report.digest)
+}
+
 /// What `microbuild push --json` prints.
 pub(super) fn push_json(reference: &Reference, artifact: &Artifact, pushed: &[PushReport]) -> Value {
     let layers = pushed.iter().flat_map(|report| &report.layers).map(|layer| {
@@ -118,7 +123,7 @@ pub(super) fn push_json(reference: &Reference, artifact: &Artifact, pushed: &[Pu
         })
     });
     json!({
-        "reference": reference.to_string(), "digest": artifact.root().digest, "layers": layers.collect::<Vec<_>>(),
+        "reference": reference.to_string(), "digest": pushed_digest(artifact, pushed), "layers": layers.collect::<Vec<_>>(),
     })
 }
 

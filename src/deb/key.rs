@@ -15,6 +15,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crate::{
     digest::Digest,
     error::{Explain, Kind},
+    programs,
 };
 
 /// What a keyring's file may end with.
@@ -341,8 +342,7 @@ impl Verifier {
     /// # Errors
     /// When there is neither.
     pub fn find(path: &OsStr) -> Result<Self, SignatureError> {
-        let program =
-            |name: &str| std::env::split_paths(path).map(|folder| folder.join(name)).find(|file| is_program(file));
+        let program = |name: &str| programs::find(name, path);
         let found = program("sqv").map(Self::Sqv).or_else(|| program("gpgv").map(Self::Gpgv));
         found.ok_or(SignatureError::NoVerifier)
     }
@@ -385,11 +385,6 @@ impl Verifier {
             Self::Gpgv(_) => read_gpgv(&stdout, &stderr, keys, trusted),
         }
     }
-}
-
-fn is_program(file: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 /// The first line that says something.
@@ -613,6 +608,10 @@ mod tests {
         assert_eq!(Verifier::find(path).expect("gpgv"), Verifier::Gpgv(gpgv));
         let sqv = put("sqv", 0o755);
         assert_eq!(Verifier::find(path).expect("sqv"), Verifier::Sqv(sqv));
+        let here = std::env::current_dir().expect("a current folder");
+        let up: PathBuf = here.components().skip(1).map(|_| "..").collect();
+        let relative = up.join(folder.path().strip_prefix("/").expect("an absolute path"));
+        assert!(Verifier::find(relative.as_os_str()).is_err(), "{} is not searched", relative.display());
     }
 
     proptest! {

@@ -137,7 +137,8 @@ impl Transient for HttpError {
 pub fn retry_status(status: u16, retry_after: Option<Duration>) -> Retry {
     match (status, retry_after) {
         (408 | 425 | 429 | 503, Some(wait)) => Retry::After(wait),
-        (501 | 505, _) => Retry::Never,
+        // Not the server's mood: what it cannot do, has no room for, or wants a login for.
+        (501 | 505..=511, _) => Retry::Never,
         (408 | 425 | 429 | 500..=599, _) => Retry::Soon,
         _ => Retry::Never,
     }
@@ -268,6 +269,8 @@ mod tests {
             (429, wait, Retry::After(Duration::from_secs(3))),
             (500, wait, Retry::Soon),
             (501, None, Retry::Never),
+            (507, None, Retry::Never),
+            (511, None, Retry::Never),
             (503, wait, Retry::After(Duration::from_secs(3))),
             (504, None, Retry::Soon),
         ] {

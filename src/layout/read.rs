@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{Layout, LayoutError, REF_NAME, descriptor};
 use crate::{
     digest::Digest,
-    image::{Artifact, Document, INDEX, Image, MANIFEST, Platform},
+    image::{Artifact, DOCKER_INDEX, DOCKER_MANIFEST, Document, INDEX, Image, MANIFEST, Platform},
     layer::Layer,
     near::nearest,
     store::StoreError,
@@ -17,10 +17,6 @@ use crate::{
 
 /// The longest document that is read, as registries limit it (OCI distribution specification, "Pushing Manifests").
 const MAX_DOCUMENT: u64 = 4 * 1024 * 1024;
-
-/// `index` and `manifest` as Docker called them before OCI did.
-const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
 /// The annotation of a layer's descriptor that gives its title; see [`crate::image`].
 const TITLE: &str = "dev.microbuild.title";

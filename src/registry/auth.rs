@@ -2,7 +2,7 @@
 //! (RFC 9110, 11.6; distribution specification, "Token Authentication" and "OAuth2").
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fmt,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -10,10 +10,12 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{
+    answer::{one_line, parse_errors},
     credentials::{CredentialStore, Credentials, Lookup},
-    error::{RegistryError, Tried, parse_errors},
+    error::{RegistryError, Tried},
 };
 use crate::http::{
     Body, HeaderValue, Http, Method, Request, Response, Url, display_url, header, is_loopback, parse_url,
@@ -85,7 +87,11 @@ fn parse_value(s: &str) -> (String, &str) {
 
 /// What a request may need to do, in the words of token servers: `repository:me/app:pull,push`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Scope(BTreeMap<String, BTreeSet<String>>);
+pub struct Scope {
+    /// The repository that the request is for, whose credentials count.
+    repository: Option<String>,
+    actions: BTreeMap<String, BTreeSet<String>>,
+}
 
 impl Scope {
     /// Nothing in particular: just being somebody.
@@ -95,12 +101,12 @@ impl Scope {
 
     /// Reading from a repository.
     pub fn pull(repository: &str) -> Self {
-        Self::none().with(&format!("repository:{repository}:pull"))
+        Self { repository: Some(repository.to_owned()), ..Self::none() }.with(&format!("repository:{repository}:pull"))
     }
 
     /// Reading from and writing to a repository.
     pub fn push(repository: &str) -> Self {
-        Self::none().with(&format!("repository:{repository}:pull,push"))
+        Self::pull(repository).with(&format!("repository:{repository}:push"))
     }
 
     /// This and what `words` says: scopes separated by spaces.
@@ -109,14 +115,14 @@ impl Scope {
         for word in words.split_whitespace() {
             // The name in the middle may hold colons: `repository:host:5000/x:pull`.
             if let Some((resource, actions)) = word.rsplit_once(':') {
-                self.0.entry(resource.to_owned()).or_default().extend(actions.split(',').map(str::to_owned));
+                self.actions.entry(resource.to_owned()).or_default().extend(actions.split(',').map(str::to_owned));
             }
         }
         self
     }
 
     fn words(&self) -> impl Iterator<Item = String> {
-        self.0.iter().map(|(resource, actions)| {
+        self.actions.iter().map(|(resource, actions)| {
             let actions: Vec<&str> = actions.iter().map(String::as_str).collect();
             format!("{resource}:{}", actions.join(","))
         })
@@ -145,8 +151,12 @@ struct Token {
 #[derive(Default)]
 struct State {
     challenge: Option<Challenge>,
-    tokens: BTreeMap<String, Token>,
-    lookup: Option<Lookup>,
+    /// By what they are for.
+    tokens: BTreeMap<(Option<String>, String), Token>,
+    /// By repository.
+    lookups: BTreeMap<Option<String>, Lookup>,
+    /// The repository for which credentials were looked up last.
+    latest: Option<String>,
 }
 
 /// What is known of authentication with one registry. Shared by threads: one of them asks for a token, the others wait for it.
@@ -185,10 +195,12 @@ impl Session {
         let offered: Vec<Challenge> =
             headers.iter().filter_map(|h| h.to_str().ok()).flat_map(parse_challenges).collect();
         // A token reaches less far than a password.
-        let preferred = ["bearer", "basic"].iter().find_map(|scheme| offered.iter().find(|c| c.scheme == *scheme));
+        let tokens = offered.iter().filter(|c| c.scheme == "bearer");
+        let with_realm = tokens.clone().find(|c| c.parameters.contains_key("realm"));
+        let preferred = with_realm.or_else(|| offered.iter().find(|c| c.scheme == "basic")).or(tokens.clone().next());
         let Some(challenge) = preferred.cloned() else { return Ok(None) };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = scope.to_string();
+        let key = key(scope);
         if state.tokens.get(&key).is_some_and(|token| Some(&token.header) == sent) {
             state.tokens.remove(&key);
         }
@@ -198,13 +210,13 @@ impl Session {
         Ok(answer.filter(|header| Some(header) != sent))
     }
 
-    /// Which credentials the registry was offered so far.
+    /// Which credentials the registry was offered last.
     pub(super) fn tried(&self) -> Tried {
         self.tried_in(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn tried_in(&self, state: &State) -> Tried {
-        match (&self.source, &state.lookup) {
+        match (&self.source, state.lookups.get(&state.latest)) {
             (_, None) => Tried::Unasked,
             (Source::Given(Some(_)), _) => Tried::Given,
             (_, Some(Lookup { credentials: Some((_, place)), .. })) => Tried::Found(place.clone()),
@@ -212,14 +224,15 @@ impl Session {
         }
     }
 
-    fn credentials<'a>(&self, state: &'a mut State) -> Result<Option<&'a Credentials>, RegistryError> {
-        if state.lookup.is_none() {
-            state.lookup = Some(match &self.source {
-                Source::Store(store) => store.lookup(&self.registry)?,
+    fn credentials(&self, state: &mut State, scope: &Scope) -> Result<Option<Credentials>, RegistryError> {
+        let lookup = match state.lookups.entry(scope.repository.clone()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(match &self.source {
+                Source::Store(store) => store.lookup(&self.registry, scope.repository.as_deref())?,
                 Source::Given(credentials) => Lookup::given(credentials.clone()),
-            });
-        }
-        Ok(state.lookup.as_ref().and_then(|lookup| lookup.credentials.as_ref()).map(|(credentials, _)| credentials))
+            }),
+        };
+        Ok(lookup.credentials.as_ref().map(|(credentials, _)| credentials.clone()))
     }
 
     /// Answers `challenge`; a token is kept under `scope`, and asked for with `wanted`, which may be more.
@@ -231,11 +244,12 @@ impl Session {
         scope: &Scope,
         wanted: &Scope,
     ) -> Result<Option<HeaderValue>, RegistryError> {
-        let key = scope.to_string();
+        state.latest.clone_from(&scope.repository);
+        let key = key(scope);
         if let Some(token) = state.tokens.get(&key).filter(|token| token.until > Instant::now()) {
             return Ok(Some(token.header.clone()));
         }
-        let credentials = self.credentials(state)?.cloned();
+        let credentials = self.credentials(state, scope)?;
         match (&credentials, challenge.scheme.as_str()) {
             (Some(Credentials::Password { username, password }), "basic") => {
                 self.sensitive(&basic(username, password)).map(Some)
@@ -266,7 +280,11 @@ impl Session {
     }
 
     fn protocol(&self, why: impl Into<String>) -> RegistryError {
-        RegistryError::Protocol { what: "authenticate".into(), registry: self.registry.clone(), why: why.into() }
+        RegistryError::Protocol {
+            what: "authenticate".into(),
+            registry: self.registry.clone(),
+            why: one_line(&why.into()),
+        }
     }
 
     fn fetch_token(
@@ -278,7 +296,7 @@ impl Session {
     ) -> Result<Token, RegistryError> {
         let realm =
             challenge.parameters.get("realm").ok_or_else(|| self.protocol("its bearer challenge has no realm"))?;
-        let realm = parse_url(realm)?;
+        let realm = parse_url(realm).map_err(|e| self.protocol(format!("the realm of its bearer challenge: {e}")))?;
         self.check_realm(&realm, origin)?;
         let service = challenge.parameters.get("service").map_or("", String::as_str);
         let response = match credentials {
@@ -308,32 +326,50 @@ impl Session {
         struct Answer {
             token: Option<String>,
             access_token: Option<String>,
-            expires_in: Option<u64>,
+            #[serde(default)]
+            expires_in: Value,
         }
         let (status, retry_after) = (response.status(), response.retry_after());
         let port = response.url().port().map(|port| format!(":{port}")).unwrap_or_default();
         let server = response.url().host_str().unwrap_or_default().to_owned() + &port;
         let success = response.is_success();
+        let kind = response.header(header::CONTENT_TYPE).unwrap_or_default().to_owned();
         let body = response.bytes(MAX_ANSWER)?;
         if !success {
             return Err(RegistryError::Refused {
                 what: format!("get a token from {server}"),
                 registry: self.registry.clone(),
                 status,
-                errors: parse_errors(&body),
+                errors: parse_errors(&kind, &body),
                 retry_after,
                 credentials: Box::default(),
             });
         }
-        let answer: Answer = serde_json::from_slice(&body)
-            .map_err(|e| self.protocol(format!("expected a token from {server}, found something else ({e})")))?;
-        let token = answer.token.or(answer.access_token).filter(|token| !token.is_empty());
-        let token = token.ok_or_else(|| self.protocol(format!("the answer of {server} holds no token")))?;
-        let life = answer.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs).min(Duration::from_secs(86_400));
+        let answer: Answer = serde_json::from_slice(&body).map_err(|_| {
+            // JSON may hold a token after all, which nothing may show.
+            let is_page = kind.contains("html");
+            let said = if is_page { parse_errors(&kind, &body) } else { Vec::new() };
+            let said: String = said.iter().map(|error| format!(": {error}")).collect();
+            self.protocol(format!("expected a token from {server}, found something else{said}"))
+        })?;
+        let mut tokens = [answer.token, answer.access_token].into_iter().flatten().filter(|token| !token.is_empty());
+        let token = tokens.next().ok_or_else(|| self.protocol(format!("the answer of {server} holds no token")))?;
+        let life = life(&answer.expires_in).unwrap_or(DEFAULT_LIFE).min(Duration::from_secs(86_400));
         // A fifth earlier, so that it does not expire on the way.
         let until = Instant::now() + life - life / 5;
         Ok(Token { header: self.sensitive(&format!("Bearer {token}"))?, until })
     }
+}
+
+/// `expires_in`: seconds, which some servers write as text or with a fraction.
+fn life(expires_in: &Value) -> Option<Duration> {
+    let seconds = expires_in.as_f64().or_else(|| expires_in.as_str()?.trim().parse().ok())?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// What a token is kept under: two repositories may have different credentials.
+fn key(scope: &Scope) -> (Option<String>, String) {
+    (scope.repository.clone(), scope.to_string())
 }
 
 fn basic(username: &str, password: &str) -> String {

@@ -7,14 +7,15 @@ use std::{
 };
 
 use super::{
+    answer::{one_line, parse_errors},
     auth::{Scope, Session, Source},
     credentials::{CredentialStore, Credentials},
-    error::{RegistryError, parse_errors},
+    error::{RegistryError, Tried},
     reference::{api_host, is_local},
 };
 use crate::{
     digest::Digest,
-    http::{Body, Fault, HeaderValue, Http, HttpError, Method, Request, Response, Url, header, parse_url},
+    http::{Body, Fault, HeaderValue, Http, HttpError, Method, Request, Response, Url, display_url, header, parse_url},
     image::Document,
     store::{BlobDir, StoreError},
 };
@@ -26,6 +27,9 @@ const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.o
 /// The longest manifest that is read; registries accept 4 MiB at least (specification, "Pushing Manifests").
 const MAX_MANIFEST: u64 = 4 << 20;
 
+/// How many redirects of what is sent are followed.
+const MAX_REDIRECTS: usize = 5;
+
 /// The longest error document that is read.
 const MAX_ERROR: u64 = 64 << 10;
 
@@ -36,6 +40,17 @@ pub struct Found {
     pub digest: Option<Digest>,
     /// Its media type; empty when the registry does not say.
     pub media_type: String,
+}
+
+/// What a registry says of a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It has it.
+    There,
+    /// It does not.
+    Missing,
+    /// Nothing: it does not answer this question, or not to this user.
+    Unknown,
 }
 
 /// The client of one registry. Share it between threads by reference.
@@ -85,10 +100,11 @@ impl Registry {
         })
     }
 
-    /// What lies under a tag or digest of `repository`, by HEAD; `None` when nothing does.
+    /// What lies under a tag or digest of `repository`, by HEAD; `None` when nothing does, or when the registry does not answer
+    /// that question: there are registries without HEAD, and users who may write but not read.
     ///
     /// # Errors
-    /// When the registry cannot be reached or refuses.
+    /// When the registry cannot be reached, or takes no credentials.
     pub fn find_manifest(
         &self,
         repository: &str,
@@ -97,16 +113,14 @@ impl Registry {
     ) -> Result<Option<Found>, RegistryError> {
         let what = format!("look for the manifest {}", name_of(repository, reference));
         let path = format!("/v2/{repository}/manifests/{reference}");
-        self.http.retrying(|_| {
+        let found = self.http.retrying(|_| {
             let response = self.send(scope, &path, &|url| accepting(Request::new(Method::HEAD, url)))?;
-            if response.status() == 404 {
-                return Ok(None);
-            }
             let response = self.expect(response, &what, &[200])?;
             let digest = response.header("docker-content-digest").and_then(|digest| digest.parse().ok());
             let media_type = response.header(header::CONTENT_TYPE).unwrap_or_default().to_owned();
             Ok(Some(Found { digest, media_type }))
-        })
+        });
+        found.or_else(|error| if says_nothing(&error, &what) { Ok(None) } else { Err(error) })
     }
 
     /// The manifest or index under a tag or digest of `repository`. Its bytes have the digest that was asked for, or that the
@@ -160,28 +174,51 @@ impl Registry {
                     .header(header::CONTENT_TYPE, kind.clone())
                     .body(Body::Bytes(document.bytes.clone()))
             })?;
-            let response = self.expect(response, &what, &[200, 201, 202])?;
+            let response = self.succeeded(response, &what)?;
             self.check_digest(&response, &format!("the manifest {}", name_of(repository, reference)), &document.digest)
         })
     }
 
-    /// Whether `repository` has the blob.
+    /// Whether `repository` is known to have the blob.
     ///
     /// # Errors
-    /// When the registry cannot be reached or refuses.
+    /// When the registry cannot be reached, or takes no credentials.
     pub fn has_blob(&self, repository: &str, digest: &Digest, scope: &Scope) -> Result<bool, RegistryError> {
+        Ok(self.look_for_blob(repository, digest, None, scope)? == Presence::There)
+    }
+
+    /// What the registry says of a blob, by HEAD. One of another length than `size`, when that is given, is missing.
+    ///
+    /// # Errors
+    /// When the registry cannot be reached, or takes no credentials.
+    pub fn look_for_blob(
+        &self,
+        repository: &str,
+        digest: &Digest,
+        size: Option<u64>,
+        scope: &Scope,
+    ) -> Result<Presence, RegistryError> {
         let what = format!("look for the blob {repository}@{digest}");
         let path = format!("/v2/{repository}/blobs/{digest}");
-        self.http.retrying(|_| {
+        let found = self.http.retrying(|_| {
             let response = self.send(scope, &path, &|url| Request::new(Method::HEAD, url))?;
             let elsewhere = self.origin().is_some_and(|origin| origin.origin() != response.url().origin());
             match response.status() {
-                404 => Ok(false),
+                404 => Ok(Presence::Missing),
                 // The registry sent us to its storage, so it has the blob; a URL signed for GET alone answers 403 to a HEAD.
-                _ if elsewhere => Ok(true),
-                _ => self.expect(response, &what, &[200]).map(|_| true),
+                _ if elsewhere && !response.is_success() => Ok(Presence::There),
+                _ => {
+                    let response = self.expect(response, &what, &[200])?;
+                    let named = response.header("docker-content-digest").and_then(|named| named.parse::<Digest>().ok());
+                    // Some say 0 of everything.
+                    let length = response.content_length().filter(|length| *length > 0);
+                    let another_length = length.zip(size).is_some_and(|(length, size)| length != size);
+                    let another = another_length || named.is_some_and(|named| named != *digest);
+                    Ok(if another { Presence::Missing } else { Presence::There })
+                }
             }
-        })
+        });
+        found.or_else(|error| if says_nothing(&error, &what) { Ok(Presence::Unknown) } else { Err(error) })
     }
 
     /// Fetches a blob into `into`, unless it's there; its length. Its bytes are verified, and no more than `size` of them are read.
@@ -282,8 +319,29 @@ impl Registry {
         earlier.unwrap_or_else(|| Err(self.protocol("reach it", "no scheme was tried")))
     }
 
-    /// Sends a request to `url`; with authentication when that's the registry itself, not a storage to which it points.
+    /// Sends a request to `url`; with authentication when that's the registry itself, not a storage to which it points. A redirect
+    /// that keeps the method (307, 308) is followed as long as it does not lead to another origin: what is sent was meant for this one.
     pub(super) fn send_to(
+        &self,
+        origin: &Url,
+        scope: &Scope,
+        url: &Url,
+        make: &mut dyn FnMut(Url) -> Result<Request, RegistryError>,
+    ) -> Result<Response, RegistryError> {
+        let mut url = url.clone();
+        for _ in 0..MAX_REDIRECTS {
+            let response = self.authenticated(origin, scope, &url, make)?;
+            match redirect_of(&response)
+                .filter(|next| matches!(response.status(), 307 | 308) && next.origin() == url.origin())
+            {
+                Some(next) => url = next,
+                None => return Ok(response),
+            }
+        }
+        Err(self.protocol("follow it", format!("it redirects more than {MAX_REDIRECTS} times")))
+    }
+
+    fn authenticated(
         &self,
         origin: &Url,
         scope: &Scope,
@@ -315,34 +373,73 @@ impl Registry {
         if response.is_success() {
             return Err(self.protocol(what, format!("expected HTTP status {}, found {status}", statuses[0])));
         }
+        Err(self.refused(response, what))
+    }
+
+    /// `response`, when its status is a 2xx: which of them is the right one, registries do not agree on.
+    pub(super) fn succeeded(&self, response: Response, what: &str) -> Result<Response, RegistryError> {
+        if response.is_success() { Ok(response) } else { Err(self.refused(response, what)) }
+    }
+
+    fn refused(&self, response: Response, what: &str) -> RegistryError {
+        let status = response.status();
+        if let Some(to) = redirect_of(&response) {
+            let (what, registry, to) = (what.to_owned(), self.name.clone(), display_url(&to));
+            return RegistryError::Elsewhere { what, registry, to, status };
+        }
         let retry_after = response.retry_after();
+        let kind = response.header(header::CONTENT_TYPE).unwrap_or_default().to_owned();
+        let mut body = Vec::new();
         // What cannot be read any more does not change what the status says.
-        let errors = response.bytes(MAX_ERROR).map(|body| parse_errors(&body)).unwrap_or_default();
-        Err(RegistryError::Refused {
+        let _ = response.take(MAX_ERROR).read_to_end(&mut body);
+        RegistryError::Refused {
             what: what.to_owned(),
             registry: self.name.clone(),
             status,
-            errors,
+            errors: parse_errors(&kind, &body),
             retry_after,
             credentials: Box::new(self.session.tried()),
-        })
+        }
     }
 
     /// Checks what the registry says it has stored.
     pub(super) fn check_digest(&self, response: &Response, what: &str, expected: &Digest) -> Result<(), RegistryError> {
-        match response.header("docker-content-digest") {
-            Some(found) if found != expected.to_string() => Err(RegistryError::Digest {
+        // One that cannot be read, or is of another algorithm, cannot be compared.
+        match response.header("docker-content-digest").and_then(|found| found.parse::<Digest>().ok()) {
+            Some(found) if found != *expected => Err(RegistryError::Digest {
                 what: what.to_owned(),
                 registry: self.name.clone(),
                 expected: *expected,
-                found: found.chars().take(100).collect(),
+                found: found.to_string(),
             }),
             _ => Ok(()),
         }
     }
 
     pub(super) fn protocol(&self, what: &str, why: impl Into<String>) -> RegistryError {
-        RegistryError::Protocol { what: what.to_owned(), registry: self.name.clone(), why: why.into() }
+        RegistryError::Protocol { what: what.to_owned(), registry: self.name.clone(), why: one_line(&why.into()) }
+    }
+}
+
+/// Where a redirect leads to.
+fn redirect_of(response: &Response) -> Option<Url> {
+    let location =
+        response.header(header::LOCATION).filter(|_| matches!(response.status(), 301 | 302 | 303 | 307 | 308))?;
+    response.url().join(location).ok()
+}
+
+/// Whether `error` says only that the registry does not answer a HEAD, which asks for `what`: what follows will show whether it
+/// takes what is sent. Credentials that it refused will be refused again, and a limit or an outage is none of this.
+fn says_nothing(error: &RegistryError, what: &str) -> bool {
+    match error {
+        RegistryError::Refused { what: asked, status, credentials, .. } if asked == what => match status {
+            401 => matches!(**credentials, Tried::Unasked | Tried::Missing(_)),
+            407 | 429 => false,
+            status => (300..500).contains(status) || matches!(status, 500 | 501),
+        },
+        RegistryError::Protocol { what: asked, .. } => asked == what,
+        RegistryError::Http(HttpError::Redirect { .. }) => true,
+        _ => false,
     }
 }
 

@@ -2,8 +2,6 @@
 //! (`docker-credential-NAME`, protocol of docker-credential-helpers).
 
 use std::{
-    collections::BTreeMap,
-    env,
     ffi::OsString,
     fmt, fs,
     io::{self, Write as _},
@@ -17,11 +15,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tempfile::NamedTempFile;
 
-use super::reference::DOCKER_HUB;
-use crate::error::{Explain, Kind};
+mod config;
 
-/// What `auths` and helpers call Docker Hub.
-const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
+use crate::{
+    error::{Explain, Kind},
+    programs,
+};
+use config::{Config, Entry, json_error, key, place_of};
 
 /// The user name under which helpers keep an identity token.
 const TOKEN_USER: &str = "<token>";
@@ -142,105 +142,46 @@ impl Explain for CredentialsError {
     }
 }
 
-/// One entry of `auths`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Entry {
-    auth: String,
-    username: String,
-    password: String,
-    identitytoken: String,
-    registrytoken: String,
-}
-
-impl Entry {
-    /// `None` for the empty entries that Docker writes beside a helper.
-    fn credentials(&self) -> Result<Option<Credentials>, String> {
-        if !self.identitytoken.is_empty() {
-            return Ok(Some(Credentials::IdentityToken(self.identitytoken.clone())));
-        }
-        if !self.registrytoken.is_empty() {
-            return Ok(Some(Credentials::RegistryToken(self.registrytoken.clone())));
-        }
-        if self.auth.is_empty() {
-            let there = !self.username.is_empty();
-            return Ok(there.then(|| Credentials::password(&self.username, &self.password)));
-        }
-        let bytes = STANDARD.decode(self.auth.trim()).map_err(|_| "`auth` is not base64".to_owned())?;
-        let text = String::from_utf8(bytes).map_err(|_| "`auth` is not text".to_owned())?;
-        // Docker pads with NUL what was stored by old versions.
-        let (username, password) = text.trim_end_matches('\0').split_once(':').ok_or("`auth` is not USER:PASSWORD")?;
-        Ok(Some(Credentials::password(username, password)))
-    }
-}
-
-/// A configuration file of Docker or Podman, as far as it concerns credentials.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Config {
-    auths: BTreeMap<String, Entry>,
-    cred_helpers: BTreeMap<String, String>,
-    creds_store: String,
-}
-
-impl Config {
-    fn parse(bytes: &[u8]) -> Result<Self, String> {
-        // An empty file is what `touch` and some CI systems leave.
-        if bytes.trim_ascii().is_empty() {
-            return Ok(Self::default());
-        }
-        serde_json::from_slice(bytes).map_err(|e| json_error(&e))
-    }
-
-    /// The entry for `registry`: the key itself, else one that means the same.
-    fn entry(&self, registry: &str) -> Option<&Entry> {
-        let same = || self.auths.iter().find(|(key, _)| key_host(key) == registry).map(|(_, entry)| entry);
-        self.auths.get(registry).or_else(same)
-    }
-
-    /// The helper for `registry`, and whether it is named for it alone.
-    fn helper(&self, registry: &str) -> Option<(&str, bool)> {
-        let own = self.cred_helpers.iter().find(|(key, _)| key_host(key) == registry);
-        own.map(|(_, helper)| (helper.as_str(), true))
-            .or(Some((self.creds_store.as_str(), false)))
-            .filter(|(helper, _)| !helper.is_empty())
-    }
-}
-
-/// The registry that a key of `auths` means: `https://index.docker.io/v1/` is `docker.io`.
-fn key_host(key: &str) -> &str {
-    let host = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
-    let host = ["/v1/", "/v2/", "/v1", "/v2", "/"].iter().find_map(|end| host.strip_suffix(end)).unwrap_or(host);
-    match host {
-        "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB,
-        host => host,
-    }
-}
-
-/// The key under which `registry` is stored.
-fn key(registry: &str) -> &str {
-    if registry == DOCKER_HUB { DOCKER_HUB_KEY } else { registry }
-}
+/// Docker's variable for credentials (docker/cli#6008): what stands in `config.json`, as text.
+const VARIABLE: &str = "DOCKER_AUTH_CONFIG";
 
 /// The files and helpers in which this user's credentials are. Nothing is read before it is asked for.
 #[derive(Debug, Clone, Default)]
 pub struct CredentialStore(Arc<Places>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Places {
     /// Read in this order.
-    files: Vec<PathBuf>,
+    sources: Vec<Source>,
     /// Where a login is stored.
     written: Option<PathBuf>,
     /// Where helpers are searched.
     path: OsString,
 }
 
+impl fmt::Debug for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Places").field("written", &self.written).finish_non_exhaustive()
+    }
+}
+
+/// One place to look in.
+enum Source {
+    File(PathBuf),
+    /// The text of [`VARIABLE`].
+    Variable(OsString),
+}
+
 impl CredentialStore {
-    /// The store of the user whose environment `var` gives (`std::env::var_os` for this process): REGISTRY_AUTH_FILE, then
-    /// Docker's `config.json` in DOCKER_CONFIG or `~/.docker`, then Podman's `auth.json` in XDG_RUNTIME_DIR and XDG_CONFIG_HOME.
+    /// The store of the user whose environment `var` gives (`std::env::var_os` for this process): REGISTRY_AUTH_FILE,
+    /// DOCKER_AUTH_CONFIG, then Docker's `config.json` in DOCKER_CONFIG or `~/.docker`, then Podman's `auth.json` in
+    /// XDG_RUNTIME_DIR and XDG_CONFIG_HOME.
+    ///
+    /// The variable comes before the file, as in Docker 28. Not so in GitLab's CI, whose runner pulls the job's image with what
+    /// stands in it: a login of the job is meant for the job, and comes first (docker/cli#6156).
     pub fn from_env(var: impl Fn(&str) -> Option<OsString>) -> Self {
-        let folder = |name: &str| var(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let given = |name: &str| var(name).filter(|value| !value.is_empty());
+        let folder = |name: &str| given(name).map(PathBuf::from);
         let home = folder("HOME").or_else(|| folder("USERPROFILE"));
         let explicit = folder("REGISTRY_AUTH_FILE");
         let docker = folder("DOCKER_CONFIG").or_else(|| Some(home.as_ref()?.join(".docker")));
@@ -249,8 +190,13 @@ impl CredentialStore {
         let config = folder("XDG_CONFIG_HOME").or_else(|| Some(home.as_ref()?.join(".config")));
         let config = config.map(|folder| folder.join("containers/auth.json"));
         let written = explicit.clone().or_else(|| docker.clone());
-        let files = [explicit, docker, runtime, config].into_iter().flatten().collect();
-        Self(Arc::new(Places { files, written, path: var("PATH").unwrap_or_default() }))
+        let mut sources: Vec<Source> = [docker, runtime, config].into_iter().flatten().map(Source::File).collect();
+        if let Some(text) = given(VARIABLE) {
+            let place = if given("GITLAB_CI").is_some() { sources.len() } else { 0 };
+            sources.insert(place, Source::Variable(text));
+        }
+        sources.splice(..0, explicit.map(Source::File));
+        Self(Arc::new(Places { sources, written, path: var("PATH").unwrap_or_default() }))
     }
 
     /// A store without any credentials.
@@ -258,43 +204,92 @@ impl CredentialStore {
         Self::default()
     }
 
-    /// The credentials for `registry`: of the first file that has some, or whose helper has.
+    /// The credentials for `repository` of `registry` (or for the registry as such): of the first file that has some, or whose
+    /// helper has. In a file, what is kept for the repository counts before what is kept for a namespace above it, and that before
+    /// what is kept for the whole registry.
     ///
     /// A helper that has none is a miss, and so is one that is meant for all registries (`credsStore`) and not installed, as in
-    /// a `config.json` copied from a desktop: that is noted.
+    /// a `config.json` copied from a desktop: that is noted. So is all that is wrong with DOCKER_AUTH_CONFIG, as in Docker.
     ///
     /// # Errors
     /// When a file cannot be understood, a helper fails, or one that is meant for this registry is not installed.
-    pub fn lookup(&self, registry: &str) -> Result<Lookup, CredentialsError> {
+    pub fn lookup(&self, registry: &str, repository: Option<&str>) -> Result<Lookup, CredentialsError> {
         let mut lookup = Lookup::default();
-        for path in &self.0.files {
-            let config = match fs::read(path) {
-                Ok(bytes) => parse(path, &bytes)?,
-                Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
-                Err(e) => {
-                    lookup.notes.push(format!("{} cannot be read ({e})", path.display()));
-                    continue;
+        let places = config::places(registry, repository);
+        for source in &self.0.sources {
+            let found = match source {
+                Source::File(path) => self.look_into_file(path, &places, &mut lookup.notes)?,
+                Source::Variable(text) => {
+                    let path = Path::new(VARIABLE);
+                    let config = parse(path, text.as_encoded_bytes());
+                    let found = config.and_then(|config| self.look_into(&config, path, &places, &mut lookup.notes));
+                    found.unwrap_or_else(|error| {
+                        lookup.notes.push(error.to_string());
+                        None
+                    })
                 }
             };
-            if let Some((helper, own)) = config.helper(registry) {
-                match self.get(helper, path, registry) {
-                    Ok(Some(found)) => {
-                        lookup.credentials = Some((found, format!("docker-credential-{helper}")));
-                        return Ok(lookup);
-                    }
-                    Ok(None) => {}
-                    Err(missing @ CredentialsError::NoHelper { .. }) if !own => lookup.notes.push(missing.to_string()),
-                    Err(error) => return Err(error),
-                }
-            }
-            let entry = config.entry(registry).map_or(Ok(None), Entry::credentials);
-            let found = entry.map_err(|why| bad(path, &format!("the entry of {registry}: {why}")))?;
-            if let Some(found) = found {
-                lookup.credentials = Some((found, path.display().to_string()));
-                return Ok(lookup);
+            if found.is_some() {
+                return Ok(Lookup { credentials: found, ..lookup });
             }
         }
         Ok(lookup)
+    }
+
+    fn look_into_file(
+        &self,
+        path: &Path,
+        places: &[String],
+        notes: &mut Vec<String>,
+    ) -> Result<Option<(Credentials, String)>, CredentialsError> {
+        match fs::read(path) {
+            Ok(bytes) => self.look_into(&parse(path, &bytes)?, path, places, notes),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(e) => {
+                notes.push(format!("{} cannot be read ({e})", path.display()));
+                Ok(None)
+            }
+        }
+    }
+
+    /// The credentials that `config`, which stands in `path`, has for the first of `places`; and where, in words.
+    fn look_into(
+        &self,
+        config: &Config,
+        path: &Path,
+        places: &[String],
+        notes: &mut Vec<String>,
+    ) -> Result<Option<(Credentials, String)>, CredentialsError> {
+        for place in places {
+            if let Some((helper, own)) = config.helper(place) {
+                match self.get(helper, path, place) {
+                    Ok(Some(found)) => return Ok(Some((found, format!("docker-credential-{helper}")))),
+                    Ok(None) => {}
+                    Err(missing @ CredentialsError::NoHelper { .. }) if !own => notes.push(missing.to_string()),
+                    Err(error) => return Err(error),
+                }
+            }
+            let entry = config.entry(place).map_or(Ok(None), Entry::credentials);
+            if let Some(found) = entry.map_err(|why| bad(path, &format!("the entry of {place}: {why}")))? {
+                let whole = !place.contains('/');
+                let of = if whole { String::new() } else { format!(", for {place}") };
+                return Ok(Some((found, format!("{}{of}", path.display()))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether DOCKER_AUTH_CONFIG has credentials for `registry`, which come before a login's.
+    pub fn is_overruled(&self, registry: &str) -> bool {
+        let first = self.0.sources.iter().take_while(|source| match source {
+            Source::File(path) => Some(path) != self.0.written.as_ref(),
+            Source::Variable(_) => true,
+        });
+        let texts = first.filter_map(|source| match source {
+            Source::Variable(text) => Some(text.as_encoded_bytes()),
+            Source::File(_) => None,
+        });
+        texts.filter_map(|text| Config::parse(text).ok()).any(|config| config.entry(registry).is_some())
     }
 
     /// Keeps the credentials of `registry`: in the helper that the file names, else in the file, which keeps everything else that
@@ -323,7 +318,7 @@ impl CredentialStore {
             Credentials::RegistryToken(token) => json!({ "registrytoken": token }),
         };
         let auths = auths_of(&mut document, path)?;
-        auths.retain(|other, _| key_host(other) != registry);
+        auths.retain(|other, _| place_of(other) != registry);
         auths.insert(key(registry).to_owned(), entry);
         write_document(path, &document)?;
         Ok(Stored::File(path.clone()))
@@ -335,7 +330,8 @@ impl CredentialStore {
     /// When a file cannot be read or written, or a helper fails.
     pub fn erase(&self, registry: &str) -> Result<bool, CredentialsError> {
         let mut erased = false;
-        for path in &self.0.files {
+        for source in &self.0.sources {
+            let Source::File(path) = source else { continue };
             if !path.exists() {
                 continue;
             }
@@ -352,8 +348,8 @@ impl CredentialStore {
                     Err(error) => return Err(error),
                 }
             }
-            if config.auths.keys().any(|key| key_host(key) == registry) {
-                auths_of(&mut document, path)?.retain(|key, _| key_host(key) != registry);
+            if config.entry(registry).is_some() {
+                auths_of(&mut document, path)?.retain(|key, _| place_of(key) != registry);
                 write_document(path, &document)?;
                 erased = true;
             }
@@ -361,7 +357,7 @@ impl CredentialStore {
         Ok(erased)
     }
 
-    fn get(&self, helper: &str, path: &Path, registry: &str) -> Result<Option<Credentials>, CredentialsError> {
+    fn get(&self, helper: &str, path: &Path, place: &str) -> Result<Option<Credentials>, CredentialsError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Answer {
@@ -370,7 +366,7 @@ impl CredentialStore {
             #[serde(default)]
             secret: String,
         }
-        match self.run(helper, path, "get", key(registry))? {
+        match self.run(helper, path, "get", key(place))? {
             Ok(answer) => {
                 let answer: Answer = serde_json::from_slice(&answer)
                     .map_err(|_| failed(helper, "expected JSON with Username and Secret, found something else"))?;
@@ -395,15 +391,14 @@ impl CredentialStore {
         if helper.contains(['/', '\\']) {
             return Err(bad(path, &format!("`{helper}` is not the name of a credential helper")));
         }
-        let suffixed = format!("{program}{}", env::consts::EXE_SUFFIX);
-        let found = env::split_paths(&self.0.path).map(|folder| folder.join(&suffixed)).find(|file| file.is_file());
+        let found = programs::find(&program, &self.0.path);
         let found = found.ok_or_else(|| CredentialsError::NoHelper { program, path: path.to_owned() })?;
         let spawned = Command::new(found)
             .arg(action)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .env("PATH", &self.0.path)
+            .env("PATH", programs::safe_path(&self.0.path))
             .spawn();
         let mut child = spawned.map_err(|e| failed(helper, &e.to_string()))?;
         if let Some(mut stdin) = child.stdin.take() {
@@ -431,11 +426,6 @@ fn bad(path: &Path, why: &str) -> CredentialsError {
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<Config, CredentialsError> {
     Config::parse(bytes).map_err(|why| bad(path, &why))
-}
-
-/// Only where the error is: serde's own words quote what they found, which may be a secret.
-fn json_error(error: &serde_json::Error) -> String {
-    format!("unexpected JSON at line {}, column {}", error.line(), error.column())
 }
 
 /// The file as JSON, with all that other programs keep in it; `{}` when there is none.

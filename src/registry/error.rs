@@ -1,14 +1,13 @@
 //! What can go wrong between this program and a registry.
 
-use std::time::Duration;
-
-use serde::Deserialize;
+use std::{fmt, time::Duration};
 
 use super::credentials::CredentialsError;
 use crate::{
     digest::Digest,
     error::{Explain, Kind},
-    http::{HttpError, Retry, Transient, retry_status},
+    http::{HttpError, Retry, Transient, Url, retry_status},
+    image::FormatError,
     store::StoreError,
 };
 
@@ -26,27 +25,20 @@ pub enum Tried {
     Missing(Vec<String>),
 }
 
-/// One error of a registry's error document (OCI distribution specification, "Error Codes").
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// One error that an answer names (OCI distribution specification, "Error Codes"), in short and without control characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
-    /// `DENIED`, `NAME_UNKNOWN`, …
+    /// `DENIED`, `NAME_UNKNOWN`, …; empty where a proxy or a page speaks.
     pub code: String,
     /// In words; may be empty.
-    #[serde(default)]
     pub message: String,
 }
 
-/// Reads the error document of an answer; what is none gives no errors. Control characters, which a terminal would obey, are
-/// left out.
-pub(super) fn parse_errors(body: &[u8]) -> Vec<ApiError> {
-    #[derive(Deserialize)]
-    struct Document {
-        #[serde(default)]
-        errors: Vec<ApiError>,
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let separator = if self.code.is_empty() || self.message.is_empty() { "" } else { ": " };
+        write!(f, "{}{separator}{}", self.code, self.message)
     }
-    let clean = |text: &str| text.chars().filter(|c| !c.is_control()).take(500).collect::<String>();
-    let document = serde_json::from_slice::<Document>(body).unwrap_or(Document { errors: Vec::new() });
-    document.errors.iter().map(|e| ApiError { code: clean(&e.code), message: clean(&e.message) }).collect()
 }
 
 /// What can go wrong between this program and a registry.
@@ -99,6 +91,31 @@ pub enum RegistryError {
         /// What is wrong with the answer.
         why: String,
     },
+    /// The registry wants what is sent to be sent elsewhere.
+    #[error("cannot {what}: {registry} sends it on to {to}, with HTTP status {status}")]
+    Elsewhere {
+        /// What was asked for.
+        what: String,
+        /// Who answered.
+        registry: String,
+        /// Where it was sent on to, without credentials.
+        to: String,
+        /// The status code.
+        status: u16,
+    },
+    /// The registry takes nothing, or says nothing, for too long.
+    #[error("cannot {what}: {registry} is stuck: {why}")]
+    Stuck {
+        /// What was asked for.
+        what: String,
+        /// Who does not answer.
+        registry: String,
+        /// How that showed.
+        why: String,
+    },
+    /// The image cannot be pushed in the form that was asked for.
+    #[error(transparent)]
+    Format(#[from] FormatError),
     /// Credentials or layers would go where they must not go.
     #[error("{registry} {why}")]
     Unsafe {
@@ -110,10 +127,7 @@ pub enum RegistryError {
 }
 
 fn listed(errors: &[ApiError]) -> String {
-    errors
-        .iter()
-        .map(|e| if e.message.is_empty() { format!(", {}", e.code) } else { format!(", {}: {}", e.code, e.message) })
-        .collect()
+    errors.iter().map(|error| format!(", {error}")).collect()
 }
 
 impl Transient for RegistryError {
@@ -132,8 +146,9 @@ impl Explain for RegistryError {
             Self::Http(error) => error.kind(),
             Self::Credentials(error) => error.kind(),
             Self::Store(error) => error.kind(),
-            Self::Refused { errors, .. } if is_digest_invalid(errors) => Kind::Unverified,
-            Self::Refused { .. } | Self::Protocol { .. } => Kind::Network,
+            Self::Format(error) => error.kind(),
+            Self::Refused { .. } if self.says("DIGEST_INVALID") => Kind::Unverified,
+            Self::Refused { .. } | Self::Protocol { .. } | Self::Elsewhere { .. } | Self::Stuck { .. } => Kind::Network,
             Self::Digest { .. } | Self::Unsafe { .. } => Kind::Unverified,
         }
     }
@@ -143,9 +158,11 @@ impl Explain for RegistryError {
             Self::Http(error) => error.hint(),
             Self::Credentials(error) => error.hint(),
             Self::Store(error) => error.hint(),
-            Self::Refused { errors, .. } if is_digest_invalid(errors) => {
+            Self::Format(error) => error.hint(),
+            Self::Refused { .. } if self.says("DIGEST_INVALID") => {
                 Some("the bytes were altered since they were hashed: on this machine's disk, or on their way".into())
             }
+            Self::Refused { .. } if self.lacks_parts() => Some(LOST.into()),
             Self::Refused { registry, status, retry_after, credentials, .. } => {
                 refusal_hint(registry, *status, *retry_after, credentials)
             }
@@ -154,12 +171,61 @@ impl Explain for RegistryError {
                 Some("the registry, or something between here and there, alters what it holds".into())
             }
             Self::Protocol { .. } => Some("check that this host is a registry, and not a web page before it".into()),
+            Self::Elsewhere { registry, to, .. } => {
+                Some(match Url::parse(to).ok().and_then(|url| own_name(&url, registry)) {
+                    Some(name) => format!("if you trust it, name {name} in the reference, in the place of {registry}"),
+                    None => "check that this host is a registry, and not a web page before it".into(),
+                })
+            }
+            Self::Stuck { .. } => {
+                Some("the registry, or a proxy before it, has a problem of its own: try again later".into())
+            }
         }
     }
 }
 
-fn is_digest_invalid(errors: &[ApiError]) -> bool {
-    errors.iter().any(|e| e.code == "DIGEST_INVALID")
+/// What helps when a registry does not have what it should have.
+const LOST: &str =
+    "the registry has lost a part of the image: `microbuild push --force IMAGE REF` sends all of it again";
+
+impl RegistryError {
+    /// Whether the registry refused with this error code.
+    pub fn says(&self, code: &str) -> bool {
+        matches!(self, Self::Refused { errors, .. } if errors.iter().any(|error| error.code == code))
+    }
+
+    /// Whether the registry says that it does not have what an image is made of.
+    pub fn lacks_parts(&self) -> bool {
+        let codes = ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"];
+        codes.iter().any(|code| self.says(code))
+    }
+
+    /// Whether the registry does not take a manifest because of its media type.
+    pub fn refuses_media_type(&self) -> bool {
+        let Self::Refused { status, errors, .. } = self else { return false };
+        let of_type = |error: &ApiError| {
+            let message = error.message.to_ascii_lowercase().replace(['_', '-', ' '], "");
+            ["mediatype", "contenttype", "schemaversion", "unsupportedmanifest"]
+                .iter()
+                .any(|word| message.contains(word))
+        };
+        *status == 415 || (matches!(status, 400 | 404 | 405 | 406 | 422 | 501) && errors.iter().any(of_type))
+    }
+
+    /// The status with which the registry refused.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+}
+
+/// What references call the host of `url`, when that is another one than `registry`.
+fn own_name(url: &Url, registry: &str) -> Option<String> {
+    let host = url.host_str()?;
+    let name = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    (name != registry).then_some(name)
 }
 
 fn refusal_hint(registry: &str, status: u16, wait: Option<Duration>, tried: &Tried) -> Option<String> {
@@ -182,7 +248,9 @@ fn refusal_hint(registry: &str, status: u16, wait: Option<Duration>, tried: &Tri
         (404, _) => {
             "check the repository's name; some registries want it to be created first, or credentials to see it".into()
         }
+        (407, _) => "the proxy wants credentials: put them into HTTPS_PROXY".into(),
         (413, _) => "the registry, or a proxy before it, limits the size of what it takes".into(),
+        (507, _) => "the registry has no room left for it: remove what is not needed there".into(),
         (429, _) => match wait {
             Some(wait) => format!("the registry asks to wait {} seconds", wait.as_secs()),
             None => "the registry limits how often it is asked: log in, or try again later".into(),
@@ -190,24 +258,4 @@ fn refusal_hint(registry: &str, status: u16, wait: Option<Duration>, tried: &Tri
         (500..=599, _) => "the registry has a problem of its own: try again later".into(),
         _ => return None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn error_documents_are_read_as_far_as_they_go() {
-        let one = |code: &str, message: &str| vec![ApiError { code: code.into(), message: message.into() }];
-        for (body, expected) in [
-            (r#"{"errors":[{"code":"DENIED","message":"no\u001b[2J","detail":{}}]}"#, one("DENIED", "no[2J")),
-            (r#"{"errors":[{"code":"UNKNOWN"}]}"#, one("UNKNOWN", "")),
-            (r#"{"errors":[]}"#, vec![]),
-            (r#"{"errors":null}"#, vec![]),
-            ("<html>", vec![]),
-            ("", vec![]),
-        ] {
-            assert_eq!(parse_errors(body.as_bytes()), expected, "{body}");
-        }
-    }
 }

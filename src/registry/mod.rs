@@ -4,6 +4,7 @@
 //! [`CredentialStore`] knows, moves manifests and blobs (`client`, `upload`), and turns refusals into [`RegistryError`]s.
 //! [`login`] and [`logout`] are the two commands of these names.
 
+mod answer;
 mod auth;
 mod client;
 mod credentials;
@@ -12,7 +13,7 @@ mod reference;
 mod upload;
 
 pub use auth::Scope;
-pub use client::{Found, Registry};
+pub use client::{Found, Presence, Registry};
 pub use credentials::{CredentialStore, Credentials, CredentialsError, Lookup, Stored};
 pub use error::{ApiError, RegistryError, Tried};
 pub use reference::{DOCKER_HUB, ParseReferenceError, Reference, api_host, is_local, parse_registry};

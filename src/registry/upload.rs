@@ -6,10 +6,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{auth::Scope, client::Registry, error::RegistryError};
+use super::{
+    auth::Scope,
+    client::{Presence, Registry},
+    error::RegistryError,
+};
 use crate::{
     digest::Digest,
-    http::{Body, HeaderValue, Method, Request, Response, Retry, Transient as _, Url, display_url, header},
+    http::{
+        Body, Fault, HeaderValue, HttpError, Method, Request, Response, Retry, Transient as _, Url, display_url, header,
+    },
     layer::{Content, Layer},
     ui::Task,
 };
@@ -25,6 +31,12 @@ const FIRST_CHUNK: u64 = 64 << 20;
 
 /// Chunks are not made smaller than this.
 const SMALLEST_CHUNK: u64 = 64 << 10;
+
+/// After so many passing failures in one piece, chunks are tried: a proxy may cut or stall what is long.
+const MOST_FAILURES: u32 = 2;
+
+/// So many times an upload is begun again because the registry has forgotten it.
+const MOST_FORGOTTEN: u32 = 2;
 
 /// A blob to be uploaded.
 #[derive(Clone)]
@@ -86,6 +98,10 @@ impl Registry {
             blob,
             bytes: Bytes::of(blob, progress),
             chunk: None,
+            refusal: None,
+            whole_only: false,
+            failures: 0,
+            forgotten: 0,
         }
         .run(mount)
     }
@@ -100,62 +116,111 @@ struct Upload<'a> {
     bytes: Bytes,
     /// The length of chunks, once the registry has refused the blob in one piece.
     chunk: Option<u64>,
+    /// What it said to the blob in one piece; gone where chunks were refused, too.
+    refusal: Option<RegistryError>,
+    /// It takes no chunks.
+    whole_only: bool,
+    /// How often sending the blob in one piece has failed for a passing reason.
+    failures: u32,
+    /// How often the registry has forgotten the upload.
+    forgotten: u32,
 }
 
 impl Upload<'_> {
-    fn run(mut self, mount: Option<&str>) -> Result<Uploaded, RegistryError> {
+    fn run(mut self, mut mount: Option<&str>) -> Result<Uploaded, RegistryError> {
         let mut broken: Option<Session> = None;
+        let mut stuck = false;
         self.registry.http().clone().retrying(|_| {
-            let resumed = broken.take().and_then(|session| self.resume(session));
-            let mut session = match resumed.map_or_else(|| self.begin(mount), |s| Ok(Begun::Session(s)))? {
-                Begun::Mounted(from) => return Ok(Uploaded::Mounted(from)),
-                Begun::Session(session) => session,
-            };
-            let sent = self.send(&mut session);
-            if sent.is_err() && self.blob.size >= WORTH_RESUMING {
-                broken = Some(session);
+            let done = self.attempt(&mut mount, &mut broken);
+            // One that took its time once may be restarting. One that does so again holds everybody up.
+            match done {
+                Err(RegistryError::Http(HttpError::Transport { fault: Fault::TimedOut, what: why, .. })) if stuck => {
+                    let (what, registry) = (self.what.clone(), self.registry.name().to_owned());
+                    Err(RegistryError::Stuck { what, registry, why })
+                }
+                done => {
+                    stuck = done.as_ref().is_err_and(is_timeout);
+                    done
+                }
             }
-            sent.map(|()| Uploaded::Sent)
         })
     }
 
-    /// Begins an upload, or has the blob mounted. A registry that cannot mount begins an upload as well (202); one that does
-    /// not want to is asked again without.
-    fn begin(&self, mount: Option<&str>) -> Result<Begun, RegistryError> {
-        let path = format!("/v2/{}/blobs/uploads/", self.repository);
-        if let Some(from) = mount {
-            let scope = self.scope.clone().with(&Scope::pull(from).to_string());
-            let path = format!("{path}?mount={}&from={from}", self.blob.digest);
-            let mounted = self
-                .registry
-                .send(&scope, &path, &begin_request)
-                .and_then(|response| self.registry.expect(response, &self.what, &[201, 202]));
-            match mounted {
-                Ok(response) if response.status() == 201 => {
-                    self.registry.check_digest(&response, &self.what, &self.blob.digest)?;
-                    return Ok(Begun::Mounted(from.to_owned()));
+    fn attempt(&mut self, mount: &mut Option<&str>, broken: &mut Option<Session>) -> Result<Uploaded, RegistryError> {
+        let resumed = broken.take().and_then(|session| self.resume(session));
+        let mut session = match resumed {
+            Some(session) => session,
+            None => match self.begin(mount)? {
+                Begun::Mounted(from) => return Ok(Uploaded::Mounted(from)),
+                Begun::Session(session) => session,
+            },
+        };
+        loop {
+            match self.send(&mut session) {
+                Ok(()) => return Ok(Uploaded::Sent),
+                // A registry of several machines that do not know of each other's uploads.
+                Err(error) if error.says("BLOB_UPLOAD_UNKNOWN") && self.forgotten < MOST_FORGOTTEN => {
+                    self.forgotten += 1;
+                    session = self.begin_upload()?;
                 }
-                Ok(response) => return self.session(&response, 0).map(Begun::Session),
-                Err(error) if error.should_retry() != Retry::Never => return Err(error),
-                Err(_) => {}
+                Err(error) => {
+                    if self.blob.size >= WORTH_RESUMING {
+                        *broken = Some(session);
+                    }
+                    return Err(error);
+                }
             }
         }
+    }
+
+    /// Begins an upload, or has the blob mounted. A registry that cannot mount begins an upload as well (202); one that does
+    /// not want to, or says so without doing it, is asked again without.
+    fn begin(&self, mount: &mut Option<&str>) -> Result<Begun, RegistryError> {
+        let Some(from) = *mount else { return self.begin_upload().map(Begun::Session) };
+        let scope = self.scope.clone().with(&Scope::pull(from).to_string());
+        let path = format!("/v2/{}/blobs/uploads/?mount={}&from={from}", self.repository, self.blob.digest);
+        let mounted = self
+            .registry
+            .send(&scope, &path, &begin_request)
+            .and_then(|response| self.registry.succeeded(response, &self.what));
+        match mounted {
+            Ok(response) if response.status() == 201 => {
+                self.registry.check_digest(&response, &self.what, &self.blob.digest)?;
+                let there = self.registry.look_for_blob(self.repository, &self.blob.digest, None, &self.scope)?;
+                if there != Presence::Missing {
+                    return Ok(Begun::Mounted(from.to_owned()));
+                }
+            }
+            Ok(response) if response.header(header::LOCATION).is_some() => {
+                *mount = None;
+                return self.session(&response).map(Begun::Session);
+            }
+            Ok(_) | Err(RegistryError::Refused { .. } | RegistryError::Elsewhere { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        *mount = None;
+        self.begin_upload().map(Begun::Session)
+    }
+
+    fn begin_upload(&self) -> Result<Session, RegistryError> {
+        let path = format!("/v2/{}/blobs/uploads/", self.repository);
         let response = self.registry.send(&self.scope, &path, &begin_request)?;
-        let response = self.registry.expect(response, &self.what, &[202])?;
-        self.session(&response, 0).map(Begun::Session)
+        self.session(&self.registry.succeeded(response, &self.what)?)
     }
 
-    /// The session that `response` continues.
-    fn session(&self, response: &Response, offset: u64) -> Result<Session, RegistryError> {
+    /// The session that `response` begins.
+    fn session(&self, response: &Response) -> Result<Session, RegistryError> {
         let smallest = response.header("oci-chunk-min-length").and_then(|n| n.trim().parse().ok()).unwrap_or(0);
-        Ok(Session { location: self.location(response)?, offset, smallest })
+        let location = self.location(response)?;
+        let location = location.ok_or_else(|| self.registry.protocol(&self.what, "its answer has no Location"))?;
+        Ok(Session { location, offset: 0, smallest })
     }
 
-    fn location(&self, response: &Response) -> Result<Url, RegistryError> {
-        let header = response.header(header::LOCATION);
-        let header = header.ok_or_else(|| self.registry.protocol(&self.what, "its answer has no Location"))?;
+    /// Where the next request goes, when `response` says so.
+    fn location(&self, response: &Response) -> Result<Option<Url>, RegistryError> {
+        let Some(header) = response.header(header::LOCATION) else { return Ok(None) };
         match next_location(response.url(), header, self.registry.http().options().insecure) {
-            Ok(location) => Ok(location),
+            Ok(location) => Ok(Some(location)),
             Err(Unusable::NoUrl) => Err(self.registry.protocol(&self.what, "its Location is no URL")),
             Err(Unusable::InTheClear(to)) => {
                 let why = format!("asks for a layer to be sent in the clear, to {to}");
@@ -172,7 +237,7 @@ impl Upload<'_> {
             return None;
         }
         // `Location` is required here, but the old one remains good where it is missing.
-        let location = self.location(&response).unwrap_or(session.location);
+        let location = self.location(&response).ok().flatten().unwrap_or(session.location);
         Some(Session { location, offset, smallest: session.smallest })
     }
 
@@ -187,30 +252,46 @@ impl Upload<'_> {
 
     fn send(&mut self, session: &mut Session) -> Result<(), RegistryError> {
         if session.offset == 0 && self.chunk.is_none() {
-            match self.send_whole(session)? {
-                Some(()) => return Ok(()),
-                // Too much at once, or not in this way: in chunks, in a new session, as the old one may have been given up.
-                None => {
-                    self.chunk = Some(FIRST_CHUNK.min(self.blob.size.div_ceil(2)).max(SMALLEST_CHUNK));
-                    if let Begun::Session(new) = self.begin(None)? {
-                        *session = new;
-                    }
-                }
+            let refusal = match self.commit(session, 0, self.blob.size).and_then(|response| self.finished(response)) {
+                Err(error) if self.is_for_chunks(&error) => error,
+                sent => return sent,
+            };
+            // A new session: the old one may have been given up.
+            *session = self.begin_upload()?;
+            let first = if refusal.status() == Some(413) { self.blob.size.div_ceil(2) } else { self.blob.size };
+            self.chunk = Some(FIRST_CHUNK.min(first).max(SMALLEST_CHUNK));
+            self.refusal = Some(refusal);
+        }
+        let sent = self.send_chunks(session);
+        match (sent, self.refusal.take()) {
+            // Chunks are no way around it: what was said before that counts.
+            (Err(error @ (RegistryError::Refused { .. } | RegistryError::Protocol { .. })), Some(refusal))
+                if error.should_retry() == Retry::Never && !error.says("BLOB_UPLOAD_UNKNOWN") =>
+            {
+                self.whole_only = true;
+                self.chunk = None;
+                Err(if is_of_method(&refusal) { error } else { refusal })
+            }
+            (sent, refusal) => {
+                self.refusal = refusal;
+                sent
             }
         }
-        while session.offset < self.blob.size {
-            self.send_chunk(session)?;
-        }
-        self.commit(session, 0, 0).and_then(|response| self.finished(response))
     }
 
-    /// All bytes with one PUT; `None` when the registry does not take them so.
-    fn send_whole(&self, session: &Session) -> Result<Option<()>, RegistryError> {
-        let response = self.commit(session, 0, self.blob.size)?;
-        if matches!(response.status(), 405 | 411 | 413 | 416 | 501) && self.blob.size > 0 {
-            return Ok(None);
+    /// Whether a blob that the registry refused in one piece is tried in chunks: it is too large, not taken in this way, or the
+    /// refusal is one that registries give for no better reason. What passes is first tried again as it is.
+    fn is_for_chunks(&mut self, error: &RegistryError) -> bool {
+        if self.whole_only || self.blob.size == 0 || error.says("DIGEST_INVALID") {
+            return false;
         }
-        self.finished(response).map(Some)
+        match error.status() {
+            Some(400 | 404 | 405 | 411 | 413 | 416 | 500 | 501) => true,
+            status => {
+                self.failures += u32::from(error.should_retry() != Retry::Never && status != Some(429));
+                self.failures > MOST_FAILURES
+            }
+        }
     }
 
     /// The PUT that ends an upload, with the last `length` bytes from `offset` on.
@@ -224,8 +305,26 @@ impl Upload<'_> {
     }
 
     fn finished(&self, response: Response) -> Result<(), RegistryError> {
-        let response = self.registry.expect(response, &self.what, &[201, 204])?;
+        let response = self.registry.succeeded(response, &self.what)?;
         self.registry.check_digest(&response, &format!("a blob of {}", self.repository), &self.blob.digest)
+    }
+
+    /// All that the registry does not have yet.
+    fn send_chunks(&mut self, session: &mut Session) -> Result<(), RegistryError> {
+        let mut asked = false;
+        while session.offset < self.blob.size {
+            match self.send_chunk(session) {
+                // It has more or less than it said.
+                Err(error) if error.status() == Some(416) && !asked => {
+                    asked = true;
+                    let before = session.offset;
+                    let known = Session { location: session.location.clone(), ..*session };
+                    *session = self.resume(known).filter(|session| session.offset != before).ok_or(error)?;
+                }
+                sent => sent?,
+            }
+        }
+        self.commit(session, 0, 0).and_then(|response| self.finished(response))
     }
 
     /// The next bytes with a PATCH: all that are left, or a chunk.
@@ -242,19 +341,29 @@ impl Upload<'_> {
             self.chunk = Some((length / 2).max(SMALLEST_CHUNK));
             return Ok(());
         }
-        let response = self.registry.expect(response, &self.what, &[202, 201, 204])?;
-        let offset = received(&response).unwrap_or(session.offset + length);
-        if offset <= session.offset || offset > self.blob.size {
-            let why = format!("it has {offset} bytes after {} and {length} more were sent", session.offset);
-            return Err(self.registry.protocol(&self.what, why));
+        let response = self.registry.succeeded(response, &self.what)?;
+        let end = session.offset + length;
+        // Some say how much they took of this chunk only, or one too many, or nothing that makes sense: the digest will tell.
+        let offset = received(&response).filter(|offset| (session.offset + 1..end).contains(offset)).unwrap_or(end);
+        if let Some(location) = self.location(&response)? {
+            session.location = location;
         }
-        *session = Session { smallest: session.smallest, ..self.session(&response, offset)? };
+        session.offset = offset;
         Ok(())
     }
 
     fn unreadable(&self, source: io::Error) -> RegistryError {
-        crate::http::HttpError::Local { what: "read", url: format!("blob {}", self.blob.digest), source }.into()
+        HttpError::Local { what: "read", url: format!("blob {}", self.blob.digest), source }.into()
     }
+}
+
+fn is_timeout(error: &RegistryError) -> bool {
+    matches!(error, RegistryError::Http(HttpError::Transport { fault: Fault::TimedOut, .. }))
+}
+
+/// Whether a refusal says no more than that the registry takes no body with a PUT.
+fn is_of_method(refusal: &RegistryError) -> bool {
+    matches!(refusal.status(), Some(405 | 411 | 413 | 416 | 501))
 }
 
 /// Why a `Location` cannot be followed.
@@ -268,6 +377,12 @@ enum Unusable {
 /// proxy that ends TLS often says http of its own host; it means https.
 fn next_location(base: &Url, location: &str, insecure: bool) -> Result<Url, Unusable> {
     let mut next = base.join(location).map_err(|_| Unusable::NoUrl)?;
+    let same_port = next.host_str() == base.host_str() && next.port_or_known_default() == base.port_or_known_default();
+    if base.scheme() == "http" && next.scheme() == "https" && same_port {
+        // The same server on the same port: it does not know that it is not spoken to over TLS. As below, this cannot fail.
+        let _ = next.set_scheme("http");
+        return Ok(next);
+    }
     if base.scheme() != "https" || next.scheme() == "https" {
         return if matches!(next.scheme(), "http" | "https") { Ok(next) } else { Err(Unusable::NoUrl) };
     }
@@ -299,7 +414,9 @@ fn received(response: &Response) -> Option<u64> {
 
 fn parse_range(range: &str) -> Option<u64> {
     let range = range.trim();
-    match range.strip_prefix("bytes=").unwrap_or(range).strip_prefix("0-")? {
+    let range = range.strip_prefix("bytes").map_or(range, |range| range.trim_start_matches(['=', ' ']));
+    // `bytes 0-99/200`, as in a Content-Range.
+    match range.strip_prefix("0-")?.split('/').next()? {
         "0" | "-1" => Some(0),
         last => last.parse::<u64>().ok()?.checked_add(1),
     }
@@ -406,6 +523,8 @@ mod tests {
         for (range, bytes) in [
             ("0-99", Some(100)),
             ("bytes=0-99", Some(100)),
+            ("bytes 0-99/200", Some(100)),
+            ("bytes 0-99/*", Some(100)),
             (" 0-1 ", Some(2)),
             ("0-0", Some(0)),
             ("0--1", Some(0)),
@@ -436,6 +555,10 @@ mod tests {
             ("https://r.io/", "file:///etc/passwd", Err(Unusable::NoUrl)),
             ("http://r.io/", "file:///etc/passwd", Err(Unusable::NoUrl)),
             ("https://r.io/", "https://", Err(Unusable::NoUrl)),
+            ("http://r.io:5000/v2/", "https://r.io:5000/v2/1", ok("http://r.io:5000/v2/1")),
+            ("http://r.io/v2/", "https://r.io/v2/1", ok("https://r.io/v2/1")),
+            ("https://r.io/v2/a/", "//cdn.io/1", ok("https://cdn.io/1")),
+            ("https://r.io/v2/a/", "", ok("https://r.io/v2/a/")),
         ] {
             assert_eq!(next(base, location), expected, "{base} {location}");
         }

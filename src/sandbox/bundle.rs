@@ -24,7 +24,7 @@ use std::{
 use serde::Deserialize;
 
 use super::{Runtime, SandboxError, runtime::is_privileged};
-use crate::store::folders::remove_tree;
+use crate::{programs, store::folders::remove_tree};
 
 /// As much of a runtime's log as is read.
 const MAX_LOG: u64 = 1 << 20;
@@ -147,6 +147,8 @@ impl Bundle {
     /// The runtime's command `name` for this container, `options` before its id.
     pub fn command(&self, name: &str, options: &[&str]) -> Command {
         let mut command = Command::new(&self.runtime.path);
+        // A runtime searches for programs of its own, such as newuidmap.
+        command.env("PATH", programs::safe_path(&env::var_os("PATH").unwrap_or_default()));
         command.args(self.runtime.options(is_privileged()));
         command.arg("--root").arg(self.path.join("state")).arg("--log").arg(self.log()).args(["--log-format", "json"]);
         command.arg(name).args(options);

@@ -4,7 +4,6 @@ use std::{
     env,
     ffi::OsString,
     fs,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -16,6 +15,7 @@ use super::{
     limits::{has_mounts_below, is_since},
     subordinate::Subordinate,
 };
+use crate::programs;
 
 /// Which program a runtime is, as far as they differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,13 +64,9 @@ impl Runtime {
 
     fn named(name: &str, path: &OsString) -> Option<Self> {
         let path = if name.contains('/') {
-            std::path::absolute(name).ok().filter(|file| is_executable(file))?
+            std::path::absolute(name).ok().filter(|file| programs::is_program(file))?
         } else {
-            let folders = env::split_paths(path).chain(SYSTEM.map(PathBuf::from));
-            folders
-                .filter(|folder| folder.is_absolute())
-                .map(|folder| folder.join(name))
-                .find(|file| is_executable(file))?
+            programs::find_in(name, programs::folders(path).chain(SYSTEM.map(PathBuf::from)))?
         };
         // Some distributions have a link called runc that leads to crun.
         let real = fs::canonicalize(&path).ok()?;
@@ -151,10 +147,6 @@ fn helper() -> PathBuf {
     env::current_exe().unwrap_or_default()
 }
 
-fn is_executable(file: &Path) -> bool {
-    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-}
-
 /// Whether this process is real root: the root of a user namespace may neither own files for others nor mount what it likes.
 pub(super) fn is_privileged() -> bool {
     rustix::process::geteuid().is_root() && fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| maps_all(&map))
@@ -172,6 +164,8 @@ fn has_hybrid_cgroups() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn bin(dir: &Path, programs: &[&str]) -> OsString {
@@ -196,6 +190,9 @@ mod tests {
         for missing in ["text", "no-such-runtime", "", "./nothing", "/"] {
             assert_eq!(named(missing), None, "{missing}");
         }
+        let mut with_empty = OsString::from(":");
+        with_empty.push(&path);
+        assert_eq!(Runtime::first(&with_empty, true).map(|runtime| runtime.path), Some(dir.path().join("runc")));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::{env, fs, path::Path};
 
 use super::{Ids, ids};
+use crate::programs;
 
 /// Whoever makes such ranges makes them this long: the numbers that an image may name.
 const ENOUGH: u32 = 65_536;
@@ -21,7 +22,7 @@ impl Subordinate {
     /// The ranges of the user `uid`, when there are any and the programs that give them out are installed.
     pub fn of(uid: u32) -> Option<Self> {
         let path = env::var_os("PATH").unwrap_or_default();
-        let has = |name: &str| env::split_paths(&path).any(|folder| folder.join(name).is_file());
+        let has = |name: &str| programs::find(name, &path).is_some();
         if !has("newuidmap") || !has("newgidmap") {
             return None;
         }

@@ -94,6 +94,8 @@ fn wrong_words_are_usage_errors() {
         (2, "a tag that is none", node(&["-t", "Registry/App:1"])),
         (2, "--push without a tag", node(&["--push"])),
         (2, "--push and --offline", node(&["--push", "--offline", "-t", "r.example/a:1"])),
+        (2, "--force without --push", node(&["--force"])),
+        (2, "a form that is none", node(&["--format", "v2s1"])),
         (2, "an output that is none", node(&["-o", "tar:x"])),
         (2, "a compression that is none", node(&["--compression", "brotli"])),
         (2, "a base that is none", node(&["--base", "debian"])),
@@ -175,7 +177,8 @@ fn wrong_credentials_are_exit_code_3() {
     assert_eq!(ended.code(), Some(3));
     let reference = format!("{}/app:1", registry.name());
     let push = bench.node(&example(), HERE.into_iter().chain(["-t", &reference, "--push"]));
-    insta::assert_snapshot!(told_by(&bench, [(3, "a registry that wants a password", push)]));
+    let said = told_by(&bench, [(3, "a registry that wants a password", push)]);
+    insta::with_settings!({ filters => vec![("sha256:[0-9a-f]{64}", "DIGEST")] }, { insta::assert_snapshot!(said) });
 }
 
 #[test]
@@ -203,6 +206,26 @@ fn stdout_is_one_line_and_stderr_is_talk() {
     for args in [vec!["images"], vec!["recipes"], vec!["inspect", "hello-node"], vec!["recipes", "node"]] {
         let finished = bench.microbuild(&args);
         assert!(!finished.succeeds().is_empty() && finished.stderr.is_empty(), "{args:?}: {}", finished.stderr);
+    }
+}
+
+#[test]
+fn an_annotation_names_the_base_only_when_that_is_an_image() {
+    let bench = Workbench::fake();
+    const NAME: &str = "org.opencontainers.image.base.name";
+    for (base, given, expected) in [
+        ("alpine", None, None),
+        ("scratch", None, None),
+        ("alpine", Some("registry.example/base:1"), Some("registry.example/base:1")),
+    ] {
+        let given = given.map(|value| ["--annotation".to_owned(), format!("{NAME}={value}")]);
+        let options = ["--base", base].map(str::to_owned).into_iter().chain(given.into_iter().flatten());
+        bench.build(&example(), HERE.map(str::to_owned).into_iter().chain(options));
+        let inspected: Value =
+            serde_json::from_str(bench.microbuild(["inspect", "hello-node"]).succeeds()).expect("JSON");
+        let annotations = &inspected["images"][0]["annotations"];
+        assert_eq!(annotations["org.opencontainers.image.title"], "hello-node");
+        assert_eq!(annotations[NAME].as_str(), expected, "{base}");
     }
 }
 

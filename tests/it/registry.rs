@@ -4,7 +4,7 @@
 use std::{
     io::{self, Read},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -14,17 +14,17 @@ use microbuild::{
     digest::Digest,
     error::{Explain as _, Kind},
     http::{Http, HttpOptions},
-    image::Artifact,
-    layer::{Content, GZIP, Layer},
+    image::{Artifact, DOCKER_INDEX, DOCKER_MANIFEST, Format},
+    layer::{Content, GZIP, Layer, ZSTD},
     registry::{Blob, CredentialStore, Reference, Registry, RegistryError, Uploaded},
-    sink::registry::{Outcome, PushReport, push},
+    sink::registry::{Options, Outcome, PushReport, push, push_as},
     store::Store,
     ui::Ui,
 };
 
 use crate::support::{
-    fake_registry::{Failure, FakeRegistry},
-    random_image::{image_of, index_of, random_image, random_layer},
+    fake_registry::{Answer, Failure, FakeRegistry},
+    random_image::{TestImage, image_of, index_of, random_image, random_layer},
 };
 
 /// A client that does not wait long before it tries again.
@@ -215,6 +215,147 @@ fn a_mount_that_is_refused_becomes_an_upload() {
     }
 }
 
+#[test]
+fn a_mount_that_fails_is_not_tried_again() {
+    let artifact = random_image(1, &[3000]);
+    for refusal in [500, 404, 202] {
+        let registry = FakeRegistry::start();
+        let (_dir, store) = store();
+        try_push(&registry, Some(&store), &["first:1"], &artifact).expect("pushed");
+        match refusal {
+            202 => registry.mounts_nothing(),
+            status => registry.fail("POST", "mount=", 1, Failure::Status(status, "UNKNOWN")),
+        }
+        try_push(&registry, Some(&store), &["second:1"], &artifact).expect("pushed");
+        let mounted = registry.take_requests().into_iter().filter_map(|request| request.query("from"));
+        assert_eq!(mounted.collect::<Vec<_>>(), ["first"], "{refusal}");
+        try_push(&registry, Some(&store), &["third:1"], &artifact).expect("pushed");
+        let mounted = registry.take_requests().into_iter().filter_map(|request| request.query("from"));
+        assert_eq!(mounted.collect::<Vec<_>>(), ["second"], "{refusal}: first is forgotten");
+    }
+}
+
+#[test]
+fn a_lost_blob_is_found_by_verify_and_sent_by_force() {
+    let registry = FakeRegistry::start();
+    let image = |platform: &str, seed| image_of(platform, vec![random_layer("own", seed, 2000)]);
+    let artifact = index_of(vec![image("linux/amd64", 2), image("linux/arm64", 3)]);
+    let layer = artifact.images[1].layers[0].digest;
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let push = |options: Options| {
+        let connect = |name: &str| Registry::new(&http(), &CredentialStore::empty(), name);
+        let sink = Arc::clone(&heard);
+        let ui = Ui::to(move |line| sink.lock().expect("no panic").push(line.to_owned()), false);
+        let pushed = push_as(&connect, None, &references(&registry, &["app:1"]), &artifact, options, &ui);
+        let said = std::mem::take(&mut *heard.lock().expect("no panic")).join("\n");
+        let lines = registry.take_lines();
+        (pushed.expect("pushed").remove(0), said.replace(&registry.name(), "REGISTRY"), lines)
+    };
+    let verify = Options { verify: true, ..Options::default() };
+    let force = Options { force: true, ..Options::default() };
+    let (report, said, _) = push(Options::default());
+    assert_eq!((report.unchanged, said.as_str()), (false, ""));
+
+    assert!(registry.lose_blob("app", &layer));
+    let (report, said, lines) = push(Options::default());
+    assert_eq!((report.unchanged, lines.len()), (true, 1), "{lines:#?}");
+    insta::assert_snapshot!(said);
+    let (report, said, lines) = push(verify);
+    assert_eq!((report.unchanged, outcomes(&report)), (false, vec![Outcome::Existed, Outcome::Pushed]));
+    assert_eq!(said, "REGISTRY/app had lost a part of the image, which was sent again");
+    assert_eq!((count(&lines, "PUT /v2/app/blobs/"), count(&lines, "PUT /v2/app/manifests/")), (1, 3), "{lines:#?}");
+    let (report, said, lines) = push(verify);
+    assert!(report.unchanged && count(&lines, "P") == 0, "{lines:#?}");
+    assert_eq!(said, "REGISTRY/app is up to date, and has all parts of the image");
+
+    assert!(registry.lose_manifest("app", &artifact.images[0].manifest.digest.to_string()));
+    let (report, _, lines) = push(verify);
+    assert!(!report.unchanged && count(&lines, "PUT /v2/app/manifests/") == 3, "{lines:#?}");
+
+    assert!(registry.lose_blob("app", &layer));
+    let (report, _, lines) = push(force);
+    assert_eq!(outcomes(&report), [Outcome::Pushed, Outcome::Pushed]);
+    assert_eq!((count(&lines, "HEAD "), count(&lines, "PUT ")), (0, 4 + 3), "{lines:#?}");
+    assert!(registry.blob("app", &layer).is_some());
+}
+
+#[test]
+fn dockers_form_is_chosen_where_a_registry_takes_nothing_else() {
+    let image = |platform: &str, seed| image_of(platform, vec![random_layer("own", seed, 2000)]);
+    let artifact = index_of(vec![image("linux/amd64", 2), image("linux/arm64", 3)]);
+    let docker = artifact.in_docker_format().expect("gzip");
+    let oci_only = Options { format: Some(Format::Oci), ..Options::default() };
+    let docker_only = Options { format: Some(Format::Docker), ..Options::default() };
+    let connect = |name: &str| Registry::new(&http(), &CredentialStore::empty(), name);
+    let push = |registry: &FakeRegistry, names: &[&str], options| {
+        push_as(&connect, None, &references(registry, names), &artifact, options, &Ui::silent())
+    };
+
+    let registry = FakeRegistry::start();
+    registry.takes_no_oci(Answer::new(415));
+    let report = push(&registry, &["app:1", "app:2"], Options::default()).expect("pushed").remove(0);
+    assert_eq!((report.format, report.digest), (Format::Docker, docker.root().digest));
+    let expected = format!("{}/app:1@{}", registry.name(), docker.root().digest);
+    assert_eq!(report.references[0].to_string(), expected, "the reference has the digest that is there");
+    assert_eq!(registry.manifest("app", "1"), Some(docker.root().bytes.clone()));
+    assert_eq!(registry.manifest("app", "2"), Some(docker.root().bytes.clone()));
+    assert_eq!(registry.media_type("app", "1").as_deref(), Some(DOCKER_INDEX));
+    for image in &docker.images {
+        let digest = image.manifest.digest.to_string();
+        assert_eq!(registry.media_type("app", &digest).as_deref(), Some(DOCKER_MANIFEST));
+    }
+    // It is there in that form, and needs no further request.
+    registry.take_requests();
+    let report = push(&registry, &["app:1"], Options::default()).expect("pushed").remove(0);
+    assert!(report.unchanged && report.digest == docker.root().digest);
+    assert_eq!(registry.take_requests().len(), 1);
+    // A digest is one of the two forms.
+    let by_digest = |digest| format!("app@{digest}");
+    push(&registry, &[&by_digest(docker.root().digest)], Options::default()).expect("pushed");
+    let error = push(&registry, &[&by_digest(artifact.root().digest)], Options::default()).expect_err("not as OCI");
+    assert!(error.to_string().contains("415"), "{error}");
+    assert!(push(&registry, &["other:1"], oci_only).expect_err("insisted on").to_string().contains("415"));
+    for (digest, options) in [(artifact.root().digest, docker_only), (docker.root().digest, oci_only)] {
+        let error = push(&registry, &[&by_digest(digest)], options).expect_err("another digest");
+        assert_eq!(error.kind(), Kind::Unverified, "{error}");
+    }
+
+    // A layer for which Docker has no word.
+    let zstd = TestImage::new("linux/amd64").layer_of("app", ZSTD, b"layer").artifact();
+    for options in [Options::default(), docker_only] {
+        let error = push_as(&connect, None, &references(&registry, &["app:1"]), &zstd, options, &Ui::silent());
+        let error = error.expect_err("no such form");
+        assert_eq!(error.kind(), Kind::Usage, "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("--compression gzip")), "{error}");
+    }
+}
+
+#[test]
+fn a_user_hears_of_a_registry_that_is_silent() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&heard);
+    let options = HttpOptions {
+        backoff: Duration::from_millis(1),
+        idle_timeout: Duration::from_millis(200),
+        ui: Ui::to(move |line| told.lock().expect("no panic").push(line.to_owned()), false),
+        ..HttpOptions::default()
+    };
+    let http = Http::new(options).expect("a client");
+    let connect = |name: &str| Registry::new(&http, &CredentialStore::empty(), name);
+    for (method, part, expected) in [
+        ("HEAD", "manifests", "no answer within the time limit"),
+        ("PUT", "uploads", "seconds after all was sent; waiting for"),
+    ] {
+        let registry = FakeRegistry::start();
+        registry.fail(method, part, 1, Failure::Stall(usize::MAX));
+        push(&connect, None, &references(&registry, &["app:1"]), &random_image(1, &[3000]), &Ui::silent())
+            .expect("pushed at the second attempt");
+        let heard = std::mem::take(&mut *heard.lock().expect("no panic"));
+        assert!(heard.iter().any(|line| line.contains(expected)), "{method}: {heard:?}");
+        assert!(heard.iter().any(|line| line.contains("attempt 2 of 5")), "{method}: {heard:?}");
+    }
+}
+
 /// Uploads `size` bytes while the registry does what `prepare` tells it; what it was asked.
 fn uploaded(size: usize, prepare: impl Fn(&FakeRegistry)) -> (FakeRegistry, Result<Uploaded, RegistryError>) {
     let registry = FakeRegistry::start();
@@ -310,7 +451,7 @@ fn what_cannot_be_helped_is_explained() {
     let other = format!("sha256:{}", "0".repeat(64));
     let mut told = String::new();
     for (method, part, failure) in [
-        ("HEAD", "manifests", Failure::Status(401, "UNAUTHORIZED")),
+        ("POST", "uploads", Failure::Status(401, "UNAUTHORIZED")),
         ("PUT", "manifests", Failure::Status(403, "DENIED")),
         ("PUT", "manifests", Failure::Status(404, "NAME_UNKNOWN")),
         ("PUT", "manifests", Failure::Status(413, "SIZE_INVALID")),

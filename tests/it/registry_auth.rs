@@ -21,8 +21,10 @@ use serde_json::{Value, json};
 
 use super::registry::{http, shown};
 use crate::support::{
+    Home,
     fake_registry::{Auth, FakeRegistry, IDENTITY, PASSWORD, USER},
     random_image::random_image,
+    run,
 };
 
 /// A user with a home and nothing in it.
@@ -39,6 +41,11 @@ impl User {
 
     fn with(mut self, var: &'static str, path: impl AsRef<Path>) -> Self {
         self.vars.push((var, self.path(path)));
+        self
+    }
+
+    fn with_text(mut self, var: &'static str, text: &str) -> Self {
+        self.vars.push((var, text.into()));
         self
     }
 
@@ -170,6 +177,118 @@ fn credentials_are_found_wherever_docker_and_podman_keep_them() {
         assert_eq!(error.kind(), Kind::Network);
         assert!(error.hint().is_some_and(|hint| hint.contains("microbuild login")), "{error}");
     }
+}
+
+#[test]
+fn credentials_of_a_repository_count_before_those_above_it() {
+    let good = || json!({ "auth": auth() });
+    let bad = || json!({ "auth": STANDARD.encode("me:wrong") });
+    for kind in [Auth::Basic, Auth::Bearer] {
+        let registry = wanting(kind);
+        let name = registry.name();
+        let at = |path: &str| format!("{name}{path}");
+        for (entries, works) in [
+            (vec![("/me/app", good()), ("/me", bad()), ("", bad())], true),
+            (vec![("/me", good()), ("", bad())], true),
+            (vec![("/me/", good())], true),
+            (vec![("/me", json!({})), ("", good())], true),
+            (vec![("/me/app", bad()), ("", good())], false),
+            (vec![("/me/ap", good()), ("/m", good()), ("/you", good()), ("/me/app/x", good()), ("", bad())], false),
+        ] {
+            let auths: serde_json::Map<_, _> = entries.iter().map(|(path, entry)| (at(path), entry.clone())).collect();
+            let config = json!({ "auths": auths });
+            for file in [".docker/config.json", ".config/containers/auth.json"] {
+                let user = User::new().file(file, &config);
+                let pushed = user.pushes(&registry);
+                assert_eq!(pushed.is_ok(), works, "{kind:?} {file}: {entries:?}: {pushed:?}");
+            }
+        }
+        // A helper of a namespace, which is asked for it by name.
+        let config = json!({ "credHelpers": { at("/me"): "fake" }, "auths": { name.clone(): bad() } });
+        let user = User::new().helper("fake").file(".docker/config.json", &config);
+        let answer = json!({ "Username": USER, "Secret": PASSWORD }).to_string();
+        let asked = at("/me").replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+        fs::write(user.path("bin").join(asked), answer).expect("a file");
+        user.pushes(&registry).expect("pushed");
+        assert_eq!(user.calls(), ["get"]);
+    }
+}
+
+#[test]
+fn two_repositories_of_one_push_have_credentials_of_their_own() {
+    for kind in [Auth::Basic, Auth::Bearer] {
+        let registry = wanting(kind);
+        let name = registry.name();
+        let wrong = STANDARD.encode("me:wrong");
+        let config = json!({ "auths": {
+            format!("{name}/one"): { "auth": auth() }, format!("{name}/two"): { "auth": wrong },
+        }});
+        let user = User::new().file(".docker/config.json", &config);
+        let connect = |name: &str| Registry::new(&http(), &user.store(), name);
+        let artifact = random_image(1, &[3000]);
+        let push_to = |names: &[&str]| {
+            let references: Vec<Reference> =
+                names.iter().map(|path| format!("{name}/{path}:1").parse().expect("a reference")).collect();
+            push(&connect, None, &references, &artifact, &Ui::silent())
+        };
+        push_to(&["one/app", "one/other"]).expect("pushed");
+        let error = push_to(&["one/app", "two/app"]).expect_err("refused");
+        assert!(error.hint().is_some_and(|hint| hint.contains(&format!("for {name}/two"))), "{error:?}");
+        let basic = |request: crate::support::fake_registry::Request| {
+            let value = request.header("authorization")?.strip_prefix("Basic ")?.to_owned();
+            let about = request.query("scope").unwrap_or(request.target);
+            Some((value, about))
+        };
+        for (value, about) in registry.take_requests().into_iter().filter_map(basic) {
+            assert_eq!(value == wrong, about.contains("two/app"), "{value} was sent for {about}");
+        }
+    }
+}
+
+#[test]
+fn docker_auth_config_is_read_in_dockers_order() {
+    let registry = wanting(Auth::Basic);
+    let name = registry.name();
+    let with = |auth: String| json!({ "auths": { name.clone(): { "auth": auth } } });
+    let (good, bad) = (with(auth()), with(STANDARD.encode("me:wrong")));
+    let user = |variables: &[(&'static str, &Value)], files: &[(&str, &Value)]| {
+        let with_files = files.iter().fold(User::new(), |user, (path, json)| user.file(path, json));
+        variables.iter().fold(with_files, |user, (name, value)| {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            user.with_text(name, &text)
+        })
+    };
+    let (file, podmans) = (".docker/config.json", ".config/containers/auth.json");
+    let yes = json!("true");
+    for (variables, files, works) in [
+        (vec![("DOCKER_AUTH_CONFIG", &good)], vec![], true),
+        (vec![("DOCKER_AUTH_CONFIG", &good)], vec![(file, &bad)], true),
+        (vec![("DOCKER_AUTH_CONFIG", &bad)], vec![(file, &good)], false),
+        // In GitLab's CI, what the job itself logged in with comes first.
+        (vec![("DOCKER_AUTH_CONFIG", &bad), ("GITLAB_CI", &yes)], vec![(file, &good)], true),
+        (vec![("DOCKER_AUTH_CONFIG", &bad), ("GITLAB_CI", &yes)], vec![(podmans, &good)], true),
+        (vec![("DOCKER_AUTH_CONFIG", &good), ("GITLAB_CI", &yes)], vec![], true),
+        // What is wrong with it stands in no one's way.
+        (vec![("DOCKER_AUTH_CONFIG", &json!("/run/secrets/config.json"))], vec![(file, &good)], true),
+        (
+            vec![("DOCKER_AUTH_CONFIG", &json!({ "credHelpers": { name.clone(): "missing" } }))],
+            vec![(file, &good)],
+            true,
+        ),
+        (vec![("DOCKER_AUTH_CONFIG", &json!(""))], vec![(file, &good)], true),
+        (vec![("DOCKER_AUTH_CONFIG", &json!({ "auths": { format!("{name}/me"): { "auth": auth() } } }))], vec![], true),
+    ] {
+        let pushed = user(&variables, &files).pushes(&registry);
+        assert_eq!(pushed.is_ok(), works, "{variables:?} {files:?}: {pushed:?}");
+    }
+    let explicit = user(&[("DOCKER_AUTH_CONFIG", &bad)], &[("a.json", &good)]).with("REGISTRY_AUTH_FILE", "a.json");
+    explicit.pushes(&registry).expect("the named file comes first");
+    let broken = user(&[("DOCKER_AUTH_CONFIG", &json!("my secret"))], &[]);
+    let error = broken.pushes(&registry).expect_err("no credentials");
+    insta::assert_snapshot!(shown(&error));
+    assert!(user(&[("DOCKER_AUTH_CONFIG", &bad)], &[]).store().is_overruled(&name));
+    let of_gitlab = user(&[("DOCKER_AUTH_CONFIG", &bad), ("GITLAB_CI", &yes)], &[]);
+    assert!(!of_gitlab.store().is_overruled(&name));
 }
 
 #[test]
@@ -339,6 +458,30 @@ fn a_login_goes_into_the_helper_when_there_is_one() {
         assert!(logout(&user.store(), &registry.name()).expect("removed"));
         assert!(!logout(&user.store(), &registry.name()).expect("nothing to remove"));
         assert!(user.pushes(&registry).is_err());
+    }
+}
+
+#[test]
+fn no_helper_of_the_current_folder_is_run() {
+    let home = Home::new();
+    let name = "127.0.0.1:5000";
+    let app = home.path().join("app");
+    let script = "#!/bin/sh\ntouch ../canary\necho '{\"Username\": \"x\", \"Secret\": \"y\"}'\n";
+    fs::create_dir_all(home.path().join(".docker")).expect("a folder");
+    fs::create_dir(&app).expect("a folder");
+    fs::write(home.path().join("script"), script).expect("a file");
+    let planted = app.join("docker-credential-planted");
+    run(Command::new("install").args(["-m", "755"]).args([home.path().join("script"), planted])).succeeds();
+    let system = std::env::var("PATH").expect("a search path");
+    for (config, code) in [(json!({ "credHelpers": { name: "planted" } }), 2), (json!({ "credsStore": "planted" }), 0)]
+    {
+        fs::write(home.path().join(".docker/config.json"), config.to_string()).expect("a file");
+        for path in [format!(":{system}"), format!("{system}:"), format!(".:{system}"), format!("../app:{system}")] {
+            let mut logout = home.microbuild(["logout", name]);
+            let finished = run(logout.env("PATH", &path).current_dir(&app));
+            finished.exits(code);
+            assert!(!home.path().join("canary").exists(), "PATH={path} ran a program of the current folder");
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use std::{
 };
 
 use microbuild::{
+    digest::Digest,
     error::{Explain as _, Kind},
     http::{Http, HttpOptions},
     image::Artifact,
@@ -28,6 +29,7 @@ use crate::support::{
     docker_registry::{DockerRegistry, PASSWORD, USER, Wishes},
     random_image::{image_of, index_of, random_image, random_layer},
     run, tools,
+    workbench::{Workbench, digest, example, one_line},
 };
 
 fn http(options: HttpOptions) -> Http {
@@ -148,6 +150,104 @@ fn what_was_pushed_is_mounted_elsewhere_and_pulled_back() {
     }
     let missing = client.manifest("none", "1").expect_err("missing");
     insta::assert_snapshot!(shown(&missing));
+}
+
+#[test]
+fn a_blob_that_the_registry_has_lost_is_sent_again() {
+    let Some(registry) = DockerRegistry::start(Wishes::default()) else { return };
+    let bench = Workbench::fake();
+    let reference = format!("{}/team/app:1", registry.name());
+    let build = |options: &[&str]| {
+        let mut command = bench.node(&example(), ["--platform", "linux/amd64", "--push", "-t", &reference]);
+        run(command.args(options))
+    };
+    let line = one_line(&build(&[]));
+    let app = bench.microbuild(["inspect", &reference]);
+    let app: serde_json::Value = serde_json::from_str(&app.succeeds()).expect("JSON");
+    let layers = app["images"][0]["layers"].as_array().expect("layers");
+    let layer: Digest = layers.last().expect("a layer")["digest"].as_str().expect("text").parse().expect("a digest");
+    let lose = || std::fs::remove_file(registry.blob(&layer)).expect("the layer was there");
+
+    lose();
+    let again = build(&[]);
+    assert_eq!(one_line(&again), line);
+    assert!(again.stderr.contains("up to date") && again.stderr.contains("--force"), "{}", again.stderr);
+    assert!(!registry.blob(&layer).exists());
+    let verified = build(&["--verify"]);
+    assert_eq!(one_line(&verified), line);
+    assert!(verified.stderr.contains("had lost a part of the image"), "{}", verified.stderr);
+    assert!(registry.blob(&layer).exists());
+
+    lose();
+    let pushed = bench.microbuild(["push", &reference, &reference, "--force"]);
+    assert_eq!(one_line(&pushed), line);
+    assert!(registry.blob(&layer).exists());
+    let whole = bench.microbuild(["push", &reference, &reference, "--verify"]);
+    assert_eq!(one_line(&whole), line);
+    assert!(whole.stderr.contains("has all parts of the image"), "{}", whole.stderr);
+    let Some([skopeo]) = tools(["skopeo"]) else { return };
+    let source = format!("docker://{reference}");
+    run(&mut bench
+        .home
+        .command(skopeo, ["--insecure-policy", "copy", "--src-tls-verify=false", &source, "dir:pulled"]))
+    .succeeds();
+}
+
+#[test]
+fn dockers_form_is_what_docker_and_skopeo_know() {
+    let Some(registry) = DockerRegistry::start(Wishes::default()) else { return };
+    let bench = Workbench::fake();
+    let at = |tag: &str| format!("{}/app:{tag}", registry.name());
+    let platforms = ["--platform", "linux/amd64"];
+    let mut build = bench.node(&example(), platforms);
+    let docker = run(build.args(["--push", "--format", "docker", "-o", "oci:layout:app", "-t", &at("docker")]));
+    let docker = one_line(&docker);
+    let mut build = bench.node(&example(), platforms);
+    let oci = one_line(&run(build.args(["--push", "-t", &at("oci")])));
+    assert_ne!(digest(&docker), digest(&oci));
+    // The local image and a layout are OCI's, whatever was pushed.
+    let local: serde_json::Value =
+        serde_json::from_str(&bench.microbuild(["inspect", &at("docker")]).succeeds()).expect("JSON");
+    assert_eq!(local["digest"], digest(&oci));
+    let pushed = bench.microbuild(["push", &at("oci"), &at("again"), "--format", "docker", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&pushed.succeeds()).expect("JSON");
+    assert_eq!(json["digest"], digest(&docker));
+    let zstd = bench.node(&example(), platforms.into_iter().chain(["--compression", "zstd", "-t", "zstd:1"]));
+    run(&mut { zstd }).succeeds();
+    let refused = bench.microbuild(["push", "zstd:1", &at("zstd"), "--format", "docker"]);
+    refused.exits(2);
+    assert!(refused.stderr.contains("--compression gzip"), "{}", refused.stderr);
+
+    let Some([skopeo]) = tools(["skopeo"]) else { return };
+    let skopeo = |args: &[&str]| run(&mut bench.home.command(&skopeo, args)).succeeds().to_owned();
+    let inspect = |reference: &str| -> serde_json::Value {
+        let text = skopeo(&["inspect", "--raw", "--tls-verify=false", &format!("docker://{reference}")]);
+        assert_eq!(Digest::of(&text).to_string(), digest(if reference == at("docker") { &docker } else { &oci }));
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let types = |manifest: &serde_json::Value| {
+        let all = [manifest, &manifest["config"]].into_iter().chain(manifest["layers"].as_array().expect("layers"));
+        all.map(|part| part["mediaType"].as_str().expect("text").to_owned()).collect::<Vec<_>>()
+    };
+    assert!(types(&inspect(&at("docker"))).iter().all(|kind| kind.starts_with("application/vnd.docker.")));
+    assert!(types(&inspect(&at("oci"))).iter().all(|kind| kind.starts_with("application/vnd.oci.")));
+    // Both are the same image: its configuration and layers are the same bytes, and skopeo makes one out of the other.
+    let (first, second) = (inspect(&at("docker")), inspect(&at("oci")));
+    assert_eq!(first["config"]["digest"], second["config"]["digest"]);
+    for tag in ["docker", "oci"] {
+        let source = format!("docker://{}", at(tag));
+        let options = ["--insecure-policy", "copy", "--src-tls-verify=false", "--format", "v2s2"];
+        skopeo(&[&options[..], &[&source, &format!("dir:{tag}")]].concat());
+        let manifest = std::fs::read(bench.home.path().join(tag).join("manifest.json")).expect("a manifest");
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("JSON");
+        assert_eq!((&manifest["config"], &manifest["layers"]), (&first["config"], &first["layers"]), "{tag}");
+    }
+    assert_eq!(digest_of_layout(&skopeo, "oci:layout:app"), digest(&oci));
+}
+
+/// The digest of an image in a layout, by skopeo.
+fn digest_of_layout(skopeo: &dyn Fn(&[&str]) -> String, layout: &str) -> String {
+    Digest::of(skopeo(&["inspect", "--raw", layout])).to_string()
 }
 
 /// Forwards to `port`, and cuts the first connection on which `cut` bytes have gone to it.

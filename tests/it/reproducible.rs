@@ -144,19 +144,19 @@ const GOLDEN: &[(&str, &str)] = &[
     ("alpine, system, unpacked", "sha256:dfac5705141180245179a587f6aa32bb524f1825e2358f4299ed5ea67f1a58ca"),
     ("alpine, app", "sha256:d0ace766baa02ec6a3c01ca5aa9ce1e151231b8f562b82e07e136977113b13b5"),
     ("alpine, app, unpacked", "sha256:75379856135196667433de59d164085dcf77351d0e903f69e0787606777ce14a"),
-    ("alpine, image", "sha256:4ea46db16dc5544728ce5fdc447a3549dc39edfb395d4d952aa82252f42cae38"),
+    ("alpine, image", "sha256:2f0760ea527d8dfea2473857450cddc92e264adaa4110f1a3144173e9c12fe07"),
     ("scratch, nodejs-24.11.1-r0, unpacked", "sha256:3640ef2496a10230f030acb3d423f45a350f102c042c4c6f7a9c125dcd32ea90"),
     ("scratch, system", "sha256:402bcb7293cda0fe6916cae58c081e33d93e9100e71089e3a284933dc25fd6ae"),
     ("scratch, system, unpacked", "sha256:3b039bb5938823117db6fb9df08264935dffac784a42faeb0898c74b58025db9"),
     ("scratch, app", "sha256:d0ace766baa02ec6a3c01ca5aa9ce1e151231b8f562b82e07e136977113b13b5"),
     ("scratch, app, unpacked", "sha256:75379856135196667433de59d164085dcf77351d0e903f69e0787606777ce14a"),
-    ("scratch, image", "sha256:aec8d6b031d9dc5ab5dfac2032b2f708b3478a1ed2824e716b45fc9973d92dcc"),
+    ("scratch, image", "sha256:0fda63eacda2112cd6f2fc4c7d691e05c476c16e829f6f5ea21365f49124cb7e"),
     ("zstd:3, nodejs-24.11.1-r0, unpacked", "sha256:3640ef2496a10230f030acb3d423f45a350f102c042c4c6f7a9c125dcd32ea90"),
     ("zstd:3, system", "sha256:19da774df4d1e61524a6f1c7ab9bde8d4f1fbc40c8c64c444ac31714b64712f7"),
     ("zstd:3, system, unpacked", "sha256:dfac5705141180245179a587f6aa32bb524f1825e2358f4299ed5ea67f1a58ca"),
     ("zstd:3, app", "sha256:6ff9b93cf5365129fd289c42c9e03ffdf63c8fc3b761303ed72501674d1db734"),
     ("zstd:3, app, unpacked", "sha256:75379856135196667433de59d164085dcf77351d0e903f69e0787606777ce14a"),
-    ("zstd:3, image", "sha256:2c72d415d42fd2fd29c893df9f8ff3a2958d9fd35f280686d2dc02b53556a59b"),
+    ("zstd:3, image", "sha256:c9da2eb09f80712abe33ab395b865a9f52860786312dd90558b8fdff9d5667f9"),
     (
         "debian, nodejs-18.19.0+dfsg-6~deb12u2, unpacked",
         "sha256:5cc6608ac7b6c115ec18af957729ea019dfe94bb801c8401d3c39e3e97cf18ce",
@@ -165,7 +165,7 @@ const GOLDEN: &[(&str, &str)] = &[
     ("debian, system, unpacked", "sha256:857b1f8b6b8ae5a46ea89d910dfed2c06f92900e4cbc800fc74f4e178195bdd8"),
     ("debian, app", "sha256:d0ace766baa02ec6a3c01ca5aa9ce1e151231b8f562b82e07e136977113b13b5"),
     ("debian, app, unpacked", "sha256:75379856135196667433de59d164085dcf77351d0e903f69e0787606777ce14a"),
-    ("debian, image", "sha256:d4395809bba390aab67e87ff4fe5f4e3056f55ff84eb5bec64ca5864b255d326"),
+    ("debian, image", "sha256:da6efa8e420bd0c502b83e3415f955d107d80ac111747fafe8094d12084a52a4"),
 ];
 
 /// `len` bytes that leave a codec many choices.

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use microbuild::digest::Digest;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -74,6 +75,13 @@ impl DockerRegistry {
     /// The port on which it listens.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The file that holds the blob of this digest.
+    pub fn blob(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.hex();
+        let blobs = self.dir.path().join("data/docker/registry/v2/blobs/sha256");
+        blobs.join(&hex[..2]).join(hex).join("data")
     }
 
     /// The certificate of its CA, with TLS.
