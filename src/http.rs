@@ -12,9 +12,12 @@
 //!
 //! Trust: the machine's own CA bundle (or what SSL_CERT_FILE and SSL_CERT_DIR name) and the files of `--ca`. Proxies:
 //! HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY; loopback addresses are never reached through a proxy, as with Go's
-//! and hence Docker's clients. A connection has a time limit, a silent peer has one, a long transfer has none.
+//! and hence Docker's clients. A connection has a time limit, a silent peer has one; a long transfer has none, but a least
+//! speed.
 
 mod error;
+mod insecure;
+mod pace;
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +31,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub use error::{Fault, HttpError, Retry, Transient, retry_status};
+pub use error::{Fault, HttpError, Retry, SLOW, Transient, is_too_slow, retry_status};
+pub use insecure::{Insecure, ParseInsecureError};
 pub use reqwest::{
     Method, Url,
     header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -40,6 +44,7 @@ use reqwest::{
 
 use crate::ui::Ui;
 use error::{transport, words};
+use pace::Pace;
 
 /// How many redirects a GET or HEAD follows, as in Go and browsers, rounded down.
 const MAX_REDIRECTS: usize = 10;
@@ -52,8 +57,8 @@ const SLOWEST_UPLOAD: u64 = 8 * 1024;
 pub struct HttpOptions {
     /// PEM files whose certificates are trusted besides the machine's own (`--ca`).
     pub ca: Vec<PathBuf>,
-    /// `--insecure`: certificates are not checked, redirects may go from https to http.
-    pub insecure: bool,
+    /// `--insecure`: the certificates of these hosts are not checked, and redirects from https may lead to their http.
+    pub insecure: Vec<Insecure>,
     /// `--offline`: every request is an error.
     pub offline: bool,
     /// How often an attempt that failed for a passing reason is repeated.
@@ -66,6 +71,10 @@ pub struct HttpOptions {
     pub connect_timeout: Duration,
     /// The time after which a peer that sends nothing is given up.
     pub idle_timeout: Duration,
+    /// The least speed of a download, bytes a second, on the average of each `slow_for`; a slower peer is given up.
+    pub slowest: u64,
+    /// For how long a peer may be slower.
+    pub slow_for: Duration,
     /// Who hears of repetitions (with `-v`).
     pub ui: Ui,
 }
@@ -74,13 +83,15 @@ impl Default for HttpOptions {
     fn default() -> Self {
         Self {
             ca: Vec::new(),
-            insecure: false,
+            insecure: Vec::new(),
             offline: false,
             retries: 4,
             backoff: Duration::from_millis(500),
             longest_wait: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(60),
+            slowest: 1024,
+            slow_for: Duration::from_secs(60),
             ui: Ui::silent(),
         }
     }
@@ -166,6 +177,7 @@ impl Request {
 #[derive(Debug)]
 pub struct Response {
     inner: blocking::Response,
+    pace: Pace,
     url: String,
 }
 
@@ -233,7 +245,7 @@ impl Response {
         let mut buffer = vec![0; 64 * 1024];
         let mut copied = 0;
         loop {
-            let n = match self.inner.read(&mut buffer) {
+            let n = match self.read(&mut buffer) {
                 Ok(0) => return Ok(copied),
                 Ok(n) => n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -257,7 +269,7 @@ impl Response {
     /// When the body cannot be read to its end, or is longer.
     pub fn bytes(mut self, limit: u64) -> Result<Vec<u8>, HttpError> {
         let mut bytes = Vec::new();
-        let read = Read::by_ref(&mut self.inner).take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        let read = Read::by_ref(&mut self).take(limit.saturating_add(1)).read_to_end(&mut bytes);
         read.map_err(|e| transport(self.url.clone(), &e))?;
         if bytes.len() as u64 > limit {
             return Err(HttpError::TooLong { url: self.url, limit });
@@ -268,7 +280,7 @@ impl Response {
 
 impl Read for Response {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.inner.read(buf)
+        self.pace.read(&mut self.inner, buf)
     }
 }
 
@@ -287,7 +299,7 @@ fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
 pub struct Http {
     options: Arc<HttpOptions>,
     ca: Arc<Vec<reqwest::Certificate>>,
-    clients: Arc<Mutex<BTreeMap<Route, Client>>>,
+    clients: Arc<Mutex<BTreeMap<(Route, bool), Client>>>,
 }
 
 /// The ways to a server for which a client is set up when it is first needed: reading a machine's CA bundle takes longer than a
@@ -324,34 +336,40 @@ impl Http {
         Ok(Self { options: Arc::new(options), ca: Arc::new(ca), clients: Arc::default() })
     }
 
+    /// Whether `--insecure` is meant for the server that `url` names.
+    pub fn is_insecure(&self, url: &Url) -> bool {
+        self.options.insecure.iter().any(|word| word.covers(url))
+    }
+
     /// The options it was made with.
     pub fn options(&self) -> &HttpOptions {
         &self.options
     }
 
-    fn client(&self, route: Route) -> Result<Client, HttpError> {
+    /// The client for servers that are reached so; `insecure` takes any certificate from them.
+    fn client(&self, route: Route, insecure: bool) -> Result<Client, HttpError> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&route) {
+        if let Some(client) = clients.get(&(route, insecure)) {
             return Ok(client.clone());
         }
-        let client = match self.build(route, route == Route::LoopbackPlain) {
+        let client = match self.build(route, insecure, route == Route::LoopbackPlain) {
             // A machine without a CA bundle can still be pushed from: over plain HTTP, or with --ca.
-            Err(_) if route != Route::LoopbackPlain => self.build(route, true),
+            Err(_) if route != Route::LoopbackPlain => self.build(route, insecure, true),
             built => built,
         };
         let client = client.map_err(|e| HttpError::Setup(words(&e)))?;
-        clients.insert(route, client.clone());
+        clients.insert((route, insecure), client.clone());
         Ok(client)
     }
 
-    fn build(&self, route: Route, own_ca_only: bool) -> Result<Client, reqwest::Error> {
+    fn build(&self, route: Route, insecure: bool, own_ca_only: bool) -> Result<Client, reqwest::Error> {
         let mut builder = Client::builder()
             .user_agent(concat!("microbuild/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(self.options.connect_timeout)
             // In reqwest's blocking client this limits the wait for the head and then each single read.
             .timeout(self.options.idle_timeout)
             .redirect(redirect::Policy::none())
-            .tls_danger_accept_invalid_certs(self.options.insecure);
+            .tls_danger_accept_invalid_certs(insecure);
         if route != Route::Network {
             builder = builder.no_proxy();
         }
@@ -384,10 +402,11 @@ impl Http {
                 _ => None,
             };
             let Some(location) = location else { return Ok(response) };
-            let refused = |why: String| HttpError::Redirect { url: display_url(&url), why };
-            let next = url.join(location).map_err(|e| refused(format!("redirects to what is no URL ({e})")))?;
-            if url.scheme() == "https" && next.scheme() != "https" && !self.options.insecure {
-                return Err(refused(format!("redirects from https to {}", display_url(&next))));
+            let refused = |why: String, to| HttpError::Redirect { url: display_url(&url), why, to };
+            let next = url.join(location).map_err(|e| refused(format!("redirects to what is no URL ({e})"), None))?;
+            if url.scheme() == "https" && next.scheme() != "https" && !self.is_insecure(&next) {
+                let why = format!("redirects from https to {}", display_url(&next));
+                return Err(refused(why, Some(Insecure::of(&next))));
             }
             if next.origin() != url.origin() {
                 headers.remove(header::AUTHORIZATION);
@@ -395,7 +414,8 @@ impl Http {
             }
             url = next;
         }
-        Err(HttpError::Redirect { url: display_url(&url), why: format!("redirects more than {MAX_REDIRECTS} times") })
+        let why = format!("redirects more than {MAX_REDIRECTS} times");
+        Err(HttpError::Redirect { url: display_url(&url), why, to: None })
     }
 
     fn send_once(&self, method: Method, url: Url, headers: HeaderMap, body: Body) -> Result<Response, HttpError> {
@@ -403,7 +423,7 @@ impl Http {
         if self.options.offline {
             return Err(HttpError::Offline { url: shown });
         }
-        let mut builder = self.client(Route::to(&url))?.request(method, url).headers(headers);
+        let mut builder = self.client(Route::to(&url), self.is_insecure(&url))?.request(method, url).headers(headers);
         let failed_read = Arc::new(Mutex::new(None));
         builder = match body {
             Body::Empty => builder,
@@ -418,7 +438,10 @@ impl Http {
             return Err(HttpError::Local { what: "read", url: shown, source });
         }
         match sent {
-            Ok(inner) => Ok(Response { inner, url: shown }),
+            Ok(inner) => {
+                let pace = Pace::new(self.options.slowest, self.options.slow_for);
+                Ok(Response { inner, pace, url: shown })
+            }
             Err(e) => Err(transport(shown, &e)),
         }
     }
