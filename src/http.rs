@@ -12,9 +12,12 @@
 //!
 //! Trust: the machine's own CA bundle (or what SSL_CERT_FILE and SSL_CERT_DIR name) and the files of `--ca`. Proxies:
 //! HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY; loopback addresses are never reached through a proxy, as with Go's
-//! and hence Docker's clients. A connection has a time limit, a silent peer has one, a long transfer has none.
+//! and hence Docker's clients. A connection has a time limit, a silent peer has one; a long transfer has none, but a least
+//! speed.
 
 mod error;
+mod insecure;
+mod pace;
 mod upload;
 
 use std::{
@@ -29,7 +32,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-pub use error::{Fault, HttpError, Retry, Transient, retry_status};
+pub use error::{Fault, HttpError, Retry, SLOW, Transient, is_too_slow, retry_status};
+pub use insecure::{Insecure, ParseInsecureError};
 pub use reqwest::{
     Method, Url,
     header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -41,6 +45,7 @@ use reqwest::{
 
 use crate::ui::Ui;
 use error::{transport, words};
+use pace::Pace;
 use upload::Uploads;
 
 /// How many redirects a GET or HEAD follows, as in Go and browsers, rounded down.
@@ -51,8 +56,8 @@ const MAX_REDIRECTS: usize = 10;
 pub struct HttpOptions {
     /// PEM files whose certificates are trusted besides the machine's own (`--ca`).
     pub ca: Vec<PathBuf>,
-    /// `--insecure`: certificates are not checked, redirects may go from https to http.
-    pub insecure: bool,
+    /// `--insecure`: the certificates of these hosts are not checked, and redirects from https may lead to their http.
+    pub insecure: Vec<Insecure>,
     /// `--offline`: every request is an error.
     pub offline: bool,
     /// How often an attempt that failed for a passing reason is repeated.
@@ -65,6 +70,10 @@ pub struct HttpOptions {
     pub connect_timeout: Duration,
     /// The time after which a peer that sends nothing is given up.
     pub idle_timeout: Duration,
+    /// The least speed of a download, bytes a second, on the average of each `slow_for`; a slower peer is given up.
+    pub slowest: u64,
+    /// For how long a peer may be slower.
+    pub slow_for: Duration,
     /// Who hears of repetitions (with `-v`).
     pub ui: Ui,
 }
@@ -73,13 +82,15 @@ impl Default for HttpOptions {
     fn default() -> Self {
         Self {
             ca: Vec::new(),
-            insecure: false,
+            insecure: Vec::new(),
             offline: false,
             retries: 4,
             backoff: Duration::from_millis(500),
             longest_wait: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(60),
+            slowest: 1024,
+            slow_for: Duration::from_secs(60),
             ui: Ui::silent(),
         }
     }
@@ -165,6 +176,7 @@ impl Request {
 #[derive(Debug)]
 pub struct Response {
     inner: blocking::Response,
+    pace: Pace,
     url: String,
 }
 
@@ -232,7 +244,7 @@ impl Response {
         let mut buffer = vec![0; 64 * 1024];
         let mut copied = 0;
         loop {
-            let n = match self.inner.read(&mut buffer) {
+            let n = match self.read(&mut buffer) {
                 Ok(0) => return Ok(copied),
                 Ok(n) => n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -256,7 +268,7 @@ impl Response {
     /// When the body cannot be read to its end, or is longer.
     pub fn bytes(mut self, limit: u64) -> Result<Vec<u8>, HttpError> {
         let mut bytes = Vec::new();
-        let read = Read::by_ref(&mut self.inner).take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        let read = Read::by_ref(&mut self).take(limit.saturating_add(1)).read_to_end(&mut bytes);
         read.map_err(|e| transport(self.url.clone(), &e))?;
         if bytes.len() as u64 > limit {
             return Err(HttpError::TooLong { url: self.url, limit });
@@ -267,7 +279,7 @@ impl Response {
 
 impl Read for Response {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.inner.read(buf)
+        self.pace.read(&mut self.inner, buf)
     }
 }
 
@@ -286,7 +298,7 @@ fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
 pub struct Http {
     options: Arc<HttpOptions>,
     ca: Arc<Vec<reqwest::Certificate>>,
-    clients: Arc<Mutex<BTreeMap<Route, Client>>>,
+    clients: Arc<Mutex<BTreeMap<(Route, bool), Client>>>,
     uploads: Arc<Mutex<Uploads>>,
 }
 
@@ -324,22 +336,28 @@ impl Http {
         Ok(Self { options: Arc::new(options), ca: Arc::new(ca), clients: Arc::default(), uploads: Arc::default() })
     }
 
+    /// Whether `--insecure` is meant for the server that `url` names.
+    pub fn is_insecure(&self, url: &Url) -> bool {
+        self.options.insecure.iter().any(|word| word.covers(url))
+    }
+
     /// The options it was made with.
     pub fn options(&self) -> &HttpOptions {
         &self.options
     }
 
-    fn client(&self, route: Route) -> Result<Client, HttpError> {
+    /// The client for servers that are reached so; `insecure` takes any certificate from them.
+    fn client(&self, route: Route, insecure: bool) -> Result<Client, HttpError> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&route) {
+        if let Some(client) = clients.get(&(route, insecure)) {
             return Ok(client.clone());
         }
         let client = self.with_ca(route, |own_ca_only| {
             // In reqwest's blocking client this limits the wait for the head and then each single read.
-            let builder = blocking::ClientBuilder::from(self.builder(route, own_ca_only));
+            let builder = blocking::ClientBuilder::from(self.builder(route, insecure, own_ca_only));
             builder.timeout(self.options.idle_timeout).build()
         })?;
-        clients.insert(route, client.clone());
+        clients.insert((route, insecure), client.clone());
         Ok(client)
     }
 
@@ -353,12 +371,12 @@ impl Http {
         client.map_err(|e| HttpError::Setup(words(&e)))
     }
 
-    fn builder(&self, route: Route, own_ca_only: bool) -> reqwest::ClientBuilder {
+    fn builder(&self, route: Route, insecure: bool, own_ca_only: bool) -> reqwest::ClientBuilder {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("microbuild/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(self.options.connect_timeout)
             .redirect(redirect::Policy::none())
-            .tls_danger_accept_invalid_certs(self.options.insecure);
+            .tls_danger_accept_invalid_certs(insecure);
         if route != Route::Network {
             builder = builder.no_proxy();
         }
@@ -391,10 +409,11 @@ impl Http {
                 _ => None,
             };
             let Some(location) = location else { return Ok(response) };
-            let refused = |why: String| HttpError::Redirect { url: display_url(&url), why };
-            let next = url.join(location).map_err(|e| refused(format!("redirects to what is no URL ({e})")))?;
-            if url.scheme() == "https" && next.scheme() != "https" && !self.options.insecure {
-                return Err(refused(format!("redirects from https to {}", display_url(&next))));
+            let refused = |why: String, to| HttpError::Redirect { url: display_url(&url), why, to };
+            let next = url.join(location).map_err(|e| refused(format!("redirects to what is no URL ({e})"), None))?;
+            if url.scheme() == "https" && next.scheme() != "https" && !self.is_insecure(&next) {
+                let why = format!("redirects from https to {}", display_url(&next));
+                return Err(refused(why, Some(Insecure::of(&next))));
             }
             if next.origin() != url.origin() {
                 headers.remove(header::AUTHORIZATION);
@@ -402,7 +421,8 @@ impl Http {
             }
             url = next;
         }
-        Err(HttpError::Redirect { url: display_url(&url), why: format!("redirects more than {MAX_REDIRECTS} times") })
+        let why = format!("redirects more than {MAX_REDIRECTS} times");
+        Err(HttpError::Redirect { url: display_url(&url), why, to: None })
     }
 
     fn send_once(&self, method: Method, url: Url, headers: HeaderMap, body: Body) -> Result<Response, HttpError> {
@@ -413,8 +433,12 @@ impl Http {
         if method != Method::GET && method != Method::HEAD {
             return self.upload(method, url, headers, body);
         }
-        match self.client(Route::to(&url))?.request(method, url).headers(headers).send() {
-            Ok(inner) => Ok(Response { inner, url: shown }),
+        let client = self.client(Route::to(&url), self.is_insecure(&url))?;
+        match client.request(method, url).headers(headers).send() {
+            Ok(inner) => {
+                let pace = Pace::new(self.options.slowest, self.options.slow_for);
+                Ok(Response { inner, pace, url: shown })
+            }
             Err(e) => Err(transport(shown, &e)),
         }
     }

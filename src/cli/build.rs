@@ -44,6 +44,7 @@ pub(super) struct Job {
     metadata_file: Option<PathBuf>,
     pub(super) cache_dir: Option<PathBuf>,
     pub(super) offline: bool,
+    allow_rollback: bool,
     pub(super) network: super::NetworkOptions,
     pub(super) ui: Ui,
 }
@@ -309,6 +310,7 @@ impl Job {
             metadata_file,
             cache_dir,
             offline: options.source.offline,
+            allow_rollback: options.source.allow_rollback,
             network: options.network.clone(),
             ui,
         })
@@ -320,6 +322,7 @@ impl Job {
         let in_use = store.lock_shared()?;
         let http = http(&self.network, self.offline, &self.ui)?;
         let fetcher = Fetcher::new(http.clone(), store, self.ui.clone(), self.offline);
+        let fetcher = fetcher.allowing_rollback(self.allow_rollback);
         Ok(Tools { http, fetcher, _in_use: in_use })
     }
 

@@ -35,6 +35,7 @@ pub(super) fn fill(user: &UserConfig, groups: Groups<'_>) -> Result<(), CliError
         offline,
         cache_dir,
         shared_cache,
+        allow_rollback,
         insecure,
         ca,
     } = user;
@@ -45,7 +46,7 @@ pub(super) fn fill(user: &UserConfig, groups: Groups<'_>) -> Result<(), CliError
     or(&mut common.progress, &progress.map(Progress::from));
 
     list_or(&mut network.ca, ca);
-    network.insecure |= insecure.unwrap_or(false);
+    list_or(&mut network.insecure, insecure);
 
     source.trusted.clone_from(trust);
     or(&mut source.mirror, mirror);
@@ -54,6 +55,7 @@ pub(super) fn fill(user: &UserConfig, groups: Groups<'_>) -> Result<(), CliError
     list_or(&mut source.secret, secret);
     or(&mut source.runtime, runtime);
     source.offline |= offline.unwrap_or(false);
+    source.allow_rollback |= allow_rollback.unwrap_or(false);
     source.shared_cache |= shared_cache.unwrap_or(false);
 
     list_or(&mut delivery.tag, tag);

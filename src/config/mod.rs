@@ -38,7 +38,7 @@ use crate::{
 pub use app::AppConfig;
 pub use container::{Publish, Volume};
 pub use document::DocumentError;
-pub(crate) use document::{comma_list, command, list, optional, parse_like, texts, value};
+pub(crate) use document::{comma_list, command, list, optional, parse_like, switch_or_list, texts, value};
 pub use user::{UserConfig, config_home};
 pub use value::{Base, Compression, Deps, Id, Pair, Port, Protocol, Release, Size, Suite, User, ValueError, Workdir};
 pub(crate) use words::split;

@@ -10,9 +10,10 @@ use serde::Deserialize;
 use super::{
     AppConfig, ConfigError, FILE,
     document::{Elsewhere, keys, parse_one_of_two},
-    list,
+    list, switch_or_list,
 };
 use crate::{
+    http::Insecure,
     secret::{Origin, SecretSource},
     ui,
 };
@@ -59,8 +60,11 @@ pub struct UserConfig {
     pub cache_dir: Option<PathBuf>,
     /// `shared-cache`: whether all projects use the same caches of package managers and compilers.
     pub shared_cache: Option<bool>,
-    /// `insecure`: whether registries may be spoken to over plain HTTP or without a known certificate.
-    pub insecure: Option<bool>,
+    /// `allow-rollback`: whether a mirror may have an older state than it had.
+    pub allow_rollback: Option<bool>,
+    /// `insecure`: the hosts that may be spoken to over plain HTTP or without a known certificate; `true` for all.
+    #[serde(deserialize_with = "switch_or_list")]
+    pub insecure: Vec<Insecure>,
     /// `ca`: files of certificates that are trusted like the system's.
     #[serde(deserialize_with = "list")]
     pub ca: Vec<PathBuf>,
@@ -185,12 +189,27 @@ mod tests {
             offline = true
             cache-dir = "/var/cache/x"
             shared-cache = true
-            insecure = false
+            allow-rollback = false
+            insecure = [true, "registry.example:5000"]
             ca = "ca.pem"
             "#,
             "config.toml",
         );
         insta::assert_debug_snapshot!(config.unwrap().below(Path::new("/w")));
+    }
+
+    #[test]
+    fn insecure_is_a_switch_or_a_list_of_hosts() {
+        let read = |text: &str| UserConfig::parse(text, "config.toml").map(|config| config.insecure);
+        for (text, expected) in [
+            ("true", vec![Insecure::All]),
+            ("false", vec![Insecure::None]),
+            ("'registry.example'", vec!["registry.example".parse().unwrap()]),
+            ("['a', 'b:5000']", vec!["a".parse().unwrap(), "b:5000".parse().unwrap()]),
+        ] {
+            assert_eq!(read(&format!("insecure = {text}")).unwrap(), expected, "{text}");
+        }
+        assert!(read("insecure = 'https://a'").is_err());
     }
 
     #[test]

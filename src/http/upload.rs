@@ -27,6 +27,7 @@ use tokio::{
 use super::{
     Body, Fault, HeaderMap, Http, HttpError, Method, Response, Route, Url, display_url,
     error::{transport, words},
+    pace::Pace,
 };
 use crate::ui::size;
 
@@ -40,7 +41,7 @@ const MAX_ANSWER: usize = 1 << 20;
 #[derive(Default)]
 pub(super) struct Uploads {
     runtime: Option<Arc<Runtime>>,
-    clients: BTreeMap<Route, reqwest::Client>,
+    clients: BTreeMap<(Route, bool), reqwest::Client>,
 }
 
 impl Http {
@@ -53,7 +54,7 @@ impl Http {
         body: Body,
     ) -> Result<Response, HttpError> {
         let shown = display_url(&url);
-        let (runtime, client) = self.uploader(Route::to(&url))?;
+        let (runtime, client) = self.uploader(Route::to(&url), self.is_insecure(&url))?;
         let host = url.authority().to_owned();
         let builder = client.request(method, url).headers(headers);
         let mut feed = None;
@@ -86,7 +87,7 @@ impl Http {
         exchange.finish(answer, None)
     }
 
-    fn uploader(&self, route: Route) -> Result<(Arc<Runtime>, reqwest::Client), HttpError> {
+    fn uploader(&self, route: Route, insecure: bool) -> Result<(Arc<Runtime>, reqwest::Client), HttpError> {
         let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
         let runtime = match &uploads.runtime {
             Some(runtime) => Arc::clone(runtime),
@@ -95,11 +96,11 @@ impl Http {
                 Arc::clone(uploads.runtime.insert(Arc::new(built.map_err(|e| HttpError::Setup(e.to_string()))?)))
             }
         };
-        let client = match uploads.clients.get(&route) {
+        let client = match uploads.clients.get(&(route, insecure)) {
             Some(client) => client.clone(),
             None => {
-                let client = self.with_ca(route, |own_ca_only| self.builder(route, own_ca_only).build())?;
-                uploads.clients.insert(route, client.clone());
+                let client = self.with_ca(route, |own_ca_only| self.builder(route, insecure, own_ca_only).build())?;
+                uploads.clients.insert((route, insecure), client.clone());
                 client
             }
         };
@@ -225,7 +226,9 @@ impl Exchange {
             headers.clone_from(head.headers());
         }
         let response = response.body(body).map_err(|e| HttpError::Setup(e.to_string()))?;
-        Ok(Response { inner: blocking::Response::from(response), url: self.shown.clone() })
+        // It has been read already, within a time limit of its own.
+        let pace = Pace::new(0, Duration::MAX);
+        Ok(Response { inner: blocking::Response::from(response), pace, url: self.shown.clone() })
     }
 }
 

@@ -14,7 +14,8 @@ use super::{
 use crate::{
     digest::Digest,
     http::{
-        Body, Fault, HeaderValue, HttpError, Method, Request, Response, Retry, Transient as _, Url, display_url, header,
+        Body, Fault, HeaderValue, HttpError, Insecure, Method, Request, Response, Retry, Transient as _, Url,
+        display_url, header,
     },
     layer::{Content, Layer},
     ui::Task,
@@ -219,12 +220,12 @@ impl Upload<'_> {
     /// Where the next request goes, when `response` says so.
     fn location(&self, response: &Response) -> Result<Option<Url>, RegistryError> {
         let Some(header) = response.header(header::LOCATION) else { return Ok(None) };
-        match next_location(response.url(), header, self.registry.http().options().insecure) {
+        match next_location(response.url(), header, &|url| self.registry.http().is_insecure(url)) {
             Ok(location) => Ok(Some(location)),
             Err(Unusable::NoUrl) => Err(self.registry.protocol(&self.what, "its Location is no URL")),
-            Err(Unusable::InTheClear(to)) => {
-                let why = format!("asks for a layer to be sent in the clear, to {to}");
-                Err(RegistryError::Unsafe { registry: self.registry.name().to_owned(), why })
+            Err(Unusable::InTheClear(url)) => {
+                let why = format!("asks for a layer to be sent in the clear, to {}", display_url(&url));
+                Err(RegistryError::Unsafe { registry: self.registry.name().to_owned(), why, to: Insecure::of(&url) })
             }
         }
     }
@@ -370,12 +371,12 @@ fn is_of_method(refusal: &RegistryError) -> bool {
 #[derive(Debug, PartialEq, Eq)]
 enum Unusable {
     NoUrl,
-    InTheClear(String),
+    InTheClear(Url),
 }
 
 /// Where the next request of an upload goes, after `base` answered with `location`, which may be relative. A registry behind a
 /// proxy that ends TLS often says http of its own host; it means https.
-fn next_location(base: &Url, location: &str, insecure: bool) -> Result<Url, Unusable> {
+fn next_location(base: &Url, location: &str, is_insecure: &dyn Fn(&Url) -> bool) -> Result<Url, Unusable> {
     let mut next = base.join(location).map_err(|_| Unusable::NoUrl)?;
     let same_port = next.host_str() == base.host_str() && next.port_or_known_default() == base.port_or_known_default();
     if base.scheme() == "http" && next.scheme() == "https" && same_port {
@@ -393,8 +394,8 @@ fn next_location(base: &Url, location: &str, insecure: bool) -> Result<Url, Unus
         return Ok(next);
     }
     match next.scheme() {
-        "http" if insecure => Ok(next),
-        "http" => Err(Unusable::InTheClear(display_url(&next))),
+        "http" if is_insecure(&next) => Ok(next),
+        "http" => Err(Unusable::InTheClear(next)),
         _ => Err(Unusable::NoUrl),
     }
 }
@@ -541,16 +542,19 @@ mod tests {
     fn locations_stay_encrypted() {
         let next = |base: &str, location: &str| {
             let base = Url::parse(base).expect("a URL");
-            next_location(&base, location, false).map(String::from)
+            next_location(&base, location, &|url| url.host_str() == Some("trusted.io")).map(String::from)
         };
         let ok = |url: &str| Ok(url.to_owned());
+        let in_the_clear = || Url::parse("http://cdn.io/1?x").expect("a URL");
         for (base, location, expected) in [
             ("https://r.io/v2/a/", "/v2/a/1?s=a%20b%2F", ok("https://r.io/v2/a/1?s=a%20b%2F")),
             ("https://r.io/v2/a/", "1", ok("https://r.io/v2/a/1")),
             ("https://r.io:8443/v2/a/", "http://r.io/v2/a/1", ok("https://r.io:8443/v2/a/1")),
             ("https://r.io/v2/a/", "http://r.io:80/v2/a/1", ok("https://r.io/v2/a/1")),
             ("https://r.io/v2/a/", "https://cdn.io/1", ok("https://cdn.io/1")),
-            ("https://r.io/v2/a/", "http://cdn.io/1?x", Err(Unusable::InTheClear("http://cdn.io/1".into()))),
+            ("https://r.io/v2/a/", "http://cdn.io/1?x", Err(Unusable::InTheClear(in_the_clear()))),
+            ("https://trusted.io/", "http://cdn.io/1?x", Err(Unusable::InTheClear(in_the_clear()))),
+            ("https://r.io/v2/a/", "http://trusted.io/1?x", ok("http://trusted.io/1?x")),
             ("http://localhost:5000/", "http://cdn.io/1", ok("http://cdn.io/1")),
             ("https://r.io/", "file:///etc/passwd", Err(Unusable::NoUrl)),
             ("http://r.io/", "file:///etc/passwd", Err(Unusable::NoUrl)),
