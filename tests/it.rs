@@ -19,9 +19,11 @@ mod it {
     mod deb_version;
     mod debian;
     mod dependencies;
+    mod hostile_elf;
     mod http;
     mod languages;
     mod local_images;
+    mod merged_usr;
     mod mirror;
     mod node;
     mod parsers;
@@ -37,5 +39,6 @@ mod it {
     mod sink_tools;
     mod sinks;
     mod system_layers;
+    mod tars;
 }
 mod support;
