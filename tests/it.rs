@@ -20,10 +20,12 @@ mod it {
     mod debian;
     mod dependencies;
     mod hostile_app;
+    mod hostile_elf;
     mod hostile_state;
     mod http;
     mod languages;
     mod local_images;
+    mod merged_usr;
     mod mirror;
     mod node;
     mod parsers;
@@ -41,5 +43,6 @@ mod it {
     mod sink_tools;
     mod sinks;
     mod system_layers;
+    mod tars;
 }
 mod support;
