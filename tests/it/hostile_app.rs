@@ -257,7 +257,9 @@ fn an_apps_own_recipe_is_taken_when_it_is_named_or_trusted_only() {
     );
     let not_taken = "the app brings its own recipe";
     type Prepare = fn(&Stage, &str);
-    let rows: [(&str, &str, Prepare, &[&str], i32, &str); 9] = [
+    /// What it is, the recipe, how it gets there, further words, the exit code, a part of what is told.
+    type Row<'a> = (&'a str, &'a str, Prepare, &'a [&'a str], i32, &'a str);
+    let rows: [Row<'_>; 9] = [
         (
             "of a built-in one's name",
             &node,
@@ -447,7 +449,7 @@ fn names_neither_steer_the_terminal_nor_fake_a_line() {
                     format!(r#"{{"main": "a{ESCAPES}.js", "version": "x"}}"#)
                         .replace('\u{1b}', "\\u001b")
                         .replace('\u{7}', "\\u0007"),
-                )
+                );
             },
             &[],
         ),

@@ -36,10 +36,13 @@ const STREAMED: usize = 300_000;
 /// Longer than what lies in the buffers of two sockets and a client.
 const LONG: usize = 24 << 20;
 
+/// Makes a registry what the row says.
+type Prepare = Box<dyn Fn(&FakeRegistry, &Artifact) + Send + Sync>;
+
 /// A registry's quirk, and what is expected of a push of a small image to `app:1`.
 struct Quirk {
     name: String,
-    prepare: Box<dyn Fn(&FakeRegistry, &Artifact) + Send + Sync>,
+    prepare: Prepare,
     /// The repository that has the image already.
     before: Option<&'static str>,
     auth: Auth,
@@ -133,7 +136,7 @@ impl Quirk {
         self
     }
 
-    fn as_docker(mut self) -> Self {
+    fn docker_format(mut self) -> Self {
         self.expected = Expected::ArrivesAsDocker;
         self
     }

@@ -163,7 +163,7 @@ fn a_blob_that_the_registry_has_lost_is_sent_again() {
     };
     let line = one_line(&build(&[]));
     let app = bench.microbuild(["inspect", &reference]);
-    let app: serde_json::Value = serde_json::from_str(&app.succeeds()).expect("JSON");
+    let app: serde_json::Value = serde_json::from_str(app.succeeds()).expect("JSON");
     let layers = app["images"][0]["layers"].as_array().expect("layers");
     let layer: Digest = layers.last().expect("a layer")["digest"].as_str().expect("text").parse().expect("a digest");
     let lose = || std::fs::remove_file(registry.blob(&layer)).expect("the layer was there");
@@ -207,10 +207,10 @@ fn dockers_form_is_what_docker_and_skopeo_know() {
     assert_ne!(digest(&docker), digest(&oci));
     // The local image and a layout are OCI's, whatever was pushed.
     let local: serde_json::Value =
-        serde_json::from_str(&bench.microbuild(["inspect", &at("docker")]).succeeds()).expect("JSON");
+        serde_json::from_str(bench.microbuild(["inspect", &at("docker")]).succeeds()).expect("JSON");
     assert_eq!(local["digest"], digest(&oci));
     let pushed = bench.microbuild(["push", &at("oci"), &at("again"), "--format", "docker", "--json"]);
-    let json: serde_json::Value = serde_json::from_str(&pushed.succeeds()).expect("JSON");
+    let json: serde_json::Value = serde_json::from_str(pushed.succeeds()).expect("JSON");
     assert_eq!(json["digest"], digest(&docker));
     let zstd = bench.node(&example(), platforms.into_iter().chain(["--compression", "zstd", "-t", "zstd:1"]));
     run(&mut { zstd }).succeeds();

@@ -204,7 +204,7 @@ fn limits() -> Vec<Quirk> {
     }
     all.extend([
         quirk("unavailable for a while", move |r| {
-            r.fail("*", "", 3, Failure::Answer(refused(503, "Retry-After", "0")))
+            r.fail("*", "", 3, Failure::Answer(refused(503, "Retry-After", "0")));
         }),
         quirk("a limit for an hour", move |r| {
             r.fail("HEAD", "/manifests/", ALWAYS, Failure::Answer(refused(429, "Retry-After", "3600")));
@@ -244,7 +244,7 @@ fn manifests() -> Vec<Quirk> {
     ] {
         all.push(
             quirk(format!("manifests of OCI: {name}"), move |r| r.takes_no_oci(answer.clone()))
-                .as_docker()
+                .docker_format()
                 .asking("PUT /v2/app/blobs/", 2)
                 .asking("PUT /v2/app/manifests/1", 2),
         );
@@ -253,9 +253,9 @@ fn manifests() -> Vec<Quirk> {
     all.extend([
         quirk("manifests of OCI are not taken, and Docker's form is asked for", |r| r.takes_no_oci(Answer::new(415)))
             .options(docker())
-            .as_docker()
+            .docker_format()
             .asking("PUT /v2/app/manifests/1", 1),
-        quirk("Docker's form is asked for", |_| {}).options(docker()).as_docker(),
+        quirk("Docker's form is asked for", |_| {}).options(docker()).docker_format(),
         quirk("manifests of OCI are not taken, and insisted on", |r| r.takes_no_oci(Answer::new(415)))
             .options(in_format(Format::Oci))
             .fails(Kind::Network, &["415"]),

@@ -345,7 +345,7 @@ fn patches() -> Vec<Quirk> {
             r.fail("PATCH", "", 1, Failure::status(416));
         }),
         chunked("refused for their place, always", |r| {
-            r.fail("PATCH", "", ALWAYS, Failure::Status(416, "RANGE_INVALID"))
+            r.fail("PATCH", "", ALWAYS, Failure::Status(416, "RANGE_INVALID"));
         })
         .fails(Kind::Network, &["416"]),
         chunked("of an upload that is forgotten once", |r| {
