@@ -18,6 +18,7 @@
 mod error;
 mod insecure;
 mod pace;
+mod route;
 mod upload;
 
 use std::{
@@ -25,7 +26,6 @@ use std::{
     fmt, fs,
     hash::{BuildHasher as _, RandomState},
     io::{self, Read, Write},
-    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -42,10 +42,12 @@ use reqwest::{
     blocking::{self, Client},
     redirect,
 };
+pub use route::is_loopback;
 
 use crate::ui::Ui;
 use error::{transport, words};
 use pace::Pace;
+use route::Route;
 use upload::Uploads;
 
 /// How many redirects a GET or HEAD follows, as in Go and browsers, rounded down.
@@ -119,12 +121,6 @@ pub fn parse_url(url: &str) -> Result<Url, HttpError> {
         // `me:secret@host` is a URL of the scheme `me`.
         _ => Err(HttpError::Url { url: shown(), why: String::new() }),
     }
-}
-
-/// Whether `host` (a name, an IPv4 address, or an IPv6 address with or without brackets) is this machine itself.
-pub fn is_loopback(host: &str) -> bool {
-    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 /// What is sent with a request.
@@ -300,25 +296,6 @@ pub struct Http {
     ca: Arc<Vec<reqwest::Certificate>>,
     clients: Arc<Mutex<BTreeMap<(Route, bool), Client>>>,
     uploads: Arc<Mutex<Uploads>>,
-}
-
-/// The ways to a server for which a client is set up when it is first needed: reading a machine's CA bundle takes longer than a
-/// push to a registry on loopback that has everything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Route {
-    LoopbackPlain,
-    LoopbackTls,
-    Network,
-}
-
-impl Route {
-    fn to(url: &Url) -> Self {
-        match url.host_str() {
-            Some(host) if is_loopback(host) && url.scheme() == "http" => Self::LoopbackPlain,
-            Some(host) if is_loopback(host) => Self::LoopbackTls,
-            _ => Self::Network,
-        }
-    }
 }
 
 impl Http {
@@ -566,16 +543,6 @@ mod tests {
             let error = parse_url(bad).expect_err(bad);
             assert_eq!(error.kind(), Kind::Usage);
             assert!(!error.to_string().contains("secret"), "{error}");
-        }
-    }
-
-    #[test]
-    fn loopback_hosts_are_known() {
-        for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.9.8.7", "::1", "[::1]", "::ffff:127.0.0.1"] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in ["localhost.example.org", "128.0.0.1", "0.0.0.0", "[::2]", "example.org", ""] {
-            assert!(!is_loopback(host), "{host}");
         }
     }
 
