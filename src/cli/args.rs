@@ -355,7 +355,7 @@ pub struct SourceOptions {
     /// What becomes of the project's dependencies: auto, copy or none
     #[arg(long, env = "MICROBUILD_DEPS", help_heading = "Dependencies")]
     pub deps: Option<Deps>,
-    /// Give a secret to the step that fetches dependencies, or to others: id=NAME,src=FILE or id=NAME,env=VARIABLE, then ,step=install, ,step=compile or ,step=dev
+    /// Give a secret to the step that fetches dependencies, or to the STEP install, compile or dev: id=NAME,src=FILE[,step=STEP] or id=NAME,env=VARIABLE[,step=STEP]
     // No comma separates secrets: there are commas in one.
     #[arg(long, value_name = "SECRET", env = "MICROBUILD_SECRET", help_heading = "Dependencies")]
     pub secret: Vec<SecretSource>,

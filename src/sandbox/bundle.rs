@@ -54,12 +54,26 @@ fn bases() -> Vec<Base> {
             && path.metadata().is_ok_and(|meta| meta.is_dir() && meta.uid() == uid && meta.mode() & 0o022 == 0)
     };
     let own = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(is_ours);
-    let shared = [PathBuf::from("/dev/shm"), env::temp_dir()].map(|folder| (folder, format!("microbuild-{uid}")));
+    let outer = outer_id(&fs::read_to_string("/proc/self/uid_map").unwrap_or_default(), uid);
+    let shared = [PathBuf::from("/dev/shm"), env::temp_dir()].map(|folder| (folder, format!("microbuild-{outer}")));
     let all = own.map(|own| (own, "microbuild".to_owned())).into_iter().chain(shared);
     let base = |(folder, name): (PathBuf, String)| Base { in_memory: is_in_memory(&folder), path: folder.join(name) };
     let mut bases: Vec<Base> = all.map(base).collect();
     bases.sort_by_key(|base| !base.in_memory);
     bases
+}
+
+/// What the user `uid` of a user namespace is called outside of it, after its map (user_namespaces(7)): several namespaces may have a
+/// root, and share folders in which each user has one by its number.
+fn outer_id(map: &str, uid: u32) -> u32 {
+    let ranges = map.lines().filter_map(|line| {
+        let mut numbers = line.split_whitespace().map(|number| number.parse::<u32>().ok());
+        Some((numbers.next()??, numbers.next()??, numbers.next()??))
+    });
+    let outer = |(inner, outer, count): (u32, u32, u32)| {
+        uid.checked_sub(inner).filter(|offset| *offset < count).and_then(|offset| outer.checked_add(offset))
+    };
+    ranges.into_iter().find_map(outer).unwrap_or(uid)
 }
 
 /// Whether files in `folder` lie in memory: tmpfs, ramfs (linux/magic.h).
@@ -189,18 +203,14 @@ fn lock_file(path: &Path) -> Result<File, SandboxError> {
 }
 
 /// Ends what runs for processes that were killed, and removes what they left: the containers' folders.
-///
-/// # Errors
-/// When a folder in which they lie is not this user's alone.
-pub fn sweep() -> Result<(), SandboxError> {
+pub fn sweep() {
     let uid = rustix::process::geteuid().as_raw();
     for Base { path, .. } in bases() {
-        if path.symlink_metadata().is_ok() {
-            private_folder(&path, uid)?;
+        // One of another user has nothing of ours.
+        if path.symlink_metadata().is_ok() && private_folder(&path, uid).is_ok() {
             abandoned(&path).into_iter().for_each(drop);
         }
     }
-    Ok(())
 }
 
 /// The bundles in `base` whose processes have ended; to be dropped.
@@ -315,6 +325,19 @@ mod tests {
         ] {
             let error = private_folder(&at(name), uid).expect_err(name);
             assert!(error.to_string().ends_with(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn users_of_namespaces_are_told_apart() {
+        for (map, uid, expected) in [
+            ("         0          0 4294967295\n", 1000, 1000),
+            ("0 23456 1\n", 0, 23456),
+            ("0 1000 1\n1 100000 65536\n", 5, 100_004),
+            ("0 1000 1\n", 7, 7),
+            ("", 7, 7),
+        ] {
+            assert_eq!(outer_id(map, uid), expected, "{map:?}");
         }
     }
 

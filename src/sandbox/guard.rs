@@ -59,6 +59,12 @@ impl Drop for Guard {
 pub(super) fn bound(runtime: &Runtime, command: &Command) -> Command {
     let mut bound = Command::new(&runtime.helper);
     bound.arg0(BOUND).arg(own_id()).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => bound.env(name, value),
+            None => bound.env_remove(name),
+        };
+    }
     bound
 }
 
@@ -151,6 +157,21 @@ mod tests {
     fn only_our_own_names_are_served() {
         assert_eq!(serve(&words(&["microbuild", "microbuild-guard"])), None);
         assert_eq!(serve(&[]), None);
+    }
+
+    #[test]
+    fn a_bound_command_is_the_same_command() {
+        let runtime =
+            Runtime { path: "/bin/runc".into(), flavor: super::super::Flavor::Runc, helper: "/bin/own".into() };
+        let mut command = Command::new("/bin/runc");
+        command.args(["run", "x"]).env("PATH", "/bin").env_remove("HOME");
+        let bound = bound(&runtime, &command);
+        let arguments: Vec<_> = bound.get_args().skip(1).collect();
+        assert_eq!(
+            (bound.get_program(), arguments),
+            ("/bin/own".as_ref(), vec!["/bin/runc".as_ref(), "run".as_ref(), "x".as_ref()])
+        );
+        assert!(bound.get_envs().eq(command.get_envs()));
     }
 
     #[test]

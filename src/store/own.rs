@@ -184,6 +184,7 @@ impl Alien {
 
     /// What helps.
     pub(super) fn remedy(self, path: &Path) -> String {
+        let is_own = path.metadata().is_ok_and(|meta| meta.uid() == own());
         let path = path.display();
         let other = "--cache-dir names another folder";
         match self {
@@ -192,7 +193,9 @@ impl Alien {
                 format!("`chown -R 0 {path} && chmod -R go-w {path}` makes it root's own; {other}")
             }
             Self::Owner(_) => format!("`chown -R {} {path}` by root makes it yours; {other}", own()),
-            Self::Writable(_) => format!("`chmod -R go-w {path}`, if you trust what is in it; {other}"),
+            Self::Writable(_) if is_own => format!("`chmod -R go-w {path}`, if you trust what is in it; {other}"),
+            // A volume that a group shares: a folder in it can be this user's.
+            Self::Writable(_) => format!("--cache-dir {path}/microbuild names a folder in it that will be yours alone"),
             Self::Link | Self::Kind => format!("remove it: `rm {path}`; {other}"),
         }
     }
