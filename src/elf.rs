@@ -33,6 +33,8 @@ pub struct Elf {
     pub machine: u16,
     /// Whether it has a dynamic section: only then a loader has something to do, and only then it can be a library.
     pub dynamic: bool,
+    /// Whether it is a shared object (`ET_DYN`): a library or a loader is one, and a program may be.
+    pub shared: bool,
     /// The loader that the kernel starts for it (`PT_INTERP`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interpreter: Option<String>,

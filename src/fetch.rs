@@ -33,7 +33,7 @@ const PARALLEL: usize = 8;
 const INDEXES: &str = "indexes-v1";
 /// That of indexes that were not there.
 const MISSING: &str = "missing-v1";
-const PACKAGES: &str = "packages-v3";
+const PACKAGES: &str = "packages-v4";
 
 /// Where a mirror or repository is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -60,6 +60,11 @@ impl Ui {
         }
     }
 
+    /// What must not go unseen, and is no warning: shown in every mode.
+    pub fn notice(&self, line: &str) {
+        self.print(line);
+    }
+
     /// A warning: shown in every mode.
     pub fn warn(&self, line: &str) {
         self.print(&format!("warning: {line}"));

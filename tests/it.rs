@@ -19,6 +19,7 @@ mod it {
     mod deb_version;
     mod debian;
     mod dependencies;
+    mod hostile_elf;
     mod http;
     mod languages;
     mod local_images;

@@ -1,14 +1,19 @@
 //! What programs are linked with that were built elsewhere: libraries of packages, or of this machine.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
 use super::{App, BuildError, MaybeCached, programs, step::Step, system::System};
 use crate::{
     config::Base,
-    elf::{Elf, closure::ClosureError, machine::Machine},
+    elf::{
+        Elf,
+        closure::ClosureError,
+        machine::{self, Machine},
+    },
     error::{Explain, Kind},
     fetch::Fetcher,
     image::Platform,
@@ -140,20 +145,27 @@ impl Step<'_> {
         }
     }
 
-    /// Copies what this machine's loader would take.
+    /// Copies what this machine's loader would take, and says what that is: nothing of the machine gets into an image unseen.
     fn of_machine(&self, programs: &Programs) -> Result<Linked, BuildError> {
         let machine = Machine::new(Path::new("/"));
-        let found = machine.libraries(&programs.files, &programs.links, &programs.extra).map_err(LinkError::Missing)?;
-        if found.is_empty() {
+        let taken = machine.libraries(&programs.files, &programs.links, &programs.extra).map_err(LinkError::Missing)?;
+        for (program, folder) in &taken.withheld {
+            let (program, folder) = (program.escape_debug(), folder.escape_debug());
+            self.ui.warn(&format!(
+                "{program} looks for libraries in {folder}, a folder of this machine that is not searched: only those of \
+                 /etc/ld.so.conf and the system's own (/lib, /usr/lib and the like) are"
+            ));
+        }
+        if taken.files.is_empty() {
             return Ok(Linked::default());
         }
-        let names: Vec<&str> = found.keys().map(String::as_str).collect();
-        self.ui.detail(&format!("libraries of this machine: {}", names.join(", ")));
+        let names = taken.files.values().map(|real| real.to_string_lossy().escape_debug().to_string());
+        self.ui.notice(&format!("taken from this machine: {}", names.collect::<Vec<_>>().join(", ")));
         let folder = Workspace::new(self.fetcher.store())?;
-        for (path, real) in &found {
+        for (path, real) in &taken.files {
             let target = folder.path().join(path);
             let folder = target.parent().unwrap_or(folder.path());
-            let copied = fs::create_dir_all(folder).and_then(|()| fs::copy(real, &target));
+            let copied = fs::create_dir_all(folder).and_then(|()| copy(real, &target));
             copied.map_err(|source| LinkError::Io { path: real.clone(), source })?;
         }
         Ok(Linked { machine: Some(folder), packages: None })
@@ -180,6 +192,15 @@ impl Step<'_> {
     }
 }
 
+/// Copies a library of this machine.
+fn copy(library: &Path, target: &Path) -> io::Result<()> {
+    let (file, _) = machine::open(library)?;
+    let about = file.metadata()?;
+    let mut out = File::create_new(target)?;
+    io::copy(&mut file.take(about.len()), &mut out)?;
+    out.set_permissions(about.permissions())
+}
+
 /// The C library that a program wants.
 fn libc(elf: &Elf) -> &'static str {
     let name = elf.interpreter.as_deref().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
@@ -195,7 +216,7 @@ fn candidates(
 ) -> Result<Vec<String>, BuildError> {
     let own: Vec<&str> = programs.files.keys().map(|path| path.rsplit('/').next().unwrap_or_default()).collect();
     let needed = programs.files.values().flat_map(|elf| &elf.needed).map(String::as_str);
-    let mut names: Vec<&str> = needed.filter(|name| !name.contains('/') && !own.contains(name)).collect();
+    let mut names: Vec<&str> = needed.filter(|name| is_plain(name) && !own.contains(name)).collect();
     names.sort_unstable();
     names.dedup();
     match &plan.wanted {
@@ -205,6 +226,11 @@ fn candidates(
             Ok(lock::debian::known(wanted, platform, &called, fetcher)?)
         }
     }
+}
+
+/// Whether the name of a library is no more than that: what it becomes a part of has versions, tags and paths, too.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte))
 }
 
 /// What Debian may call the package of a library: `libfoo.so.1` is in libfoo1, `libfoo2.so.1` in libfoo2-1, `libfoo-3.so` in
@@ -235,6 +261,18 @@ fn packages_of(library: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_plain_names_become_wishes() {
+        for name in ["libc.so.6", "libstdc++.so.6", "ld-linux-x86-64.so.2", "libGL_x.so"] {
+            assert!(is_plain(name), "{name}");
+        }
+        for name in
+            ["", "libx.so@edge", "libx.so<1", "libx.so !musl", "../libx.so", "/etc/shadow", "lib\nx.so", "$ORIGIN"]
+        {
+            assert!(!is_plain(name), "{name}");
+        }
+    }
 
     #[test]
     fn debian_calls_packages_after_their_libraries() {

@@ -24,6 +24,9 @@
 //! Folders that are not absolute are left out: they depend on where a program is started. Below the folders,
 //! `glibc-hwcaps` is not searched: what is there is a faster copy of what is beside it.
 //!
+//! An interpreter is taken for one only when it can be: at an absolute path, a shared ELF file for the same processor, in a folder
+//! where loaders lie or under a loader's name. What a file's header says is not to be trusted; it may name any file.
+//!
 //! What has an interpreter is a program: if its needs, or those of what it loads, are not found, it does not start, and that
 //! is certain. What has none is a library that nothing may load but an interpreter of a language, at a path of its own: a
 //! `.node` addon, a Python extension, the JVM's `libjava.so`, which needs a `libjvm.so` that only its launcher knows where to
@@ -53,6 +56,11 @@ pub trait Root {
     /// The target of the link that is at `path` itself; `None` when no link is there. No part of `path` but the last is a
     /// link.
     fn link(&self, path: &str) -> Option<String>;
+
+    /// Whether something is at `path` that [`resolve`](Self::resolve) does not give because it is not to be taken.
+    fn withholds(&self, _path: &str) -> bool {
+        false
+    }
 }
 
 impl Root for Tree {
@@ -95,6 +103,8 @@ pub struct Missing {
     pub reason: Reason,
     /// The folders of the root in which the loader looks for it.
     pub searched: Vec<String>,
+    /// The folders in which it would look, too, and which the root withholds.
+    pub withheld: Vec<String>,
 }
 
 /// In what way something is missing.
@@ -102,6 +112,10 @@ pub struct Missing {
 pub enum Reason {
     /// The interpreter is not there.
     NoInterpreter,
+    /// What is there is none that the kernel would start, or that a distribution has; this was expected.
+    NotALoader(&'static str),
+    /// It is there, and not to be taken.
+    Withheld,
     /// No library of that name is in the image.
     NotFound,
     /// One is, at this path, but the loader does not look there.
@@ -110,6 +124,9 @@ pub enum Reason {
 
 /// How many folders a message names.
 const FOLDERS: usize = 4;
+/// What a root that withholds something does not.
+const TAKEN: &str = "libraries are the app's own, or come from the machine's folders for them (/lib, /usr/lib and the like, and \
+                     those of /etc/ld.so.conf)";
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -126,12 +143,20 @@ impl fmt::Display for Missing {
         let folders = if folders.is_empty() { String::new() } else { format!(" ({})", folders.join(", ")) };
         match &self.reason {
             Reason::NoInterpreter => write!(f, " needs the interpreter {library}, which is not there"),
+            Reason::NotALoader(expected) => {
+                write!(f, " needs the interpreter {library}, which is no loader: expected {expected}")
+            }
+            Reason::Withheld => write!(f, " needs {library}, which is not taken: {TAKEN}"),
             Reason::NotFound if library.to_string().contains('/') => write!(f, " needs {library}, which is not there"),
             Reason::NotFound => write!(f, " needs {library}, which is in no folder that its loader searches{folders}"),
             Reason::OnlyElsewhere(path) => {
                 let path = path.escape_debug();
                 write!(f, " needs {library}, which is {path}, where its loader does not search{folders}")
             }
+        }?;
+        match &self.withheld[..] {
+            [] => Ok(()),
+            [first, ..] => write!(f, "; it names /{} too, which is not searched: {TAKEN}", first.escape_debug()),
         }
     }
 }

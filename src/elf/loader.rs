@@ -52,6 +52,24 @@ impl Loader {
     }
 }
 
+/// The folders of a system's own libraries, below the root, whatever the distribution.
+const SYSTEM: [&str; 8] = ["lib", "lib32", "lib64", "libx32", "usr/lib", "usr/lib32", "usr/lib64", "usr/libx32"];
+
+/// Whether the folder is one of a system's own libraries, or lies below one.
+pub(super) fn is_system(folder: &str) -> bool {
+    SYSTEM.iter().any(|own| folder.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
+/// Whether a loader may lie at `path`: in a folder where distributions have theirs, or elsewhere (a C library of its own) under
+/// the name of one.
+pub(super) fn is_loader(path: &str) -> bool {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let of_triplet = |(above, triplet): (&str, &str)| SYSTEM.contains(&above) && triplet.contains("-linux-");
+    SYSTEM.contains(&folder)
+        || folder.rsplit_once('/').is_some_and(of_triplet)
+        || (name.starts_with("ld") && name.contains(".so"))
+}
+
 /// Debian's words for what a file runs on, as its folders have them.
 fn triplets(elf: &Elf) -> &'static [&'static str] {
     match (elf.machine, elf.class, elf.endian) {
@@ -145,6 +163,40 @@ mod tests {
             assert_eq!(expand(path, "opt/x", &elf), expected, "{path}");
         }
         assert_eq!(expand(&"$ORIGIN".repeat(500), &"a".repeat(100), &elf), Vec::<String>::new());
+    }
+
+    #[test]
+    fn loaders_lie_where_loaders_do_or_are_called_so() {
+        for (path, expected) in [
+            ("lib64/ld-linux-x86-64.so.2", true),
+            ("lib/ld-musl-x86_64.so.1", true),
+            ("usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", true),
+            ("lib/libgcompat.so.0", true),
+            ("usr/glibc-compat/lib/ld-linux-x86-64.so.2", true),
+            ("app/own/ld.so.1", true),
+            ("usr/lib/python3/libx.so", false),
+            ("usr/bin/ls", false),
+            ("etc/shadow", false),
+            ("opt/lib/x86_64-linux-gnu/libx.so", false),
+            ("loader", false),
+        ] {
+            assert_eq!(is_loader(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn system_folders_are_whole() {
+        for (folder, expected) in [
+            ("lib", true),
+            ("usr/lib/x86_64-linux-gnu/samba", true),
+            ("library", false),
+            ("usr/libexec", false),
+            ("usr/local/lib", false),
+            ("home/u/lib", false),
+            ("", false),
+        ] {
+            assert_eq!(is_system(folder), expected, "{folder}");
+        }
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub(super) fn elf(source: &mut dyn Source) -> Result<Option<Elf>, ElfError> {
         endian: header.endian,
         machine: header.machine,
         dynamic: dynamic.is_some(),
+        shared: header.shared,
         interpreter: None,
         needed: Vec::new(),
         soname: None,
@@ -45,7 +46,7 @@ pub(super) fn elf(source: &mut dyn Source) -> Result<Option<Elf>, ElfError> {
         runpath: Vec::new(),
         nodeflib: false,
     };
-    elf.interpreter = program.interpreter.map(|extent| strings.read("PT_INTERP", extent)).transpose()?;
+    elf.interpreter = program.interpreter.map(|extent| strings.interpreter(extent)).transpose()?;
     if let Some(dynamic) = dynamic {
         let mut string = |what, offset: u64| strings.read(what, dynamic.string(&program, what, offset)?);
         for offset in &dynamic.needed {
@@ -96,6 +97,7 @@ pub(super) struct Header {
     class: Class,
     endian: Endian,
     machine: u16,
+    shared: bool,
     table: u64,
     entry: u64,
     count: u64,
@@ -140,9 +142,11 @@ pub(super) fn header(source: &mut dyn Source) -> Result<Option<Header>, ElfError
         return Err(ElfError::malformed("ELF version 1", format!("version {}", raw[6])));
     }
     let number = |at: std::ops::Range<usize>, raw: &[u8]| number(endian, &raw[at]);
-    if !matches!(number(16..18, &raw), ET_EXEC | ET_DYN) {
-        return Ok(None);
-    }
+    let shared = match number(16..18, &raw) {
+        ET_EXEC => false,
+        ET_DYN => true,
+        _ => return Ok(None),
+    };
     let machine = u16::try_from(number(18..20, &raw)).expect("two bytes");
     let (table, sections, entry, count) = match class {
         Class::Elf32 => {
@@ -161,7 +165,7 @@ pub(super) fn header(source: &mut dyn Source) -> Result<Option<Header>, ElfError
     if count > 0 && entry != size {
         return Err(ElfError::malformed(format!("program headers of {size} bytes"), format!("{entry} bytes")));
     }
-    Ok(Some(Header { class, endian, machine, table, entry: size, count, sections }))
+    Ok(Some(Header { class, endian, machine, shared, table, entry: size, count, sections }))
 }
 
 /// What the program headers say.
@@ -304,6 +308,22 @@ struct Strings<'a> {
 }
 
 impl Strings<'_> {
+    /// The interpreter's path. As to the kernel, its segment has no more than a path, and a NUL as its last byte.
+    fn interpreter(&mut self, extent: Extent) -> Result<String, ElfError> {
+        let mut last = [0xff];
+        let read = match extent.size {
+            2..=STRING => self.source.read_at(extent.end() - 1, &mut last)?,
+            size => {
+                let expected = format!("PT_INTERP of 2 to {STRING} bytes");
+                return Err(ElfError::malformed(expected, format!("{size} bytes")));
+            }
+        };
+        if (read, last) != (1, [0]) {
+            return Err(ElfError::malformed("PT_INTERP that ends with a NUL", "no NUL"));
+        }
+        self.read("PT_INTERP", extent)
+    }
+
     /// The string at the beginning of `extent`, up to its NUL.
     fn read(&mut self, what: &str, extent: Extent) -> Result<String, ElfError> {
         let mut raw = [0; STRING as usize + 1];

@@ -46,6 +46,7 @@ fn all_that_a_loader_needs_is_read() {
                 endian,
                 machine: 0x1234,
                 dynamic: true,
+                shared: true,
                 interpreter: Some("/lib/ld.so.1".into()),
                 needed: strings(&["libb.so", "liba.so.1"]),
                 soname: Some("a".into()),
@@ -116,6 +117,15 @@ fn what_is_malformed_says_how() {
         (
             Draft::new().needed(&"a".repeat(4097)).bytes(),
             "expected DT_NEEDED of at most 4096 bytes, ended by a NUL, found no NUL",
+        ),
+        (Draft::new().interpreter("").bytes(), "expected PT_INTERP of 2 to 4096 bytes, found 1 bytes"),
+        (
+            Draft::new().interpreter(&"a".repeat(4096)).bytes(),
+            "expected PT_INTERP of 2 to 4096 bytes, found 4097 bytes",
+        ),
+        (
+            patched(Draft::new().interpreter("/ld.so").bytes(), 64 + 56 + 32, &[6]),
+            "expected PT_INTERP that ends with a NUL, found no NUL",
         ),
         (
             library()[..dynamic + 20].to_vec(),
@@ -189,7 +199,10 @@ fn a_scanner_that_is_fed_too_little_or_too_much_does_not_know() {
 fn json_holds_only_what_is_there() {
     let library = Draft::new().needed("libc.so.6").elf();
     let json = serde_json::to_string(&library).expect("JSON");
-    assert_eq!(json, r#"{"class":"elf64","endian":"little","machine":62,"dynamic":true,"needed":["libc.so.6"]}"#);
+    assert_eq!(
+        json,
+        r#"{"class":"elf64","endian":"little","machine":62,"dynamic":true,"shared":true,"needed":["libc.so.6"]}"#
+    );
     for elf in [library, program().elf(), Draft::new().statically().elf()] {
         let json = serde_json::to_string(&elf).expect("JSON");
         assert_eq!(serde_json::from_str::<Elf>(&json).expect("what was written"), elf);
@@ -200,7 +213,7 @@ fn drafts() -> impl Strategy<Value = Draft> {
     let name = "[a-z:/$]{0,12}";
     let names = proptest::collection::vec((0..4_u8, name), 0..6);
     let flags = proptest::collection::vec(any::<bool>(), 5);
-    (0..4_usize, names, proptest::option::of(name), flags, 0..300_usize).prop_map(
+    (0..4_usize, names, proptest::option::of("[a-z:/$]{1,12}"), flags, 0..300_usize).prop_map(
         |(shape, names, interpreter, flags, gap)| {
             let (class, endian) = SHAPES[shape];
             let mut draft = Draft::new().class(class).endian(endian).gap(gap);

@@ -4,6 +4,7 @@ pub mod alpine;
 pub mod apk_file;
 pub mod apk_world;
 pub mod docker_registry;
+pub mod elf_file;
 pub mod engine;
 pub mod fake_debian;
 pub mod fake_registry;

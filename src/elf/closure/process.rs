@@ -8,7 +8,7 @@ use std::{
 use super::{Closure, Missing, Reason};
 use crate::elf::{
     Elf,
-    loader::{Loader, expand},
+    loader::{Loader, expand, is_loader},
 };
 
 /// A root filesystem, and what has been looked up in it.
@@ -105,23 +105,40 @@ impl<'a> Search<'a> {
     }
 
     fn load_interpreter(&self, process: &mut Process<'a>) {
-        let Some(name) = &process.objects[0].elf.interpreter else { return };
-        let path = name.trim_start_matches('/');
-        match self.resolve(path) {
-            Some(resolved) => {
-                process.paths.push(path.to_owned());
-                if let Some((_, elf)) = self.closure.files.get_key_value(&resolved) {
-                    let found = Found { path: path.to_owned(), resolved, elf };
-                    process.add(file_name(path), found, 0);
-                }
+        let program = process.objects[0].elf;
+        let Some(name) = &program.interpreter else { return };
+        match self.interpreter(name, program) {
+            Ok(found) => {
+                process.paths.push(found.path.clone());
+                process.add(file_name(name), found, 0);
             }
-            None => process.missing.push(Missing {
+            Err(reason) => process.missing.push(Missing {
                 file: process.objects[0].path.clone(),
                 program: None,
                 library: name.clone(),
-                reason: Reason::NoInterpreter,
+                reason,
                 searched: Vec::new(),
+                withheld: Vec::new(),
             }),
+        }
+    }
+
+    /// The loader that the kernel starts for `program`, which calls it `name`.
+    fn interpreter(&self, name: &str, program: &Elf) -> Result<Found<'a>, Reason> {
+        let Some(path) = name.strip_prefix('/') else { return Err(Reason::NotALoader("an absolute path")) };
+        let path = path.trim_start_matches('/');
+        let Some(resolved) = self.resolve(path) else {
+            return Err(if self.closure.root.withholds(path) { Reason::Withheld } else { Reason::NoInterpreter });
+        };
+        match self.closure.files.get(&resolved) {
+            Some(elf) if !elf.shared || !elf.fits(program) => {
+                Err(Reason::NotALoader("a shared object for the program's processor"))
+            }
+            Some(_) if !is_loader(path) && !is_loader(&resolved) => {
+                Err(Reason::NotALoader("one in /lib, /lib64, /usr/lib or the like"))
+            }
+            Some(elf) => Ok(Found { path: path.to_owned(), resolved, elf }),
+            None => Err(Reason::NotALoader("an ELF file for the program's processor")),
         }
     }
 
@@ -146,18 +163,32 @@ impl<'a> Search<'a> {
 
     fn report(&self, process: &Process<'_>, at: usize, name: &str, folders: &[String]) -> Missing {
         let object = &process.objects[at];
-        let elsewhere = self.elsewhere(name, object.elf);
+        let is_path = name.contains('/');
+        let is_withheld = |path: &String| self.closure.root.withholds(path.trim_matches('/'));
+        let reason = match self.elsewhere(name, object.elf) {
+            _ if is_path && expand(name, &object.origin, object.elf).iter().any(is_withheld) => Reason::Withheld,
+            Some(path) => Reason::OnlyElsewhere(path.to_owned()),
+            None => Reason::NotFound,
+        };
+        let named = if is_path { Vec::new() } else { self.named_folders(process, at) };
         Missing {
             file: object.path.clone(),
             program: (at > 0).then(|| process.objects[0].path.clone()),
             library: name.to_owned(),
-            reason: elsewhere.map_or(Reason::NotFound, |path| Reason::OnlyElsewhere(path.to_owned())),
-            searched: if name.contains('/') { Vec::new() } else { folders.to_vec() },
+            reason,
+            searched: if is_path { Vec::new() } else { folders.to_vec() },
+            withheld: named.into_iter().filter(is_withheld).collect(),
         }
     }
 
     /// The folders that are searched for what an object needs: those that are there, each once.
     fn folders(&self, process: &Process<'_>, at: usize) -> Vec<String> {
+        let named = self.named_folders(process, at);
+        named.into_iter().filter(|folder| self.resolve(folder).is_some()).collect()
+    }
+
+    /// The folders that are searched if they are there, each once.
+    fn named_folders(&self, process: &Process<'_>, at: usize) -> Vec<String> {
         let object = &process.objects[at];
         let line = || std::iter::successors(Some(object), |object| Some(&process.objects[object.parent?]));
         let defaults = process.loader.folders(object.elf);
@@ -189,7 +220,7 @@ impl<'a> Search<'a> {
         let mut seen = Vec::new();
         for folder in folders {
             let folder = folder.trim_matches('/');
-            if !seen.iter().any(|seen| seen == folder) && self.resolve(folder).is_some() {
+            if !seen.iter().any(|seen| seen == folder) {
                 seen.push(folder.to_owned());
             }
         }
@@ -209,7 +240,7 @@ impl<'a> Search<'a> {
     fn candidate(&self, path: &str, elf: &Elf) -> Option<Found<'a>> {
         let resolved = self.resolve(path)?;
         let library = self.closure.files.get(&resolved)?;
-        let fits = library.dynamic && library.fits(elf);
+        let fits = library.dynamic && library.shared && library.fits(elf);
         fits.then(|| Found { path: path.to_owned(), resolved, elf: library })
     }
 

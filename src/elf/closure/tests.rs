@@ -67,6 +67,8 @@ impl Fake {
         let text = |missing: &Missing| match &missing.reason {
             Reason::NoInterpreter => format!("{} interpreter {}", missing.file, missing.library),
             Reason::NotFound => format!("{} {}", missing.file, missing.library),
+            Reason::NotALoader(_) => format!("{} no loader {}", missing.file, missing.library),
+            Reason::Withheld => format!("{} withheld {}", missing.file, missing.library),
             Reason::OnlyElsewhere(path) => format!("{} {} at {path}", missing.file, missing.library),
         };
         missing.iter().map(text).collect()
@@ -111,6 +113,34 @@ fn program() -> Draft {
 }
 
 const NONE: [&str; 0] = [];
+
+#[test]
+fn an_interpreter_is_a_loader() {
+    let start = |interpreter: &str, root: Fake| {
+        root.file("usr/bin/a", Draft::new().interpreter(interpreter).needed("libc.so.6")).missing()
+    };
+    let secret = || Fake::glibc().link("etc/link", "shadow").link("etc/shadow", "passwd").link("etc/passwd", "/");
+    for (interpreter, expected) in [
+        ("/etc/shadow", Some("usr/bin/a no loader /etc/shadow")),
+        ("/usr/lib", Some("usr/bin/a no loader /usr/lib")),
+        ("/nowhere", Some("usr/bin/a interpreter /nowhere")),
+        ("usr/lib64/ld-linux-x86-64.so.2", Some("usr/bin/a no loader usr/lib64/ld-linux-x86-64.so.2")),
+        ("/opt/plugin.so", Some("usr/bin/a no loader /opt/plugin.so")),
+        ("/lib/foreign.so", Some("usr/bin/a no loader /lib/foreign.so")),
+        ("/lib/fixed.so", Some("usr/bin/a no loader /lib/fixed.so")),
+        ("/opt/glibc/lib/ld-linux-x86-64.so.2", None),
+        ("/opt/link", None),
+        ("//lib64/ld-linux-x86-64.so.2", None),
+    ] {
+        let root = secret()
+            .file("opt/plugin.so", Draft::new())
+            .file("usr/lib/foreign.so", Draft::new().machine(183))
+            .file("usr/lib/fixed.so", Draft::new().kind(2))
+            .file("opt/glibc/lib/ld-linux-x86-64.so.2", Draft::new())
+            .link("opt/link", "/lib64/ld-linux-x86-64.so.2");
+        assert_eq!(start(interpreter, root), Vec::from_iter(expected.map(str::to_owned)), "{interpreter}");
+    }
+}
 
 #[test]
 fn a_program_finds_what_lies_in_the_default_folders() {
