@@ -3,8 +3,10 @@
 //!
 //! [`crate::apk::package`] and [`crate::deb::package`] know the containers around that tar, and what vouches for it.
 
+mod members;
+
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     io::{self, Read, Write},
 };
@@ -20,6 +22,7 @@ use crate::{
     layer::{GZIP, ZSTD},
     store::{BlobDir, StoreError},
 };
+use members::{Member, MemberKind, Members, TarError};
 
 /// The longest path, and the longest name in it, that Linux opens (PATH_MAX, NAME_MAX).
 const PATH_LIMIT: usize = 4096;
@@ -33,6 +36,9 @@ const TRAILER_LIMIT: u64 = 1 << 20;
 const XZ_MEMORY: u64 = 256 << 20;
 /// Prefix of the PAX records that hold extended attributes, as star(1) began it and container engines read it.
 pub(crate) const XATTR: &str = "SCHILY.xattr.";
+/// Prefixes of the attributes with which overlayfs marks files that are deleted, moved or elsewhere: engines that keep layers on
+/// it take a package's for their own.
+const OVERLAY: [&str; 2] = ["trusted.overlay.", "user.overlay."];
 
 /// A package as a verified index lists it.
 pub trait Listed: Clone + Send + Sync {
@@ -91,15 +97,18 @@ pub struct Data {
     pub packing: Packing,
     /// Whether every member of the tar is among the package's entries; apk passes over those whose names begin with a dot.
     pub complete: bool,
+    /// Whether the tar is written so that every reader of tars sees in it what the package's entries say.
+    pub plain: bool,
 }
 
 impl Data {
-    /// The media type that the data have as a layer, as they are; `None` when container engines would not take them.
+    /// The media type that the data have as a layer, as they are; `None` when container engines would not take them, or might see
+    /// something else in them than this program does.
     pub fn media_type(&self) -> Option<&'static str> {
         match self.packing {
-            Packing::Gzip => Some(GZIP),
-            Packing::Zstd => Some(ZSTD),
-            Packing::Xz | Packing::Plain => None,
+            Packing::Gzip if self.plain => Some(GZIP),
+            Packing::Zstd if self.plain => Some(ZSTD),
+            _ => None,
         }
     }
 }
@@ -350,14 +359,18 @@ impl Lister<'_> {
         let budget = self.installed_size.saturating_mul(2).saturating_add(1 << 20);
         // Members without content, and headers that go on and on, are bombs too.
         let mut tar = Hashing::new(tar.take(budget.saturating_add(TAR_OVERHEAD)));
-        let listed = self.members(&mut tar, budget);
+        let mut members = Members::new(&mut tar);
+        let listed = self.members(&mut members, budget);
+        let is_plain = members.is_plain();
         if tar.get_mut().limit() == 0 {
             return Err(self.bomb("data"));
         }
-        let (entries, complete) = listed?;
-        self.check_trailer(&mut tar)?;
+        let (entries, complete, is_plain) =
+            listed.map(|(entries, complete, twice)| (entries, complete, is_plain && !twice))?;
+        let padding = self.check_trailer(&mut tar)?;
+        let plain = is_plain && padding >= 512 && padding.is_multiple_of(512);
         let (diff_id, _, _) = tar.finish();
-        Ok(Listing { diff_id, complete, entries })
+        Ok(Listing { diff_id, complete, plain, entries })
     }
 
     fn bomb(&self, path: &str) -> PackageError {
@@ -365,18 +378,30 @@ impl Lister<'_> {
         self.refused(path, format!("the package unpacks to far more than the {limit} bytes of its index"))
     }
 
-    /// The members of the tar, and whether these are all; whatever is wrong with one is an error.
-    fn members(&self, tar: &mut impl Read, mut budget: u64) -> Result<(Vec<Entry>, bool), PackageError> {
-        let mut archive = tar::Archive::new(tar);
+    fn bad_tar(&self, error: TarError) -> PackageError {
+        match error {
+            TarError::Read(error) => self.not_a_package(error),
+            TarError::Malformed(found) => self.not_a_package(found),
+            TarError::Refused { path, why } => self.refused(shown(&path), why),
+        }
+    }
+
+    /// The members of the tar, whether these are all, and whether a path is there twice; whatever is wrong with one is an error.
+    fn members(
+        &self,
+        members: &mut Members<impl Read>,
+        mut budget: u64,
+    ) -> Result<(Vec<Entry>, bool, bool), PackageError> {
         let mut entries: Vec<Entry> = Vec::new();
-        let mut complete = true;
+        let (mut complete, mut twice) = (true, false);
         let mut files = BTreeMap::new();
-        for member in archive.entries().map_err(|e| self.not_a_package(e))? {
-            let mut member = member.map_err(|e| self.not_a_package(e))?;
-            if member.header().entry_type().is_dir() && self.style.is_root(&member.path_bytes()) {
+        let mut paths = BTreeSet::new();
+        while let Some(member) = members.next().map_err(|error| self.bad_tar(error))? {
+            if member.kind == MemberKind::Directory && self.style.is_root(&member.path) {
                 continue;
             }
-            let entry = self.entry(&mut member, &mut budget, &files)?;
+            let entry = self.entry(member, members, &mut budget, &files)?;
+            twice |= !paths.insert(entry.path.clone());
             if (self.style.is_metadata)(&entry.path) {
                 complete = false;
                 continue;
@@ -388,84 +413,78 @@ impl Lister<'_> {
             }
             entries.push(entry);
         }
-        Ok((entries, complete))
+        Ok((entries, complete, twice))
     }
 
     /// Refuses what a reader that goes on behind the end of the archive would find there: no member may be seen by a
-    /// container engine and not by this program.
-    fn check_trailer(&self, tar: &mut impl Read) -> Result<(), PackageError> {
-        let mut left = TRAILER_LIMIT;
+    /// container engine and not by this program. How many zeros are there.
+    fn check_trailer(&self, tar: &mut impl Read) -> Result<u64, PackageError> {
+        let mut length = 0;
         let mut buf = [0; 1 << 12];
         loop {
             let n = tar.read(&mut buf).map_err(|e| self.not_a_package(e))?;
             if n == 0 {
-                return Ok(());
+                return Ok(length);
             }
-            match left.checked_sub(n as u64) {
-                Some(rest) if buf[..n].iter().all(|byte| *byte == 0) => left = rest,
-                _ => return Err(self.refused("data", "more follows the end of the archive than its padding")),
+            length += n as u64;
+            if length > TRAILER_LIMIT || buf[..n].iter().any(|byte| *byte != 0) {
+                return Err(self.refused("data", "more follows the end of the archive than its padding"));
             }
         }
     }
 
-    fn entry<R: Read>(
+    fn entry(
         &self,
-        member: &mut tar::Entry<'_, R>,
+        member: Member,
+        content: &mut impl Read,
         budget: &mut u64,
         files: &BTreeMap<String, EntryKind>,
     ) -> Result<Entry, PackageError> {
-        let path = self.path(self.style.strip(&member.path_bytes()))?;
-        let (recorded, xattrs) = pax_records(member);
-        let header = member.header();
-        let field = |value: io::Result<u64>| value.map_err(|e| self.refused(&path, e.to_string()));
-        let (mode, uid, gid) = (header.mode().map(u64::from), header.uid(), header.gid());
-        let (mode, uid, gid) = (field(mode)?, field(uid)?, field(gid)?);
-        let name = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
-        let (user, group) = (name(header.username_bytes()), name(header.groupname_bytes()));
-        let target = |member: &tar::Entry<'_, R>| {
-            let bytes = member.link_name_bytes().unwrap_or_default();
-            match String::from_utf8(bytes.into_owned()) {
-                Ok(target) if !target.is_empty() && target.len() < PATH_LIMIT && !target.contains('\0') => Ok(target),
-                _ => Err(self.refused(&path, "a link without a target that can be used")),
-            }
+        let path = self.path(self.style.strip(&member.path))?;
+        let name = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let target = || match str::from_utf8(&member.target) {
+            Ok(target) if !target.is_empty() && target.len() < PATH_LIMIT && !target.contains('\0') => Ok(target),
+            _ => Err(self.refused(&path, "a link without a target that can be used")),
         };
         let mut elf = Scanned::No;
-        let kind = match header.entry_type() {
-            tar::EntryType::Directory => EntryKind::Directory,
-            tar::EntryType::Regular | tar::EntryType::Continuous => {
-                let size = member.size();
+        let kind = match member.kind {
+            MemberKind::Directory => EntryKind::Directory,
+            MemberKind::File => {
+                let size = member.size;
                 *budget = budget.checked_sub(size).ok_or_else(|| self.bomb(&path))?;
                 let mut scanner = Scanner::new(size);
-                let sha1 = match recorded {
-                    Some(sha1) => io::copy(member, &mut scanner).map(|_| sha1),
-                    None => sha1_of(member, &mut scanner),
+                let sha1 = match member.sha1.as_deref().and_then(parse_sha1) {
+                    Some(sha1) => io::copy(content, &mut scanner).map(|_| sha1),
+                    None => sha1_of(content, &mut scanner),
                 };
                 elf = scanner.finish();
                 EntryKind::File { size, sha1: sha1.map_err(|e| self.not_a_package(e))? }
             }
-            tar::EntryType::Symlink => EntryKind::Symlink(target(member)?),
-            tar::EntryType::Link => {
-                let target = target(member)?;
-                let target = target.strip_prefix(self.style.prefix).unwrap_or(&target).to_owned();
+            MemberKind::Symlink => EntryKind::Symlink(target()?.to_owned()),
+            MemberKind::Hardlink => {
+                let target = target()?;
+                let target = target.strip_prefix(self.style.prefix).unwrap_or(target).to_owned();
                 if !files.contains_key(target.as_str()) {
                     let target = target.escape_debug().take(200).collect::<String>();
                     return Err(self.refused(&path, format!("a hard link to `{target}`, which is no file before it")));
                 }
                 EntryKind::Hardlink(target)
             }
-            tar::EntryType::Char | tar::EntryType::Block => return Err(self.refused(path, "a device node")),
-            tar::EntryType::Fifo => return Err(self.refused(path, "a named pipe")),
-            other => return Err(self.refused(path, format!("an archive member of the unknown type {other:?}"))),
+            MemberKind::Device => return Err(self.refused(path, "a device node")),
+            MemberKind::Fifo => return Err(self.refused(path, "a named pipe")),
         };
-        #[allow(clippy::cast_possible_truncation, reason = "masked to twelve bits")]
-        let mode = (mode & 0o7777) as u32;
-        Ok(Entry { path, kind, mode, uid, gid, user, group, xattrs, elf })
+        if let Some(name) = member.xattrs.keys().find(|name| OVERLAY.iter().any(|own| name.starts_with(own))) {
+            let name = name.escape_debug();
+            return Err(self.refused(path, format!("the attribute {name}, by which container engines layer files")));
+        }
+        let (mode, uid, gid) = (member.mode, member.uid, member.gid);
+        let (user, group) = (name(&member.user), name(&member.group));
+        Ok(Entry { path, kind, mode, uid, gid, user, group, xattrs: member.xattrs, elf })
     }
 
     /// A path of the archive as one below the root, when it is one.
     fn path(&self, bytes: &[u8]) -> Result<String, PackageError> {
-        let shown = || String::from_utf8_lossy(bytes).into_owned();
-        let path = std::str::from_utf8(bytes).map_err(|_| self.refused(shown(), "a path that is not UTF-8"))?;
+        let path = str::from_utf8(bytes).map_err(|_| self.refused(shown(bytes), "a path that is not UTF-8"))?;
         let path = path.strip_suffix('/').unwrap_or(path);
         let why = if path.starts_with('/') {
             "an absolute path"
@@ -480,14 +499,20 @@ impl Lister<'_> {
         } else {
             return Ok(path.to_owned());
         };
-        Err(self.refused(shown().escape_debug().take(200).collect::<String>(), why))
+        Err(self.refused(shown(bytes), why))
     }
 }
 
-/// What a data tar holds: its digest, its members, and whether these are all that it has.
+/// A path of an archive in a message.
+fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).escape_debug().take(200).collect()
+}
+
+/// What a data tar holds: its digest, its members, whether these are all that it has, and whether it is plain ([`Data::plain`]).
 pub(crate) struct Listing {
     pub(crate) diff_id: Digest,
     pub(crate) complete: bool,
+    pub(crate) plain: bool,
     pub(crate) entries: Vec<Entry>,
 }
 
@@ -502,15 +527,15 @@ pub(crate) fn visit(
     diff_id: &Digest,
     mut visit: impl FnMut(usize, &mut dyn Read) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut archive = tar::Archive::new(Hashing::new(tar));
+    let mut tar = Hashing::new(tar);
+    let mut members = Members::new(&mut tar);
     let damaged = || io::Error::new(io::ErrorKind::InvalidData, "its bytes in the store have changed");
     let mut place = 0;
-    for member in archive.entries()? {
-        let mut member = member?;
-        if member.header().entry_type().is_dir() && style.is_root(&member.path_bytes()) {
+    while let Some(member) = members.next()? {
+        if member.kind == MemberKind::Directory && style.is_root(&member.path) {
             continue;
         }
-        let path = String::from_utf8_lossy(style.strip(&member.path_bytes())).into_owned();
+        let path = String::from_utf8_lossy(style.strip(&member.path)).into_owned();
         if (style.is_metadata)(&path) {
             continue;
         }
@@ -518,32 +543,12 @@ pub(crate) fn visit(
         if path.trim_end_matches('/') != expected.path {
             return Err(damaged());
         }
-        visit(place, &mut member)?;
+        visit(place, &mut members)?;
         place += 1;
     }
-    let mut rest = archive.into_inner();
-    io::copy(&mut rest, &mut io::sink())?;
-    let (found, _, _) = rest.finish();
+    io::copy(&mut tar, &mut io::sink())?;
+    let (found, _, _) = tar.finish();
     if found == *diff_id { Ok(()) } else { Err(damaged()) }
-}
-
-/// The SHA-1 that abuild-tar wrote into the member's PAX record `APK-TOOLS.checksum.SHA1`, and the member's extended
-/// attributes (`SCHILY.xattr.NAME`).
-fn pax_records<R: Read>(member: &mut tar::Entry<'_, R>) -> (Option<[u8; 20]>, BTreeMap<String, Vec<u8>>) {
-    let mut sha1 = None;
-    let mut xattrs = BTreeMap::new();
-    for record in member.pax_extensions().ok().flatten().into_iter().flatten().flatten() {
-        match record.key() {
-            Ok("APK-TOOLS.checksum.SHA1") => sha1 = parse_sha1(record.value_bytes()),
-            Ok(key) => {
-                if let Some(name) = key.strip_prefix(XATTR) {
-                    xattrs.insert(name.to_owned(), record.value_bytes().to_owned());
-                }
-            }
-            Err(_) => {}
-        }
-    }
-    (sha1, xattrs)
 }
 
 fn parse_sha1(hex: &[u8]) -> Option<[u8; 20]> {

@@ -38,5 +38,6 @@ mod it {
     mod sink_tools;
     mod sinks;
     mod system_layers;
+    mod tars;
 }
 mod support;

@@ -146,13 +146,13 @@ impl Checker<'_> {
             ));
         }
         let (info, data_digest, scripts) = self.control(&control.bytes)?;
-        let (Listing { diff_id, complete, entries }, size) = self.data(input, data_digest, blobs)?;
+        let (Listing { diff_id, complete, plain, entries }, size) = self.data(input, data_digest, blobs)?;
         Ok(Package {
             name: self.record.name.clone(),
             version: self.record.version.to_string(),
             info,
             scripts,
-            data: Data { digest: data_digest, size, diff_id, packing: Packing::Gzip, complete },
+            data: Data { digest: data_digest, size, diff_id, packing: Packing::Gzip, complete, plain },
             entries,
         })
     }
@@ -183,11 +183,17 @@ impl Checker<'_> {
             let mut bytes = Vec::new();
             entry.read_to_end(&mut bytes).map_err(|e| self.lister.not_a_package(e))?;
             let header = entry.header();
-            if name == ".PKGINFO" {
-                pkginfo = Some(bytes);
+            // What is there twice, another reader may take from the other place.
+            let twice = if name == ".PKGINFO" {
+                pkginfo.replace(bytes).is_some()
             } else if let Some(kind) = name.strip_prefix('.') {
                 let mode = header.mode().unwrap_or(0o755) & 0o7777;
-                scripts.insert(kind.to_owned(), Script { mode, bytes });
+                scripts.insert(kind.to_owned(), Script { mode, bytes }).is_some()
+            } else {
+                false
+            };
+            if twice {
+                return Err(self.lister.refused(name, "twice in the control part"));
             }
         }
         let pkginfo = pkginfo.ok_or_else(|| self.lister.not_a_package("no .PKGINFO"))?;

@@ -26,7 +26,7 @@ use crate::{
 
 /// The bucket of remembered root filesystems. Its version is that of everything between packages and layers: whoever changes
 /// what a tree holds or how a layer is written raises it.
-const SYSTEMS: &str = "systems-v5";
+const SYSTEMS: &str = "systems-v6";
 
 /// Folders by their paths, with mode and owner.
 pub(super) type Folders = Vec<(String, Meta)>;

@@ -129,8 +129,8 @@ pub fn verify(reader: impl Read, record: &Record, blobs: &BlobDir) -> Result<Pac
     let listed = writer.finish_after(&digest, &title, |file| {
         lister.list(open(file, packing).map_err(|source| StoreError::Io { what: "read", path: file.into(), source })?)
     });
-    let (Listing { diff_id, complete, entries }, size) = listed?;
-    let data = Data { digest, size, diff_id, packing, complete };
+    let (Listing { diff_id, complete, plain, entries }, size) = listed?;
+    let data = Data { digest, size, diff_id, packing, complete, plain };
     Ok(Package {
         name: record.name().to_owned(),
         version: record.version().to_string(),

@@ -280,6 +280,12 @@ pub fn tar_gz(entries: &[Entry], end: End) -> Vec<u8> {
     write_tar(&mut out, entries, end).and_then(|()| out.finish()).expect("memory takes everything")
 }
 
+/// A tar in one gzip stream.
+pub fn gz(tar: &[u8]) -> Vec<u8> {
+    let mut out = GzBuilder::new().write(Vec::new(), Compression::new(6));
+    out.write_all(tar).and_then(|()| out.finish()).expect("memory takes everything")
+}
+
 /// What a package says of itself, in `.PKGINFO` and in an index.
 #[derive(Debug, Clone, Default)]
 #[allow(missing_docs, reason = "the fields are those of .PKGINFO")]

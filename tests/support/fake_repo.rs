@@ -19,7 +19,7 @@ use std::{
 
 use microbuild::digest::Digest;
 
-use super::apk_file::{End, Entry, Info, Key, Node, SignatureKind, index_stream, sha1, signature_stream, tar_gz};
+use super::apk_file::{End, Entry, Info, Key, Node, SignatureKind, gz, index_stream, sha1, signature_stream, tar_gz};
 
 /// The key that signs what the tests publish.
 pub fn key() -> &'static Key {
@@ -72,6 +72,7 @@ pub struct Package {
     cut: usize,
     index_size: Option<u64>,
     appended: Vec<u8>,
+    data: Option<Vec<u8>>,
 }
 
 /// A package on its way into a repository.
@@ -113,6 +114,7 @@ impl Package {
             cut: 0,
             index_size: None,
             appended: Vec::new(),
+            data: None,
         }
     }
 
@@ -291,6 +293,11 @@ impl Package {
         self.raw(Entry::new(path, 0o644, Node::Zeros(size))).installed_size(1)
     }
 
+    /// The tar `data` takes the place of the one of the entries.
+    pub fn data(self, data: &[u8]) -> Self {
+        self.change(|p| p.data = Some(gz(data))).installed_size(data.len() as u64)
+    }
+
     /// The entries in the order in which a package has them: folders before what is in them, links after their targets.
     fn ordered(&self) -> Vec<Entry> {
         let mut by_path = BTreeMap::new();
@@ -325,7 +332,7 @@ impl Package {
         // apk installs no files of a package whose size is 0, hence at least 1.
         let size = entries.iter().map(Entry::installed_size).sum::<u64>().max(1);
         let size = self.info.installed_size.unwrap_or(size);
-        let data = tar_gz(&entries, End::Archive);
+        let data = self.data.clone().unwrap_or_else(|| tar_gz(&entries, End::Archive));
         let datahash = if self.wrong_datahash { Digest::of(b"other data") } else { Digest::of(&data) };
         let mut control = vec![Entry::file(".PKGINFO", 0o644, self.info.pkginfo(size, &datahash.hex()))];
         control.extend(self.scripts.iter().map(|(kind, body)| Entry::file(format!(".{kind}"), 0o755, body.as_str())));

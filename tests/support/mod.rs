@@ -14,6 +14,7 @@ pub mod machine;
 pub mod mirror_server;
 pub mod npm_registry;
 pub mod random_image;
+pub mod raw_tar;
 pub mod skip;
 pub mod tree;
 pub mod unprivileged;
