@@ -6,7 +6,6 @@
 use std::{
     fmt,
     io::{self, Read},
-    num::ParseIntError,
     str::FromStr,
 };
 
@@ -350,8 +349,9 @@ fn capacity(entry: &tar::Entry<'_, impl Read>) -> usize {
 /// Reads the text of an `APKINDEX`.
 ///
 /// # Errors
-/// When a line is not `LETTER:value`, when a number or checksum cannot be read, or when a record lacks its name, version
-/// or checksum. A record that can be read but that apk would not install is no error: see [`Record::broken`].
+/// When a line is not `LETTER:value`, when a checksum cannot be read, or when a record lacks its version or checksum: apk
+/// refuses the index then. A record that can be read but that apk would not install is no error: see [`Record::broken`]; one
+/// without a name is nobody's, and left out. Numbers are read as far as they are numbers.
 pub fn parse(text: &str) -> Result<Index, IndexError> {
     let records = records(text).map_err(|problem| IndexError { index: "APKINDEX".to_owned(), problem })?;
     Ok(Index { description: String::new(), records })
@@ -363,7 +363,8 @@ fn records(text: &str) -> Result<Vec<Record>, Problem> {
     let mut last = 0;
     for (number, line) in (1..).zip(text.lines()) {
         last = number;
-        if line.is_empty() {
+        // An empty line ends a record; to apk, one character is as good as none.
+        if line.len() < 2 {
             records.extend(std::mem::take(&mut draft).finish(number)?);
         } else {
             draft.field(line, number)?;
@@ -398,7 +399,8 @@ struct Draft {
 }
 
 impl Draft {
-    /// Takes a line. Letters that are not known here are passed over, as apk does.
+    /// Takes a line. Small letters that are not known here are passed over, as apk does; with others, a package says that it
+    /// takes a newer apk.
     fn field(&mut self, line: &str, number: usize) -> Result<(), Problem> {
         let bad = |expected| Problem::Line { line: number, expected, found: line.chars().take(60).collect() };
         let (letter, value) = match line.split_once(':') {
@@ -406,27 +408,39 @@ impl Draft {
             _ => return Err(bad("LETTER:value")),
         };
         let text = || value.to_owned();
-        let number = || value.parse::<u64>().map_err(|_: ParseIntError| bad("a number"));
         self.started = true;
         match letter {
             b'P' => self.name = Some(text()),
             b'V' => self.version = Some(Version::new(value)),
             b'C' => self.checksum = Some(value.parse().map_err(|_| bad("a checksum (Q1… or Q2…)"))?),
             b'A' => self.arch = text(),
-            b'S' => self.size = number()?,
-            b'I' => self.installed_size = number()?,
+            b'S' => self.size = leading_number(value),
+            b'I' => self.installed_size = leading_number(value),
             b'T' => self.description = text(),
             b'U' => self.url = text(),
             b'L' => self.license = text(),
             b'o' => self.origin = text(),
             b'm' => self.maintainer = text(),
-            b't' => self.build_time = number()?,
+            b't' => self.build_time = leading_number(value),
             b'c' => self.commit = text(),
-            b'k' => self.provider_priority = value.parse().map_err(|_| bad("a small number"))?,
+            // apk keeps sixteen bits of it.
+            b'k' => self.provider_priority = u32::try_from(leading_number(value) & 0xffff).unwrap_or_default(),
             b'D' => self.depends.extend(dependencies(value, &mut self.broken)),
-            b'i' => self.install_if.extend(dependencies(value, &mut self.broken)),
+            // With a condition that apk does not understand, the package never comes along; it can be wished for.
+            b'i' => {
+                let mut unknown = None;
+                self.install_if.extend(dependencies(value, &mut unknown));
+                if unknown.is_some() {
+                    self.install_if.clear();
+                }
+            }
             b'p' => self.provides.extend(value.split_ascii_whitespace().filter_map(|provide| provide.parse().ok())),
-            _ => {}
+            // Those of the database of installed packages.
+            b'F' | b'M' | b'R' | b'Z' | b'a'..=b'z' => {}
+            letter => {
+                let letter = char::from(letter).escape_debug();
+                self.broken.get_or_insert_with(|| format!("its field `{letter}` is one of a newer apk"));
+            }
         }
         Ok(())
     }
@@ -437,7 +451,7 @@ impl Draft {
             return Ok(None);
         }
         let missing = |field| Problem::Missing { line, field };
-        let name = self.name.ok_or_else(|| missing('P'))?;
+        let Some(name) = self.name else { return Ok(None) };
         let version = self.version.ok_or_else(|| missing('V'))?;
         let checksum = self.checksum.ok_or_else(|| missing('C'))?;
         let broken = self.broken.or_else(|| unsafe_name(&name, &version));
@@ -462,6 +476,12 @@ impl Draft {
             install_if: self.install_if,
         }))
     }
+}
+
+/// The number at the beginning of the text, as apk reads it: without digits 0, and modulo 2^64.
+fn leading_number(text: &str) -> u64 {
+    let digits = text.bytes().take_while(u8::is_ascii_digit);
+    digits.fold(0, |number: u64, digit| number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')))
 }
 
 /// The dependencies in `list`. One that cannot be read, or that has a tag (which only the world may), makes its package
@@ -537,7 +557,6 @@ mod tests {
         let cases = [
             ("D:zsh !bash<5", "D:a=1_foo", "its dependency `a=1_foo`"),
             ("D:zsh !bash<5", "D:a@edge", "its dependency `a@edge`"),
-            ("i:zsh=5.8.1-r4 git", "i:=1", "its dependency `=1`"),
             ("P:git-zsh-completion", "P:../../etc/passwd", "`../../etc/passwd-5.8.1-r4`"),
             ("P:git-zsh-completion", "P:..a", "`..a-5.8.1-r4`"),
             ("P:git-zsh-completion", "P:", "`-5.8.1-r4`"),
@@ -549,6 +568,8 @@ mod tests {
             let found = index.records[0].broken.clone().expect(broken);
             assert!(found.starts_with(reason), "{broken}: {found}");
         }
+        let along = parse(&GIT.replace("i:zsh=5.8.1-r4 git", "i:git zsh=1.x")).expect("an index");
+        assert_eq!((along.records[0].broken.as_ref(), along.records[0].install_if.len()), (None, 0));
         let odd = parse(&GIT.replace("V:5.8.1-r4", "V:6.8.0p2-r4").replace("cmd:x=1", "pc:x=v2.4")).expect("an index");
         assert_eq!(odd.records[0].broken, None, "real indexes have versions outside the grammar");
     }
@@ -556,20 +577,39 @@ mod tests {
     #[test]
     fn says_in_which_line_the_text_is_wrong() {
         let cases = [
-            (GIT.replace("S:97492", "S:many"), "line 5: expected a number, found `S:many`"),
-            (GIT.replace("k:10", "k:-1"), "line 14: expected a small number, found `k:-1`"),
             (GIT.replace("U:https", "Uhttps"), "line 8: expected LETTER:value, found `Uhttps://www.zsh.org/`"),
             (
                 GIT.replace("C:Q1", "C:Q3"),
                 "line 1: expected a checksum (Q1… or Q2…), found `C:Q3ZX+on7zBgcokTctj4tLSmx7q5O4=`",
             ),
             ("P:a\nV:1\n\n".to_owned(), "the record that ends in line 3: expected the field C, found none"),
-            ("V:1\n".to_owned(), "the record that ends in line 1: expected the field P, found none"),
             ("P:1\n".to_owned(), "the record that ends in line 1: expected the field V, found none"),
         ];
         for (text, expected) in cases {
             assert_eq!(problem(&text).to_string(), expected);
         }
+    }
+
+    #[test]
+    fn numbers_are_read_as_far_as_they_are_numbers() {
+        let read = |field: &str, other: &str| parse(&GIT.replace(field, other)).expect("an index").records[0].clone();
+        for (text, number) in [("S:many", 0), ("S:-1", 0), ("S:", 0), ("S:12 MB", 12), ("S:18446744073709551617", 1)] {
+            assert_eq!(read("S:97492", text).size, number, "{text}");
+        }
+        for (text, priority) in [("k:-1", 0), ("k:x", 0), ("k:2x", 2), ("k:65537", 1), ("k:1.5", 1)] {
+            assert_eq!(read("k:10", text).provider_priority, priority, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_record_of_a_newer_apk_or_without_a_name_does_not_spoil_the_others() {
+        let text = format!("{GIT}\n{}", GIT.replace("r:old", "X:new").replace("P:git", "P:new"));
+        let records = parse(&text).expect("an index").records;
+        assert_eq!(records[0].broken, None);
+        assert_eq!(records[1].broken.as_deref(), Some("its field `X` is one of a newer apk"));
+        let text = format!("{}\n{GIT}", GIT.replace("P:git-zsh-completion\n", ""));
+        let names: Vec<_> = parse(&text).expect("an index").records.into_iter().map(|record| record.name).collect();
+        assert_eq!(names, ["git-zsh-completion"]);
     }
 
     #[test]

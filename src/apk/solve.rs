@@ -15,7 +15,8 @@
 //! - Of several providers, the one that is chosen already is best; then come pinned repositories, the higher version, the
 //!   higher priority, the earlier repository and the earlier place in the index.
 //! - A package with `install_if` comes along as soon as everything in that list is there, if it can.
-//! - Packages of a tagged repository serve only names that the world pins to the tag, and what these depend on.
+//! - Packages of a tagged repository serve only names that the world pins to the tag, and what these depend on. A tag that no
+//!   repository has is a mistake.
 //!
 //! `replaces` says who keeps a file that two packages have, and does not concern the choice.
 
@@ -106,7 +107,7 @@ impl<'a> Solution<'a> {
 /// Dependencies of packages on a name in `ignored` are taken as met.
 ///
 /// # Errors
-/// When there is no such choice: with the reasons, as a tree.
+/// When there is no such choice, or a wish has a tag that no repository has: with the reasons, as a tree.
 pub fn solve<'a>(
     repositories: &'a [Repository],
     world: &'a [Dependency],
@@ -114,6 +115,9 @@ pub fn solve<'a>(
 ) -> Result<Solution<'a>, Unsolvable> {
     let mut universe = Universe::new(repositories, ignored);
     let mut world: Vec<Edge<'a>> = world.iter().map(|dependency| universe.wish(dependency)).collect();
+    if let Some(unknown) = explain::unknown_tag(&universe, &world) {
+        return Err(unknown);
+    }
     // apk keeps the world sorted, and so the order of wishes does not matter.
     world.sort_by(|a, b| a.dependency.name.cmp(&b.dependency.name));
     let policy = policy::choose(&universe, &world);
@@ -391,7 +395,7 @@ mod tests {
             ("a@edge<2", "b-1 a-1"),
             ("c", "-"),
             ("c@edge", "b-1 c-1"),
-            ("a@nosuch", "b-1 a-1"),
+            ("a@nosuch", "-"),
         ] {
             assert_eq!(install(&repositories, wishes), expected, "{wishes}");
         }

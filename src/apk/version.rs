@@ -2,16 +2,18 @@
 //!
 //! The grammar is that of apk-package(5): `number{.number}…{letter}{_suffix{number}}…{~hash}{-r#}`. Two versions are
 //! compared part by part, and the first difference decides. Where one has a part and the other has none, or has a part
-//! of another kind, the kinds decide; from the smallest: `_alpha _beta _pre _rc`, the end of the version, `-r#`, `~hash`,
-//! a suffix's number, `_cvs _svn _git _hg _p`, a letter, `.number`. What the manual page leaves open was found by asking
-//! `apk version -t` (apk-tools 3.0.8), which `tests/it/apk_version.rs` still does.
+//! of another kind, the kinds decide; from the smallest: `_alpha _beta _pre _rc`, what the grammar does not know, the end of
+//! the version, `-r#`, `~hash`, a suffix's number, `_cvs _svn _git _hg _p`, a letter, `.number`. What the manual page leaves
+//! open was found by asking `apk version -t` (apk-tools 3.0.8), which `tests/it/apk_version.rs` still does; how versions
+//! outside the grammar compare, by asking its solver (`apk version -t` has no answer).
 
 use std::{cmp::Ordering, fmt, str::FromStr};
 
 /// A package version. It keeps its text; `1.0-r1` and `1.0-r01` are equal and print as they were written.
 ///
-/// Text outside the grammar can be a version too, because real indexes have some (`6.8.0p2-r4`, `v2.4`): it is smaller
-/// than every valid version, and a constraint with such text matches nothing. See [`Version::is_valid`].
+/// Text outside the grammar can be a version too, because real indexes have some (`6.8.0p2-r4`, `v2.4`). It is compared as
+/// far as it can be read; two that can be read no further at the same place are equal. A constraint with such text matches
+/// nothing. See [`Version::is_valid`].
 #[derive(Clone)]
 pub struct Version {
     text: Box<str>,
@@ -36,17 +38,13 @@ impl Version {
 
     /// Whether the version begins with all parts of `prefix`: what `~` asks for. `1.20` does not begin with `1.2`.
     pub fn starts_with(&self, prefix: &Self) -> bool {
-        self.valid && prefix.valid && compare(&self.text, &prefix.text, true).is_eq()
+        prefix.valid && compare(&self.text, &prefix.text, true).is_eq()
     }
 }
 
 impl Ord for Version {
     fn cmp(&self, other: &Self) -> Ordering {
-        match (self.valid, other.valid) {
-            (true, true) => compare(&self.text, &other.text, false),
-            (false, false) => self.text.cmp(&other.text),
-            (mine, others) => mine.cmp(&others),
-        }
+        compare(&self.text, &other.text, false)
     }
 }
 
@@ -173,6 +171,8 @@ const SUFFIXES: [(&str, bool); 9] = [
 enum Part<'a> {
     /// `_alpha` and the like, by their place in [`SUFFIXES`].
     Before(usize),
+    /// What the grammar does not know, and all that follows it.
+    Unknown,
     End,
     Revision(u64),
     Hash(&'a [u8]),
@@ -281,12 +281,13 @@ fn is_valid(text: &str) -> bool {
     }
 }
 
-/// Compares two valid versions; with `prefix`, `a` equals `b` as soon as `b` has no more parts.
+/// Compares two versions; with `prefix`, `a` equals `b` as soon as `b` has no more parts.
 fn compare(a: &str, b: &str, prefix: bool) -> Ordering {
     let (mut a, mut b) = (Parts::new(a), Parts::new(b));
     loop {
-        let (left, right) = (a.next().unwrap_or(Part::End), b.next().unwrap_or(Part::End));
-        if right == Part::End && (prefix || left == Part::End) {
+        let (left, right) = (a.next().unwrap_or(Part::Unknown), b.next().unwrap_or(Part::Unknown));
+        let both_end = left == right && matches!(left, Part::End | Part::Unknown);
+        if both_end || (prefix && right == Part::End) {
             return Ordering::Equal;
         }
         match left.cmp(&right) {
@@ -330,6 +331,9 @@ mod tests {
             "1-r9 1-r010 1-r11",
             "1_p9 1_p010 1_p11",
             "not-a-version 0",
+            "2.3 2.4_alpha1 2.4_rc1 2.4-beta 2.4 2.5",
+            "6.8.0-r1 6.8.0p2-r4 6.8.0p 6.8.0q 6.8.1",
+            "3.6.9_alpha 3.6.9_post1 3.6.9 3.6.9-r0 3.6.9_p1",
         ];
         for chain in chains {
             let chain: Vec<_> = chain.split_whitespace().map(Version::new).collect();
@@ -339,7 +343,15 @@ mod tests {
                 }
             }
         }
-        for (a, b) in [("1.1_p1", "1.1_p01"), ("1-r1", "1-r01"), ("01", "1"), ("18446744073709551617", "1")] {
+        for (a, b) in [
+            ("1.1_p1", "1.1_p01"),
+            ("1-r1", "1-r01"),
+            ("01", "1"),
+            ("18446744073709551617", "1"),
+            ("v2.4", "foo"),
+            ("6.8.0p2-r4", "6.8.0p3"),
+            ("1.0_foo1", "1.0-bar"),
+        ] {
             assert_eq!(Version::new(a), Version::new(b));
         }
     }
@@ -348,7 +360,7 @@ mod tests {
     fn operators_match() {
         use Op::*;
         let all = [Equal, Less, LessOrEqual, Greater, GreaterOrEqual, Prefix, LessOrPrefix, GreaterOrPrefix, Any];
-        let cases: [(&str, &str, &[Op]); 10] = [
+        let cases: [(&str, &str, &[Op]); 11] = [
             ("1.2", "1.2", &[Equal, LessOrEqual, GreaterOrEqual, Prefix, LessOrPrefix, GreaterOrPrefix, Any]),
             ("1.2.3-r1", "1.2", &[Greater, GreaterOrEqual, Prefix, LessOrPrefix, GreaterOrPrefix, Any]),
             ("1.2_rc1", "1.2", &[Less, LessOrEqual, Prefix, LessOrPrefix, GreaterOrPrefix, Any]),
@@ -358,6 +370,7 @@ mod tests {
             ("1.2.3-r1", "1.2.3-r0", &[Greater, GreaterOrEqual, GreaterOrPrefix, Any]),
             ("1.2_p1", "1.2_p", &[Greater, GreaterOrEqual, Prefix, LessOrPrefix, GreaterOrPrefix, Any]),
             ("v2.4", "2.4", &[Less, LessOrEqual, LessOrPrefix, Any]),
+            ("2.4-beta", "2.4", &[Less, LessOrEqual, Prefix, LessOrPrefix, GreaterOrPrefix, Any]),
             ("2.4", "v2.4", &[]),
         ];
         for (version, bound, matching) in cases {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The bucket of remembered solutions. Its version is that of the solver's behaviour and of [`Remembered`].
-const SOLUTIONS: &str = "solutions-v1";
+const SOLUTIONS: &str = "solutions-v2";
 
 pub(super) fn lock(
     wanted: &Wanted,

@@ -5,8 +5,10 @@ use std::{fs, io::Write as _};
 use flate2::{Compression, write::GzEncoder};
 use microbuild::{
     apk::{
+        dependency::Dependency,
         index::{self, Index, IndexError, Problem},
         key::{Key, KeyRing},
+        solve::{Repository, solve},
     },
     error::{Explain as _, Kind},
 };
@@ -14,7 +16,9 @@ use microbuild::{
 use crate::{
     it::apk_solver::real_index,
     support::{
+        alpine,
         apk_file::{End, Entry, SignatureKind, index_stream, tar_gz},
+        apk_world::{Stage, index_file},
         fake_repo::{Package, Repo, key, unknown_key},
     },
 };
@@ -164,5 +168,60 @@ fn the_real_indexes_are_signed_by_the_built_in_keys() {
         let broken: Vec<_> = index.records.iter().filter_map(|record| record.broken.as_deref()).collect();
         // OpenSMTPD 6.8.0p2 has a version outside of the grammar, on which others depend.
         assert!(broken.iter().all(|reason| reason.contains("opensmtpd=6.8.0p2-r4")), "{broken:?}");
+    }
+}
+
+#[test]
+fn a_damaged_record_spoils_what_it_spoils_for_the_real_apk() {
+    let Some(apk) = alpine::apk() else { return };
+    let stage = Stage::new(apk, "x86_64");
+    let record = |name: &str, sum: u8| {
+        let checksum = index::Checksum::Sha1([sum; 20]);
+        format!("C:{checksum}\nP:{name}\nV:1\nA:x86_64\nS:1\nI:1\nT:text\nU:u\nL:l\n\n")
+    };
+    let checksum = format!("C:{}\n", index::Checksum::Sha1([1; 20]));
+    for (field, damaged) in [
+        ("S:1", "S:many"),
+        ("S:1", "S:-1"),
+        ("S:1", "S:"),
+        ("I:1", "I:1 MB"),
+        ("T:text", "t:yesterday"),
+        ("T:text", "k:x"),
+        ("T:text", "k:-1"),
+        ("T:text", "k:99999999999999999999"),
+        ("T:text", "g:what a later apk may add"),
+        ("T:text", "X:what a later apk may add"),
+        ("T:text", "1:what a later apk may add"),
+        ("T:text", "Z:Q1"),
+        ("T:text", "T"),
+        ("T:text", "Te:xt"),
+        ("T:text", ":text"),
+        ("T:text", "text"),
+        ("T:text", "D:b=1_foo"),
+        ("T:text", "D:=1"),
+        ("T:text", "i:a=1.x"),
+        ("P:a\n", ""),
+        ("P:a", "P:"),
+        ("V:1\n", ""),
+        ("V:1", "V:one"),
+        ("A:x86_64\n", ""),
+        ("A:x86_64", "A:x86"),
+        ("A:x86_64", "A:x86_64 x86"),
+        ("C:Q1", "C:Q3"),
+        ("C:Q1", "C:"),
+        (&checksum, ""),
+        (&checksum, "C:Q1AQ==\n"),
+    ] {
+        let text = record("a", 1).replacen(field, damaged, 1) + &record("b", 2);
+        let parsed = index::parse(&text).map_err(|error| error.to_string());
+        let repositories = parsed
+            .clone()
+            .map(|index| vec![Repository { index, tag: None, arch: "x86_64".to_owned() }])
+            .unwrap_or_default();
+        for name in ["a", "b"] {
+            let theirs = stage.add(&[(None, index_file(&text))], &[name.to_owned()]).is_ok();
+            let ours = parsed.is_ok() && solve(&repositories, &[Dependency::on(name)], &[]).is_ok();
+            assert_eq!(ours, theirs, "{name} with {damaged:?}: {:?}", parsed.as_ref().err());
+        }
     }
 }

@@ -11,6 +11,7 @@ use microbuild::apk::{
     index::{self, Index},
     key::KeyRing,
     solve::{Because, Repository, Solution, solve},
+    version::Version,
 };
 
 use crate::support::{
@@ -63,10 +64,16 @@ impl Tally {
 }
 
 fn compare(seeds: std::ops::Range<u64>, features: Features) -> Option<Tally> {
+    compare_changed(seeds, features, |_| {})
+}
+
+/// The same of cases that are changed first.
+fn compare_changed(seeds: std::ops::Range<u64>, features: Features, change: fn(&mut Case)) -> Option<Tally> {
     let stage = Stage::new(alpine::apk()?, "x86_64");
     let mut tally = Tally::default();
     for seed in seeds {
-        let case = Case::random(&mut Random::new(seed), features);
+        let mut case = Case::random(&mut Random::new(seed), features);
+        change(&mut case);
         let (repositories, world) = case.parse();
         let files: Vec<_> = case.repositories.iter().map(|(tag, text)| (*tag, index_file(text))).collect();
         let theirs = stage.add(&files, &case.world);
@@ -135,6 +142,132 @@ fn random_repositories_with_install_if_are_solved_as_by_apk() {
     // package of Alpine does that).
     assert!(tally.differ.len() * 50 <= tally.solved(), "{tally:?}");
     assert!(tally.reordered.len() * 100 <= tally.solved(), "{tally:?}");
+}
+
+/// Lets the packages and names of version 2 and 3 have versions that apk's grammar does not know, below, above and beside 2.
+fn with_odd_versions(case: &mut Case) {
+    for (_, text) in &mut case.repositories {
+        let lines = text.lines().map(|line| {
+            let own = line.starts_with("V:") || line.starts_with("p:");
+            let line = if own { line.replace(":2", ":2-beta").replace("=2", "=2b1") } else { line.to_owned() };
+            if own { line.replace(":3", ":2_post1").replace("=3", "=3.x") } else { line }
+        });
+        *text = lines.map(|line| line + "\n").collect();
+    }
+}
+
+#[test]
+fn random_repositories_with_odd_versions_are_solved_as_by_apk() {
+    let features = Features { conflicts: true, provides: true, ..PLAIN };
+    let Some(tally) = compare_changed(1..301, features, with_odd_versions) else { return };
+    assert!(tally.solved() > 100, "the cases are too hard to say anything: {tally:?}");
+    assert!(tally.theirs_only.is_empty() && tally.differ.is_empty(), "{tally:?}");
+}
+
+/// The versions of a real index that its grammar does not know: of packages, and of names that they provide.
+fn odd_versions(index: &Index) -> BTreeSet<String> {
+    let provided = index.records.iter().flat_map(|record| &record.provides).filter_map(|p| p.version.as_ref());
+    let versions = index.records.iter().map(|record| &record.version).chain(provided);
+    versions.filter(|version| !version.is_valid()).map(ToString::to_string).collect()
+}
+
+/// Versions near to `version`: what can be read of it, and a little more or less.
+fn near(version: &str) -> Vec<String> {
+    let mut near = Vec::new();
+    for (end, _) in version.char_indices().skip(1).chain([(version.len(), ' ')]) {
+        for tail in ["", "0", "1", "a", "z", ".0", "_alpha", "_rc1", "_p1", "_foo", "~a", "-r0", "-r9", "-beta"] {
+            near.push(format!("{}{tail}", &version[..end]));
+        }
+    }
+    near.sort();
+    near.dedup();
+    near
+}
+
+/// Each pair of an odd version and another is a package of two versions, of which one is chosen, and two packages that come along
+/// if a bound accepts it: all in one world, which apk answers at once.
+#[test]
+fn odd_versions_compare_as_in_apks_solver() {
+    let Some(apk) = alpine::apk() else { return };
+    let mut odd: BTreeSet<String> = ["6.8.0p2-r4", "2.4-beta", "3.6.9_post1"].map(str::to_owned).into();
+    for path in ["v3.16/main/x86_64", "v3.17/main/aarch64"] {
+        odd.extend(real_index(path).iter().flat_map(odd_versions));
+    }
+    let stage = Stage::new(apk, "x86_64");
+    let (mut pairs, mut asked) = (0, 0);
+    for version in &odd {
+        let (mut text, mut world) = (String::new(), Vec::new());
+        let mut number = 0_u32;
+        let mut package = |name: &str, version: &str, more: &str| {
+            number += 1;
+            let mut sha1 = [0; 20];
+            sha1[..4].copy_from_slice(&number.to_be_bytes());
+            let checksum = index::Checksum::Sha1(sha1);
+            text += &format!("C:{checksum}\nP:{name}\nV:{version}\nA:x86_64\nS:1\nI:1\nT:t\nU:u\nL:l\n{more}\n");
+        };
+        for (at, other) in near(version).iter().enumerate() {
+            for (name, first, second) in [(format!("c{at}"), version, other), (format!("d{at}"), other, version)] {
+                package(&name, first, "");
+                package(&name, second, "");
+                world.push(name);
+                pairs += 1;
+            }
+            package(&format!("o{at}"), version, "");
+            world.push(format!("o{at}"));
+            if !Version::new(other).is_valid() {
+                continue;
+            }
+            for (place, op) in ["=", "<", "<=", ">", ">=", "~", "<~", ">~"].iter().enumerate() {
+                package(&format!("along-{at}-{place}"), "1", &format!("i:o{at}{op}{other}\n"));
+                asked += 1;
+            }
+        }
+        world.sort();
+        let theirs = stage.add(&[(None, index_file(&text))], &world).expect("a solution");
+        let repositories =
+            [Repository { index: index::parse(&text).expect("an index"), tag: None, arch: "x86_64".to_owned() }];
+        let wishes: Vec<Dependency> = world.iter().map(|wish| wish.parse().expect("a wish")).collect();
+        let ours = names(&solve(&repositories, &wishes, &[]).expect("a solution"));
+        let set = |list: Vec<String>| list.into_iter().collect::<BTreeSet<_>>();
+        let (ours, theirs) = (set(ours), set(theirs));
+        let differ: Vec<_> = ours.symmetric_difference(&theirs).collect();
+        assert!(differ.is_empty(), "{version}: {differ:?}");
+    }
+    println!("{} versions, {pairs} choices, {asked} bounds", odd.len());
+    assert!(pairs > 500 && asked > 800, "{pairs} choices, {asked} bounds");
+}
+
+#[test]
+fn a_tag_of_no_repository_is_a_mistake_as_for_apk() {
+    let Some(apk) = alpine::apk() else { return };
+    let stage = Stage::new(apk, "x86_64");
+    let record = |version: &str| {
+        let checksum = index::Checksum::Sha1([version.as_bytes()[0]; 20]);
+        format!("C:{checksum}\nP:a\nV:{version}\nA:x86_64\nS:1\nI:1\nT:t\nU:u\nL:l\n\n")
+    };
+    let case = [(None, record("1")), (Some("edge"), record("2"))];
+    let repositories = case.clone().map(|(tag, text)| Repository {
+        index: index::parse(&text).expect("an index"),
+        tag: tag.map(str::to_owned),
+        arch: "x86_64".to_owned(),
+    });
+    let files = case.map(|(tag, text)| (tag, index_file(&text)));
+    for (wish, expected) in [
+        ("a", Ok(vec!["a-1".to_owned()])),
+        ("a@edge", Ok(vec!["a-2".to_owned()])),
+        ("a@edgy", Err("a@edgy is wanted, but no repository has the tag @edgy")),
+        ("!a@nosuch", Err("!a@nosuch is wanted, but no repository has the tag @nosuch")),
+        ("nosuch@nosuch", Err("nosuch@nosuch is wanted, but no repository has the tag @nosuch")),
+    ] {
+        let world = [wish.parse::<Dependency>().expect("a wish")];
+        let ours = solve(&repositories, &world, &[]).map(|solution| names(&solution));
+        let theirs = stage.add(&files, &[wish.to_owned()]);
+        assert_eq!(ours.is_ok(), theirs.is_ok(), "{wish}: {theirs:?}");
+        match expected {
+            Ok(packages) => assert_eq!(ours, Ok(packages), "{wish}"),
+            Err(message) => assert!(ours.expect_err(wish).to_string().contains(message), "{wish}"),
+        }
+    }
 }
 
 /// What people install.

@@ -29,6 +29,24 @@ pub(super) fn explain(universe: &Universe<'_>, world: &[Edge<'_>], map: &Map<'_>
     Unsolvable::new(roots, world.iter().map(|edge| edge.dependency), teller.hints)
 }
 
+/// Says which wishes have a tag that no repository has; `None` when there is no such wish.
+pub(super) fn unknown_tag(universe: &Universe<'_>, world: &[Edge<'_>]) -> Option<Unsolvable> {
+    let tag = |edge: &Edge<'_>| edge.dependency.tag.clone().filter(|tag| !universe.tags().contains(&tag.as_str()));
+    let unknown: Vec<(Edge<'_>, String)> = world.iter().filter_map(|edge| Some((*edge, tag(edge)?))).collect();
+    let (_, first) = unknown.first()?;
+    let hint = match nearest(first, universe.tags().iter().copied()) {
+        Some(near) => format!("did you mean @{near}?"),
+        None => format!(
+            "--repository '@{first} URL' adds a repository with that tag; without a tag, all repositories serve"
+        ),
+    };
+    let node = |(edge, tag): &(Edge<'_>, String)| {
+        Node::leaf(format!("{} is wanted, but no repository has the tag @{tag}", edge.dependency))
+    };
+    let roots = unknown.iter().map(node).collect();
+    Some(Unsolvable::new(roots, world.iter().map(|edge| edge.dependency), vec![hint]))
+}
+
 struct Teller<'t, 'a> {
     universe: &'t Universe<'a>,
     map: &'t Map<'a>,

@@ -173,6 +173,11 @@ impl<'a> Universe<'a> {
         place.map_or(Tags::NONE, |(place, _)| Tags(1_u64.checked_shl(place).unwrap_or(0)))
     }
 
+    /// The tags that there are.
+    pub(super) fn tags(&self) -> &[&'a str] {
+        &self.tags
+    }
+
     /// The place of a name that the world wishes for, which may be one that no package has.
     pub(super) fn wish(&mut self, dependency: &'a Dependency) -> Edge<'a> {
         Edge { name: self.intern(&dependency.name), dependency }
