@@ -265,8 +265,7 @@ fn build_image(
     clock.lap("compile");
     let system = System::new(plan, &lock, request.compression, fetcher)?.layers()?;
     clock.lap("system");
-    let workdir = plan.configuration.workdir.trim_matches('/').to_owned();
-    let app = App { workdir, parents: system.parents, epoch: request.epoch };
+    let app = App { workdir: system.workdir, parents: system.parents, links: system.links, epoch: request.epoch };
     let dependencies = step.layer(platform, &app)?;
     clock.lap("dependencies");
     let layers = system.layers.into_iter().chain(made.libraries(step, &app)?).chain(dependencies);

@@ -23,6 +23,7 @@ mod it {
     mod http;
     mod languages;
     mod local_images;
+    mod merged_usr;
     mod mirror;
     mod node;
     mod parsers;

@@ -1,6 +1,6 @@
 //! The layers of an app: its files as they are, or what is made of them.
 
-use std::{io, path::Path, sync::Arc};
+use std::{collections::BTreeMap, io, path::Path, sync::Arc};
 
 use super::{BuildError, DependenciesError, compile::Compiled, linked::Linked, step::Step, system::Folders};
 use crate::{
@@ -24,6 +24,8 @@ pub(super) struct App {
     pub(super) workdir: String,
     /// The folders down to it, as the system layers have them.
     pub(super) parents: Folders,
+    /// Links to folders that the system layers have, and where they lead.
+    pub(super) links: BTreeMap<String, String>,
     /// Time of every member.
     pub(super) epoch: u64,
 }
@@ -37,6 +39,7 @@ impl App {
             files: Arc::new(files),
             workdir: self.workdir.clone(),
             parents: self.parents.clone(),
+            links: self.links.clone(),
             epoch: self.epoch,
         }
     }

@@ -135,7 +135,7 @@ impl<'a> Step<'a> {
         let store = self.fetcher.store();
         let apart = &compiled.compile.layers;
         let text = format!("{}\n{}\n{apart:?}\n", compiled.key, self.request.compression.id());
-        let key = Digest::of(text + &format!("{} {:?} {}", app.workdir, app.parents, app.epoch));
+        let key = Digest::of(text + &format!("{} {:?} {:?} {}", app.workdir, app.parents, app.links, app.epoch));
         let recalled: Option<Vec<LayerRecord>> = store.recall(LAYERS, &key);
         let are_there = |records: &Vec<LayerRecord>| {
             records.iter().all(|record| store.blobs().contains(&record.digest, record.size))

@@ -189,7 +189,8 @@ impl Step<'_> {
     /// All that the step's result depends on. Of secrets only their names, so that nothing remembered says anything of them.
     fn key(&self, command: &Command<'_>, variant: &DevVariant, app: &App) -> Result<Digest, BuildError> {
         let mut text = format!("{}\n{:?}\n{:?}\n", variant.digest(), command.words, command.recipe.variables());
-        text += &format!("{} {} {:?} {}\n", command.platform, self.request.compression.id(), app.parents, app.epoch);
+        let compression = self.request.compression.id();
+        text += &format!("{} {compression} {:?} {:?} {}\n", command.platform, app.parents, app.links, app.epoch);
         let compilers = &self.recipe.packages(&Recipe::dev_base(&self.request.base))?.compile;
         text += &format!("{compilers:?} {} {:?} {}\n", command.recipe.result, command.recipe.strip, app.workdir);
         Ok(Digest::of(text + &self.inputs(&command.install.files)?))

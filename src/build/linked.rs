@@ -185,7 +185,7 @@ impl Step<'_> {
     pub(super) fn linked_layer(&self, linked: &Linked, app: &App) -> Result<Option<MaybeCached>, BuildError> {
         let Some(folder) = &linked.machine else { return Ok(None) };
         let files = Project::made(folder.path(), &[])?;
-        let root = App { workdir: String::new(), parents: Vec::new(), epoch: app.epoch };
+        let root = App { workdir: String::new(), parents: Vec::new(), links: app.links.clone(), epoch: app.epoch };
         let layer = root.layer("libraries", folder.path(), files);
         let record = layer.write(self.fetcher.store().blobs(), self.request.compression)?;
         Ok(Some((self.stored(record), false)))

@@ -1,6 +1,11 @@
 //! The layers of a root filesystem, remembered under all that they are made of.
 
-use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -47,8 +52,12 @@ type Assemble<R> = fn(&[Installed<R>], &Settings, &ReadMembers<'_>) -> Result<Tr
 pub(super) struct SystemLayers {
     /// Each, and whether it was remembered.
     pub(super) layers: Vec<MaybeCached>,
+    /// The folder in which the app lies, below the root, without links on the way.
+    pub(super) workdir: String,
     /// The folders above the app with mode and owner.
     pub(super) parents: Folders,
+    /// Links to folders, and where they lead.
+    pub(super) links: BTreeMap<String, String>,
     /// What the packages' files have that are left out, in bytes.
     pub(super) left_out: u64,
 }
@@ -58,6 +67,10 @@ pub(super) struct SystemLayers {
 struct RememberedSystem {
     /// Each with the place of its package in the lock, when it is one's.
     layers: Vec<(LayerRecord, Option<usize>)>,
+    /// The folder in which the app will lie.
+    workdir: String,
+    /// Links to folders, and where they lead.
+    links: BTreeMap<String, String>,
     /// The folders down to the one in which the app will lie, with mode and owner.
     parents: Vec<(String, (u32, u32, u32))>,
     /// What the packages' files have that are left out, in bytes.
@@ -98,7 +111,9 @@ impl System {
         });
         let meta = |(mode, uid, gid)| Meta { mode, uid, gid };
         let parents = remembered.parents.into_iter().map(|(path, owner)| (path, meta(owner)));
-        Ok(SystemLayers { layers: layers.collect(), parents: parents.collect(), left_out: remembered.left_out })
+        let (layers, parents) = (layers.collect(), parents.collect());
+        let RememberedSystem { workdir, links, left_out, .. } = remembered;
+        Ok(SystemLayers { layers, workdir, parents, links, left_out })
     }
 
     /// The data of the package `at` that place, fetched again when the store no longer has it.
@@ -140,7 +155,9 @@ impl System {
             apart.iter().filter_map(|&at| Some((package_layer(&packages[at])?, Some(at)))).collect();
         layers.push((system, None));
         let left_out = left_out(&packages, &tree);
-        Ok(RememberedSystem { layers, parents: parents_of_app(&tree, &self.settings.workdir), left_out })
+        let workdir = tree.resolve(&self.settings.workdir).unwrap_or_else(|| self.settings.workdir.clone());
+        let parents = parents_of_app(&tree, &workdir);
+        Ok(RememberedSystem { layers, workdir, links: tree.folder_links(), parents, left_out })
     }
 
     /// The packages, fetched and verified, and what they make.

@@ -260,7 +260,7 @@ impl Closure<'_> {
 }
 
 /// The links on the way along `path`, and where it ends: below the root, whatever it says.
-pub(super) fn walk(root: &dyn Root, path: &str) -> Vec<String> {
+pub(crate) fn walk(root: &dyn Root, path: &str) -> Vec<String> {
     let mut left: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
     let mut at: Vec<String> = Vec::new();
     let mut links = Vec::new();

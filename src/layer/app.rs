@@ -11,6 +11,7 @@ use super::{
 use crate::{
     digest::{Digest, Hashing},
     project::{AppFile, FileKind},
+    rootfs::parents,
     secret::{Needles, Watch},
     store::BlobDir,
 };
@@ -28,6 +29,9 @@ pub struct AppLayer {
     pub workdir: String,
     /// The folders above and including `workdir` as the system layers have them.
     pub parents: Vec<(String, Meta)>,
+    /// Links to folders in the system layers, and where they lead. What would lie below one lies there: a folder in its place would
+    /// take the link away.
+    pub links: BTreeMap<String, String>,
     /// Time of every member.
     pub epoch: u64,
 }
@@ -66,6 +70,17 @@ impl AppLayer {
         }
     }
 
+    /// The path without links to folders above it.
+    fn place(&self, path: String) -> String {
+        let link = |path: &str| parents(path).find_map(|parent| Some((parent.len(), self.links.get(parent)?)));
+        // Where a link leads is free of links.
+        match link(&path) {
+            Some((length, folder)) if folder.is_empty() => path[length + 1..].to_owned(),
+            Some((length, folder)) => format!("{folder}{}", &path[length..]),
+            None => path,
+        }
+    }
+
     fn fill<W: io::Write>(&self, archive: &mut Archive<W>) -> io::Result<()> {
         for (path, meta) in &self.parents {
             archive.directory(path, *meta)?;
@@ -73,8 +88,10 @@ impl AppLayer {
         for file in self.files.iter() {
             let path =
                 if self.workdir.is_empty() { file.path.clone() } else { format!("{}/{}", self.workdir, file.path) };
+            let path = self.place(path);
             let meta = Meta::root(file.kind.mode());
             match &file.kind {
+                FileKind::Folder if self.links.contains_key(&path) => {}
                 FileKind::Folder => archive.directory(&path, meta)?,
                 FileKind::Link { target } => archive.symlink(&path, target, meta)?,
                 FileKind::File { size, .. } => {

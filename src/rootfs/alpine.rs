@@ -3,6 +3,9 @@
 //! What install scripts and triggers would do is reproduced where it is known: users and groups, busybox's links, the group of
 //! `/etc/shadow`. apk's own database ([`installed`]) is written as apk writes it.
 //!
+//! Links to folders that other packages have are followed, as apk does: with a merged `/usr`, `lib/x` lies in `usr/lib`. What two
+//! packages have at one place under two names is a conflict here; apk does not see it, and keeps what it wrote last.
+//!
 //! The integration test `rootfs` has the real apk install the same packages. What differs from its root is on purpose:
 //!
 //! - The user `nonroot` with its home, the app's folder, and the folders that an app or a container runtime expects (`/dev`,
@@ -18,7 +21,7 @@
 mod installed;
 
 use super::{
-    Content, Installed as InstalledPackage, Node, NodeKind, ReadMembers, RootfsError, Settings, Tree, member, parents,
+    Content, Installed as InstalledPackage, Node, NodeKind, ReadMembers, RootfsError, Settings, Tree, member,
     users::{Accounts, Home},
 };
 use crate::{
@@ -93,10 +96,11 @@ impl Assembly<'_> {
         let Installed { package, share, .. } = &self.packages[at];
         self.run("pre-install", package);
         for (place, entry) in package.entries.iter().enumerate() {
-            if !share.takes(&entry.path, self.strip) {
-                continue;
-            }
-            self.check_parents(at, &entry.path)?;
+            let path = match self.place(at, &entry.path) {
+                Ok(path) if share.takes(&path, self.strip) => path,
+                Err(error) if share.takes(&entry.path, self.strip) => return Err(error),
+                _ => continue,
+            };
             let (content, inode) = match &entry.kind {
                 EntryKind::Hardlink(target) => member(&package.entries, target, place),
                 _ => (place, entry),
@@ -109,9 +113,9 @@ impl Assembly<'_> {
             let uid = self.owner(&inode.user, inode.uid, Accounts::uid);
             let gid = self.owner(&inode.group, inode.gid, Accounts::gid);
             let node = Node { kind, mode: inode.mode, uid, gid, package: Some(at) };
-            if self.takes(at, &entry.path, &node)? {
-                self.tree.insert(&entry.path, node);
-                self.note_accounts(at, &entry.path, place)?;
+            if self.takes(at, &path, &node)? {
+                self.tree.insert(&path, node);
+                self.note_accounts(at, &path, place)?;
             }
         }
         self.run("post-install", package);
@@ -125,18 +129,10 @@ impl Assembly<'_> {
         known.unwrap_or(u32::try_from(number).unwrap_or(65534))
     }
 
-    fn check_parents(&self, at: usize, path: &str) -> Result<(), RootfsError> {
-        for parent in parents(path) {
-            let why = match self.tree.get(parent).map(|node| &node.kind) {
-                None | Some(NodeKind::Directory) => continue,
-                Some(NodeKind::Symlink(target)) => {
-                    format!("it would be written through the link /{parent} -> {target}")
-                }
-                Some(NodeKind::File(_)) => format!("/{parent} is a file, no folder"),
-            };
-            return Err(RootfsError::Refused { package: self.packages[at].title(), path: path.to_owned(), why });
-        }
-        Ok(())
+    /// Where a member of the package lies. What the package has as a link it cannot have as a folder, too: apk fails then.
+    fn place(&self, at: usize, path: &str) -> Result<String, RootfsError> {
+        let refused = |why| RootfsError::Refused { package: self.packages[at].title(), path: path.to_owned(), why };
+        self.tree.place(path, |link| link.package != Some(at)).map_err(refused)
     }
 
     /// Whether the package's `node` is what `path` becomes.
@@ -153,6 +149,12 @@ impl Assembly<'_> {
                 Some(old) if old != at => replaces_directory(&self.packages[old], new),
                 _ => true,
             }),
+            // A link to a folder stays.
+            (NodeKind::Symlink(_), NodeKind::Directory)
+                if old.package != Some(at) && self.tree.leads_to_folder(path) =>
+            {
+                Ok(false)
+            }
             (NodeKind::Directory, _) | (_, NodeKind::Directory) => Err(conflict(old.package)),
             _ => match old.package.map_or(Replaces::Yes, |old| replaces_file(&self.packages[old], new)) {
                 Replaces::Yes => Ok(true),
@@ -192,16 +194,16 @@ impl Assembly<'_> {
             .collect();
         for (name, at, place) in lists {
             let program = format!("bin/{name}");
-            if self.tree.get(&program).is_none() {
+            if self.tree.resolve(&program).is_none() {
                 continue;
             }
             let list = self.content(at, place)?;
             for path in String::from_utf8_lossy(&list).lines() {
                 let path = path.trim().trim_start_matches('/');
                 let plain = !path.is_empty() && !path.split('/').any(|part| matches!(part, "" | "." | ".."));
-                if plain && self.tree.get(path).is_none() && self.check_parents(at, path).is_ok() {
-                    let kind = NodeKind::Symlink(format!("/{program}"));
-                    self.tree.insert(path, Node { kind, mode: 0o777, uid: 0, gid: 0, package: None });
+                let place = self.tree.place(path, |_| true).ok().filter(|_| plain);
+                if let Some(place) = place.filter(|place| self.tree.get(place).is_none()) {
+                    self.tree.link(&place, &format!("/{program}"));
                 }
             }
         }

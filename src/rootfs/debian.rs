@@ -155,30 +155,12 @@ impl Assembly<'_> {
     /// The path at which a member of the package lies: links to folders above it are followed, as dpkg would. `None` for a
     /// folder or link that merging `/usr` has already made.
     fn place(&self, at: usize, path: &str) -> Result<Option<String>, RootfsError> {
-        let refused =
-            |why: String| RootfsError::Refused { package: self.packages[at].title(), path: path.to_owned(), why };
         let merged = |path: &str| MERGED.contains(&path) || MERGED_IF_USED.contains(&path);
         if merged(path) && self.tree.get(path).is_some() {
             return Ok(None);
         }
-        let (mut folder, mut name) = (String::new(), "");
-        for (number, part) in path.split('/').enumerate() {
-            if number > 0 {
-                let here = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-                folder = match self.tree.get(&here).map(|node| &node.kind) {
-                    None | Some(NodeKind::Directory) => here,
-                    Some(NodeKind::File(_)) => return Err(refused(format!("/{here} is a file, no folder"))),
-                    Some(NodeKind::Symlink(target)) => match self.tree.resolve(&here) {
-                        Some(real) if matches!(self.tree.get(&real), Some(Node { kind: NodeKind::Directory, .. })) => {
-                            real
-                        }
-                        _ => return Err(refused(format!("it would be written through the link /{here} -> {target}"))),
-                    },
-                };
-            }
-            name = part;
-        }
-        Ok(Some(if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }))
+        let refused = |why| RootfsError::Refused { package: self.packages[at].title(), path: path.to_owned(), why };
+        self.tree.place(path, |_| true).map(Some).map_err(refused)
     }
 
     /// Whether the package's `node` is what `path` becomes.
@@ -194,7 +176,7 @@ impl Assembly<'_> {
             (NodeKind::Directory, NodeKind::Directory) => Ok(old.package.is_none()),
             // dpkg keeps a folder that a newer package has as a link, and a link to a folder where a package has the folder.
             (NodeKind::Directory, NodeKind::Symlink(_)) => Ok(false),
-            (NodeKind::Symlink(_), NodeKind::Directory) if self.leads_to_folder(path) => Ok(false),
+            (NodeKind::Symlink(_), NodeKind::Directory) if self.tree.leads_to_folder(path) => Ok(false),
             (NodeKind::Directory, _) | (_, NodeKind::Directory) => Err(conflict()),
             (_, _) => match old.package.map(|old| &self.packages[old]) {
                 None => Ok(true),
@@ -205,11 +187,6 @@ impl Assembly<'_> {
                 Some(_) => Err(conflict()),
             },
         }
-    }
-
-    fn leads_to_folder(&self, path: &str) -> bool {
-        let real = self.tree.resolve(path);
-        real.and_then(|real| self.tree.get(&real)).is_some_and(|node| node.kind == NodeKind::Directory)
     }
 
     /// The content of a file of the tree, wherever it is; `None` when there is no such file.

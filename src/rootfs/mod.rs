@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    elf::closure::ClosureError,
+    elf::closure::{ClosureError, walk},
     error::{Explain, Kind},
     glob::PatternSet,
     package::{Entry, EntryKind, Listed},
@@ -86,17 +86,26 @@ impl Tree {
     /// Puts a file made here at `path`; one that is there keeps its mode and owner, and stays its package's for apk's
     /// database.
     fn write(&mut self, path: &str, mode: u32, bytes: impl Into<Vec<u8>>) {
+        let path = self.along_links(path);
         let kind = NodeKind::File(Content::Bytes(bytes.into()));
-        match self.nodes.get_mut(path) {
+        match self.nodes.get_mut(&path) {
             Some(node @ Node { kind: NodeKind::File(_), .. }) => node.kind = kind,
-            _ => self.insert(path, Node { kind, mode, uid: 0, gid: 0, package: None }),
+            _ => self.insert(&path, Node { kind, mode, uid: 0, gid: 0, package: None }),
         }
     }
 
     /// Puts a link made here at `path`.
     fn link(&mut self, path: &str, target: &str) {
         let kind = NodeKind::Symlink(target.to_owned());
-        self.insert(path, Node { kind, mode: 0o777, uid: 0, gid: 0, package: None });
+        self.insert(&self.along_links(path), Node { kind, mode: 0o777, uid: 0, gid: 0, package: None });
+    }
+
+    /// Where what is made here at `path` lies: where links to folders above it lead, be there something or not.
+    fn along_links(&self, path: &str) -> String {
+        match path.rsplit_once('/') {
+            Some((folder, name)) => below(&walk(self, folder).pop().unwrap_or_default(), name),
+            None => path.to_owned(),
+        }
     }
 
     /// Takes `path` out, and what is below it.
@@ -108,8 +117,9 @@ impl Tree {
 
     /// Makes the folder `path`, unless something is there, or it is the root.
     fn directory(&mut self, path: &str, mode: u32, uid: u32, gid: u32) {
-        if !path.is_empty() && !self.nodes.contains_key(path) {
-            self.insert(path, Node::directory(mode, uid, gid));
+        let path = self.along_links(path);
+        if !path.is_empty() && !self.nodes.contains_key(&path) {
+            self.insert(&path, Node::directory(mode, uid, gid));
         }
     }
 
@@ -162,9 +172,61 @@ impl Tree {
         }
         Some(at.join("/"))
     }
+
+    /// Whether `path` leads to a folder.
+    fn leads_to_folder(&self, path: &str) -> bool {
+        let real = self.resolve(path);
+        real.is_some_and(|real| real.is_empty() || self.nodes.get(&real).is_some_and(Node::is_folder))
+    }
+
+    /// Where a package's `path` lies: links to folders above it are followed, as a process in this root would, when `follows` says
+    /// so of each.
+    ///
+    /// # Errors
+    /// Why nothing can lie there: above it is a file, or a link that leads to no folder or is not followed.
+    fn place(&self, path: &str, follows: impl Fn(&Node) -> bool) -> Result<String, String> {
+        let Some((folders, name)) = path.rsplit_once('/') else { return Ok(path.to_owned()) };
+        let mut folder = String::new();
+        for part in folders.split('/') {
+            let here = below(&folder, part);
+            let node = self.nodes.get(&here);
+            folder = match node.map(|node| &node.kind) {
+                None | Some(NodeKind::Directory) => here,
+                Some(NodeKind::File(_)) => return Err(format!("/{here} is a file, no folder")),
+                Some(NodeKind::Symlink(target)) => {
+                    let real =
+                        self.resolve(&here).filter(|_| node.is_some_and(&follows) && self.leads_to_folder(&here));
+                    real.ok_or_else(|| format!("it would be written through the link /{here} -> {target}"))?
+                }
+            };
+        }
+        Ok(below(&folder, name))
+    }
+
+    /// What a package's `path` has become.
+    fn node_of(&self, path: &str) -> Option<&Node> {
+        self.nodes.get(&self.place(path, |_| true).ok()?)
+    }
+
+    /// The links to folders at the top and below it, such as `lib` of a merged `/usr`, and where they lead.
+    pub fn folder_links(&self) -> BTreeMap<String, String> {
+        let links = self.nodes.iter().filter(|(path, node)| {
+            matches!(node.kind, NodeKind::Symlink(_)) && path.matches('/').count() < 2 && self.leads_to_folder(path)
+        });
+        links.filter_map(|(path, _)| Some((path.clone(), self.resolve(path)?))).collect()
+    }
+}
+
+/// What is called `name` in a folder, which may be the root.
+fn below(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 
 impl Node {
+    fn is_folder(&self) -> bool {
+        self.kind == NodeKind::Directory
+    }
+
     fn directory(mode: u32, uid: u32, gid: u32) -> Self {
         Self { kind: NodeKind::Directory, mode, uid, gid, package: None }
     }

@@ -64,7 +64,8 @@ fn installed(packages: &[(usize, &Installed)], tree: &Tree) -> String {
 /// from this package.
 fn write_files(text: &mut String, at: usize, installed: &Installed, tree: &Tree) {
     let mut folders: BTreeMap<&str, (Option<&Entry>, BTreeMap<&str, &Entry>)> = BTreeMap::new();
-    let is_here = |entry: &&Entry| match (&entry.kind, tree.get(&entry.path)) {
+    // Under the package's own names, wherever links lead.
+    let is_here = |entry: &&Entry| match (&entry.kind, tree.node_of(&entry.path)) {
         (EntryKind::Directory, node) => node.is_some(),
         (_, node) => node.is_some_and(|node| node.package == Some(at)),
     };
@@ -92,7 +93,7 @@ fn write_files(text: &mut String, at: usize, installed: &Installed, tree: &Tree)
 /// Owner and mode, and the checksum of the extended attributes, unless they are root's, the usual one, and none.
 fn write_acl(text: &mut String, (key, usual): (char, u32), entry: &Entry, at: usize, tree: &Tree) {
     let root = |name: &str, id: u64| if name == "root" { 0 } else { id };
-    let (uid, gid) = match tree.get(&entry.path) {
+    let (uid, gid) = match tree.node_of(&entry.path) {
         Some(node) if node.package == Some(at) => (node.uid.into(), node.gid.into()),
         // A folder that another package decides upon.
         _ => (root(&entry.user, entry.uid), root(&entry.group, entry.gid)),

@@ -63,13 +63,94 @@ fn a_hard_link_keeps_its_content_when_its_first_name_is_replaced() {
 fn packages_do_not_write_through_links_or_files() {
     for (first, path) in [
         (Draft::new("a").symlink("x", "/etc"), "x/passwd"),
-        (Draft::new("a").symlink("x", "y").dir("y"), "x/y/z"),
+        (Draft::new("a").symlink("x", "y").symlink("y", "x"), "x/y"),
+        (Draft::new("a").symlink("x", "y").file("y", ""), "x/y"),
         (Draft::new("a").file("x", ""), "x/y"),
     ] {
         let error = tree_of(vec![first, Draft::new("b").file(path, "")], &settings()).expect_err("refused");
         assert_eq!(error.kind(), Kind::Unverified, "{error}");
         assert!(error.to_string().starts_with(&format!("b-1-r0: refused: {path}: ")), "{error}");
     }
+}
+
+#[test]
+fn a_packages_own_link_is_no_folder_of_it() {
+    let error =
+        tree_of(vec![Draft::new("a").dir("y").symlink("x", "y").file("x/z", "")], &settings()).expect_err("refused");
+    assert_eq!(error.to_string(), "a-1-r0: refused: x/z: it would be written through the link /x -> y");
+    let error =
+        tree_of(vec![Draft::new("a").dir("y").symlink("x", "y").dir("x")], &settings()).expect_err("a conflict");
+    assert_eq!(error.to_string(), "a-1-r0 would overwrite /x, which belongs to a-1-r0");
+}
+
+/// A package as `alpine-baselayout` with a merged `/usr`.
+fn merged() -> Draft {
+    Draft::new("a")
+        .dir("usr")
+        .dir("usr/lib")
+        .symlink("lib", "usr/lib")
+        .symlink("usr/lib64", "lib")
+        .symlink("lib64", "/usr/lib64")
+}
+
+#[test]
+fn what_is_below_anothers_link_lies_where_that_leads() {
+    let b = Draft::new("b")
+        .mode(0o700)
+        .dir("lib")
+        .dir("lib/deep")
+        .file("lib/x", "")
+        .file("lib64/y", "")
+        .symlink("lib/z", "x");
+    let tree = tree(vec![merged(), b.hardlink("lib/deep/x", "lib/x")]);
+    for (path, expected) in [
+        ("lib", "a->usr/lib"),
+        ("usr/lib", "a/755"),
+        ("usr/lib/x", "b:2"),
+        ("usr/lib/y", "b:3"),
+        ("usr/lib/z", "b->x"),
+        ("usr/lib/deep", "b/755"),
+        ("usr/lib/deep/x", "b:2"),
+        ("usr/lib/apk/db/installed", "-:made"),
+    ] {
+        assert_eq!(origin(&tree, path), expected, "{path}");
+    }
+    assert!(
+        tree.iter().all(|(path, _)| !path.starts_with("lib/") && !path.starts_with("lib64/")),
+        "nothing below a link"
+    );
+    // As apk writes it for the same packages: under the package's own names.
+    let installed = text(&tree, "usr/lib/apk/db/installed");
+    assert!(installed.contains("F:lib\nM:0:0:700\nR:x\n"), "{installed}");
+    assert!(installed.contains("F:lib/deep\nR:x\n") && installed.contains("F:lib64\nR:y\n"), "{installed}");
+    let links = tree.folder_links();
+    let links: Vec<_> = links.iter().map(|(link, folder)| (link.as_str(), folder.as_str())).collect();
+    assert_eq!(links, [("lib", "usr/lib"), ("lib64", "usr/lib"), ("usr/lib64", "usr/lib")]);
+}
+
+#[test]
+fn one_place_under_two_names_has_one_file() {
+    let b = || Draft::new("b").file("lib/x", "b");
+    let c = || Draft::new("c").file("usr/lib/x", "c");
+    let error = tree_of(vec![merged(), b(), c()], &settings()).expect_err("a conflict");
+    assert_eq!(error.to_string(), "c-1-r0 would overwrite /usr/lib/x, which belongs to b-1-r0");
+    assert_eq!(error.kind(), Kind::Build);
+    let tree = tree(vec![merged(), b(), c().info("replaces", "b")]);
+    assert_eq!(origin(&tree, "usr/lib/x"), "c:0");
+    let patterns = PatternSet::new(vec!["/usr/lib/*.a".parse().expect("a pattern")]);
+    let stripped = Settings { strip: patterns, ..settings() };
+    let tree = tree_of(vec![merged(), Draft::new("b").file("lib/x.a", "")], &stripped).expect("a tree");
+    assert_eq!(tree.get("usr/lib/x.a"), None, "stripped where it would lie");
+}
+
+#[test]
+fn what_is_made_here_lies_where_links_lead_too() {
+    let draft = merged().symlink("home", "usr/home").dir("usr/home").symlink("srv", "usr/srv");
+    let tree = tree(vec![draft]);
+    assert_eq!(origin(&tree, "usr/home/nonroot"), "-/700");
+    // Where nothing is yet.
+    assert_eq!(origin(&tree, "usr/srv/app"), "-/755");
+    assert_eq!(tree.resolve("srv/app").as_deref(), Some("usr/srv/app"));
 }
 
 #[test]
@@ -142,7 +223,7 @@ fn applets_become_links_where_nothing_is() {
         let all = tree.iter().filter(|(_, node)| node.kind == NodeKind::Symlink("/bin/busybox".into()));
         all.map(|(path, _)| path.to_owned()).collect()
     };
-    assert_eq!(links(&tree(vec![draft(true)])), ["bin/ls", "usr/bin/ [", "usr/bin/awk"]);
+    assert_eq!(links(&tree(vec![draft(true)])), ["bin/ls", "bin/no", "usr/bin/ [", "usr/bin/awk"]);
     assert_eq!(links(&tree(vec![draft(false)])), Vec::<String>::new());
 }
 
