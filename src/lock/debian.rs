@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The bucket of remembered solutions. Its version is that of the solver's behaviour and of [`Remembered`].
-const SOLUTIONS: &str = "debian-solutions-v2";
+const SOLUTIONS: &str = "debian-solutions-v3";
 /// The bucket of signatures that were checked, under the digests of what was signed and of the keys.
 const SIGNATURES: &str = "signatures-v2";
 

@@ -1,16 +1,18 @@
 //! The solver: apt is the judge of what a wish needs on a machine on which nothing is installed.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::Command,
+    thread,
     time::{Duration, Instant},
 };
 
 use microbuild::{
     deb::{
+        control::Record,
         index,
         solve::{Repository, Solution, Wish, solve},
     },
@@ -62,6 +64,11 @@ impl Apt {
 
     /// Name and version of each package that apt would install for the wishes; `None` when it cannot.
     fn install(&self, wishes: &[&str]) -> Option<BTreeSet<String>> {
+        self.ask(wishes).ok()
+    }
+
+    /// The same, or what apt says when it cannot.
+    fn ask(&self, wishes: &[&str]) -> Result<BTreeSet<String>, String> {
         let at = |name: &str| self.folder.path().join(name).display().to_string();
         let mut command = Command::new(&self.program);
         command.env("APT_CONFIG", at("conf")).env("LC_ALL", "C");
@@ -86,7 +93,7 @@ impl Apt {
             let name = words.next()?.split(':').next()?;
             Some(format!("{name}={}", words.next()?.trim_start_matches('(')))
         });
-        (finished.code == Some(0)).then(|| installed.collect())
+        if finished.code == Some(0) { Ok(installed.collect()) } else { Err(finished.stdout + &finished.stderr) }
     }
 }
 
@@ -173,6 +180,149 @@ fn compare(apt: &Apt, repositories: &[Repository], cases: &[Vec<&str>]) -> (usiz
     }
     assert_eq!(different, "", "apt answers otherwise");
     (compared, spent)
+}
+
+/// What apt says of a name that stands for no single package.
+const NO_CANDIDATE: [&str; 3] =
+    ["is a virtual package provided by", "has no installation candidate", "Unable to locate"];
+
+/// Compares with apt's answers to wishes for names that packages only provide, of which `texts` are the indexes: a name that
+/// stands for no single package for apt must not stand for one here.
+fn provided_names(program: &Path, texts: &[String], names: &[&str]) -> (usize, usize, String) {
+    let apt = Apt::with_lists(program.to_owned(), texts, "amd64");
+    let repositories = texts.iter().map(|text| index::parse(text).expect("an index"));
+    let repositories: Vec<_> = repositories.map(|index| Repository { index, priority: 500 }).collect();
+    let compare = |name: &str| {
+        let wishes = wishes(&[name]);
+        let ours = solve(&repositories, "amd64", &wishes, &[]).map(|solution| set(&solution)).ok();
+        match (apt.ask(&[name]), ours) {
+            (Ok(theirs), Some(ours)) if theirs == ours => (1, 0, String::new()),
+            (Err(said), None) if NO_CANDIDATE.iter().any(|why| said.contains(why)) => (0, 1, String::new()),
+            // Where apt gives up for other reasons, whatever is found will do.
+            (Err(said), _) if !NO_CANDIDATE.iter().any(|why| said.contains(why)) => (0, 0, String::new()),
+            (theirs, ours) => (0, 0, format!("{name}: apt {theirs:?}, we {ours:?}\n")),
+        }
+    };
+    // apt's process takes most of the time.
+    let half = names.len() / 2;
+    let answers = thread::scope(|scope| {
+        let threads = [&names[..half], &names[half..]]
+            .map(|part| scope.spawn(|| part.iter().map(|name| compare(name)).collect::<Vec<_>>()));
+        threads.map(|thread| thread.join().expect("no panic")).concat()
+    });
+    answers.into_iter().fold((0, 0, String::new()), |sum, one| (sum.0 + one.0, sum.1 + one.1, sum.2 + &one.2))
+}
+
+#[test]
+fn provided_names_of_the_mirror_stand_for_what_apt_takes() {
+    let (Some(own), Some([program])) = (deb_mirror::own_release(), tools(["apt-get"])) else { return };
+    let Some(suites) = deb_mirror::suites(&own, "amd64") else { return };
+    let records = || suites.iter().flat_map(|suite| &suite.index.records);
+    let real: BTreeSet<&str> = records().map(Record::name).collect();
+    // Who provides each name, in how many versions.
+    let mut providers: BTreeMap<&str, BTreeMap<&str, BTreeSet<&str>>> = BTreeMap::new();
+    for record in records() {
+        for provide in record.provides() {
+            if !real.contains(provide.name) {
+                let versions = providers.entry(provide.name).or_default().entry(record.name()).or_default();
+                versions.insert(record.version().as_str());
+            }
+        }
+    }
+    // One package in several versions, several packages, and the plain case.
+    let several_versions =
+        |of: &BTreeMap<&str, BTreeSet<&str>>| of.len() == 1 && of.values().any(|versions| versions.len() > 1);
+    let (versions, others): (Vec<_>, Vec<_>) = providers.iter().partition(|(_, of)| several_versions(of));
+    let (packages, plain): (Vec<_>, Vec<_>) = others.into_iter().partition(|(_, of)| of.len() > 1);
+    println!(
+        "{} names of one package's versions, {} of several packages, {} others",
+        versions.len(),
+        packages.len(),
+        plain.len()
+    );
+    assert!(versions.len() > 150 && packages.len() > 100 && plain.len() > 100);
+    let mut numbers = Random::new(11);
+    let mut sample = |mut names: BTreeSet<&'static str>, counts: [usize; 3]| -> Vec<&'static str> {
+        for (from, count) in [&versions, &packages, &plain].into_iter().zip(counts) {
+            let until = names.len() + count;
+            while names.len() < until {
+                names.insert(from[numbers.below(from.len())].0);
+            }
+        }
+        names.into_iter().collect()
+    };
+    // What a name stands for does not depend on what is needed: without all that, apt answers at once.
+    let involved: BTreeSet<&str> = providers.values().flat_map(BTreeMap::keys).copied().collect();
+    let bare: Vec<String> = (suites.iter())
+        .map(|suite| suite.index.records.iter().filter(|r| involved.contains(r.name())).map(bare).collect())
+        .collect();
+    let names = sample(BTreeSet::new(), [150, 100, 50]);
+    let (same, refused, different) = provided_names(&program, &bare, &names);
+    println!("of {} names {same} stand for the same, and {refused} for none", names.len());
+    assert_eq!(different, "", "apt answers otherwise");
+    assert!(same + refused == 300 && same >= 200 && refused > 50, "{same} {refused}");
+    // With it, the packages are the same too.
+    let known = ["libexpat-dev", "host"].into_iter().filter(|name| providers.contains_key(name)).collect();
+    let texts: Vec<String> = (suites.iter())
+        .map(|suite| suite.index.records.iter().map(|record| format!("{}\n\n", record.paragraph())).collect())
+        .collect();
+    let (same, _, different) = provided_names(&program, &texts, &sample(known, [effort().0 / 6, 1, 1]));
+    assert_eq!(different, "", "apt answers otherwise");
+    assert!(same > 2, "{same}");
+}
+
+/// The record without what it needs and excludes.
+fn bare(record: &Record) -> String {
+    const KEPT: [&str; 9] = [
+        "Package:",
+        "Version:",
+        "Architecture:",
+        "Provides:",
+        "Priority:",
+        "Multi-Arch:",
+        "Filename:",
+        "Size:",
+        "SHA256:",
+    ];
+    let mut keeps = false;
+    let lines = record.paragraph().lines().filter(|line| {
+        keeps = if line.starts_with([' ', '\t']) { keeps } else { KEPT.iter().any(|field| line.starts_with(field)) };
+        keeps
+    });
+    lines.fold(String::new(), |text, line| text + line + "\n") + "\n"
+}
+
+#[test]
+fn provided_names_in_small_stand_for_what_apt_takes() {
+    let Some([program]) = tools(["apt-get"]) else { return };
+    let index = |packages: &[&str]| {
+        let package = |text: &&str| {
+            let (head, provides) = text.split_once(" provides ").unwrap_or((text, ""));
+            let (name, version) = head.split_once(' ').expect("a name and a version");
+            let provides = if provides.is_empty() { String::new() } else { format!("Provides: {provides}\n") };
+            let hash = Digest::of(text).hex();
+            format!(
+                "Package: {name}\nVersion: {version}\nArchitecture: amd64\n{provides}Filename: p/{name}_{version}.deb\nSize: 1\n\
+                 SHA256: {hash}\n\n"
+            )
+        };
+        packages.iter().map(package).collect::<String>()
+    };
+    for (suites, found) in [
+        (vec![index(&["prov 1 provides virt", "prov 2 provides virt"])], true),
+        (vec![index(&["prov 2 provides virt", "prov 1 provides virt"])], true),
+        (vec![index(&["prov 1 provides virt"]), index(&["prov 2 provides virt"])], true),
+        (vec![index(&["prov 1 provides virt (= 1)", "prov 2 provides virt (= 2)"])], true),
+        (vec![index(&["prov 1 provides virt"]), index(&["prov 2"])], false),
+        (vec![index(&["prov 1 provides virt", "other 1 provides virt"]), index(&["prov 2"])], true),
+        (vec![index(&["prov 1 provides virt", "other 1 provides virt"]), index(&["prov 2 provides virt"])], false),
+        (vec![index(&["prov 1 provides virt", "prov 2 provides virt", "virt 0"])], true),
+        (vec![index(&["prov 1"])], false),
+    ] {
+        let (same, refused, different) = provided_names(&program, &suites, &["virt"]);
+        assert_eq!(different, "", "{suites:#?}");
+        assert_eq!((same, refused), (usize::from(found), usize::from(!found)), "{suites:#?}");
+    }
 }
 
 #[track_caller]
@@ -305,7 +455,7 @@ fn random_cases(program: &Path, seed: u64, count: usize, conflicts: bool) -> (us
         let texts: Vec<_> = (0..1 + random.below(2)).map(|_| random_index(&mut random, conflicts)).collect();
         let repositories = texts.iter().map(|text| index::parse(text).expect("an index"));
         let repositories: Vec<_> = repositories.map(|index| Repository { index, priority: 500 }).collect();
-        let names = ["a", "b", "c", "d"];
+        let names = ["a", "b", "c", "d", "x", "y"];
         let case: Vec<_> = (0..1 + random.below(3)).map(|_| *random.of(&names.each_ref())).collect();
         let ours = solve(&repositories, "amd64", &wishes(&case), &[]).map(|solution| set(&solution)).ok();
         let theirs = Apt::with_lists(program.to_owned(), &texts, "amd64").install(&case);

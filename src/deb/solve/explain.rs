@@ -133,15 +133,22 @@ impl Teller<'_, '_> {
             self.hints.push(format!("ask for a version of {} that there is", wish.name));
             return format!("but found only {}", self.found(versions));
         }
-        let providers: BTreeSet<&str> = known
-            .iter()
-            .flat_map(|name| &name.providers)
-            .map(|(version, _)| self.universe.versions[*version].record.name())
-            .collect();
+        let name_of = |version: VersionId| self.universe.versions[version].record.name();
+        let providers: BTreeSet<&str> =
+            known.into_iter().flat_map(|name| self.universe.providers(name)).map(name_of).collect();
         if let Some(first) = providers.first() {
+            if providers.len() == 1 {
+                self.hints.push(format!("ask for {first}, which has versions"));
+                return format!("but {first} only provides {}, without its versions", wish.name);
+            }
             self.hints.push(format!("ask for one of them (-p {first})"));
             let names = providers.into_iter().map(str::to_owned).collect();
             return format!("which several packages may stand for, so one has to be named: {}", some(names));
+        }
+        if let Some((version, _)) = known.and_then(|name| name.providers.first()) {
+            let name = name_of(*version);
+            self.hints.push(format!("ask for what took its place, or for {name} itself"));
+            return format!("which {} provided, but the newest {name} does not", self.label(*version));
         }
         let near = self.near(&wish.name);
         self.hints.push(match &near {
@@ -167,7 +174,14 @@ impl Teller<'_, '_> {
         if found.is_empty() {
             return "which no package provides".to_owned();
         }
-        let mut labels: Vec<_> = found.into_iter().map(|version| self.label(version)).collect();
+        let label = |version: VersionId| {
+            let name = self.universe.versions[version].record.name();
+            let is_named = group.iter().any(|dependency| dependency.name == name);
+            // An older version's word for what it provides does not count.
+            let older = if is_named || self.universe.is_candidate(version) { "" } else { ", not the newest" };
+            self.label(version) + older
+        };
+        let mut labels: Vec<_> = found.into_iter().map(label).collect();
         labels.dedup();
         format!("but found only {}", some(labels))
     }
@@ -246,6 +260,27 @@ mod tests {
         no choice of packages meets all wishes:
           awk is wanted, which several packages may stand for, so one has to be named: gawk, mawk
         hint: ask for one of them (-p gawk)
+        ");
+    }
+
+    #[test]
+    fn a_virtual_package_that_is_none_any_more() {
+        assert_snapshot!(refusal(&["mawk 1 Provides:awk", "mawk 2"], "awk"), @r"
+        no choice of packages meets all wishes:
+          awk is wanted, which mawk 1 provided, but the newest mawk does not
+        hint: ask for what took its place, or for mawk itself
+        ");
+        assert_snapshot!(refusal(&["mawk 1 Provides:awk"], "awk=1"), @r"
+        no choice of packages meets all wishes:
+          awk=1 is wanted, but mawk only provides awk, without its versions
+        hint: ask for mawk, which has versions
+        ");
+        assert_snapshot!(refusal(&["a 1 Depends:awk", "mawk 1 Provides:awk", "mawk 2"], "a"), @r"
+        no choice of packages meets all wishes:
+          a is wanted
+          └─ a 1
+             └─ needs awk, but found only mawk 1, not the newest
+        hint: the suites do not fit together: use those of one release, and all of its components
         ");
     }
 

@@ -105,7 +105,14 @@ impl<'u, 'a> Map<'u, 'a> {
     fn ways(&self, universe: &Universe<'a>, group: &Alternatives, liked: &[Option<VersionId>]) -> Vec<VersionId> {
         let mut ways: Vec<VersionId> = Vec::new();
         for dependency in group.iter() {
-            let mut found: Vec<_> = universe.matching(dependency).filter(|version| !ways.contains(version)).collect();
+            // What a name means is up to the candidates, as for apt: a newer version that provides it no longer has its
+            // reasons. The versions that are wished for are liked.
+            let counts = |&v: &VersionId| {
+                let found = &universe.versions[v];
+                found.record.name() == dependency.name || universe.is_candidate(v) || liked[found.name] == Some(v)
+            };
+            let mut found: Vec<_> =
+                universe.matching(dependency).filter(counts).filter(|version| !ways.contains(version)).collect();
             universe.sort(dependency, &mut found, |_| false);
             found.dedup();
             ways.append(&mut found);

@@ -69,6 +69,26 @@ fn answers_as_apt_does() {
         (&["q 1 Provides:x", "a 1 Depends:x", "p 1 Provides:x"], "a", "p-1 a-1"),
         (&["p 1 Provides:x", "q 1 Provides:x"], "x", "-"),
         (&["p 1 Provides:x"], "x", "p-1"),
+        // Provided names, of which packages think otherwise in another version.
+        (&["prov 1 Provides:x", "prov 2 Provides:x"], "x", "prov-2"),
+        (&["prov 2 Provides:x", "prov 1 Provides:x"], "x", "prov-2"),
+        (&["prov 1 Provides:x(=1)", "prov 2 Provides:x(=2)"], "x", "prov-2"),
+        (&["prov 1 Provides:x(=1)", "prov 2 Provides:x(=2)"], "x=2", "-"),
+        (&["prov 1 Provides:x", "prov 2"], "x", "-"),
+        (&["prov 1", "prov 2 Provides:x"], "x", "prov-2"),
+        (&["prov 1 Provides:x", "prov 2", "q 1 Provides:x"], "x", "q-1"),
+        (&["prov 1 Provides:x", "prov 2 Provides:x", "q 1 Provides:x"], "x", "-"),
+        (&["prov 1 Provides:x", "prov 2"], "x prov=1", "-"),
+        (&["prov 1 Provides:x,y(=1),x"], "x", "prov-1"),
+        (&["a 1 Depends:x", "prov 1 Provides:x", "prov 2 Provides:x"], "a", "prov-2 a-1"),
+        (&["a 1 Depends:x", "prov 1 Provides:x", "prov 2"], "a", "-"),
+        (&["a 1 Depends:x", "prov 1 Provides:x", "prov 2 Provides:x Depends:nothing"], "a", "-"),
+        (&["a 1 Depends:x", "prov 1 Provides:x", "prov 2"], "a prov=1", "prov-1 a-1"),
+        (&["a 1 Depends:x(=1)", "prov 1 Provides:x(=1)", "prov 2 Provides:x(=2)"], "a", "-"),
+        (&["a 1 Depends:x(>=1)", "prov 1 Provides:x(=1)", "prov 2 Provides:x(=2)"], "a", "prov-2 a-1"),
+        (&["a 1 Depends:x(=1)|c", "prov 1 Provides:x(=1)", "prov 2 Provides:x(=2)", "c 1"], "a", "c-1 a-1"),
+        (&["a 1 Depends:x|c", "prov 1 Provides:x", "prov 2", "c 1"], "a", "c-1 a-1"),
+        (&["a 1 Depends:c|x", "prov 1 Provides:x", "prov 2 Provides:x"], "a", "prov-2 a-1"),
         // Architectures.
         (&["a 1 Depends:b:any", "b 1 Multi-Arch:allowed"], "a", "b-1 a-1"),
         (&["a 1 Depends:b:any", "b 1 Multi-Arch:foreign"], "a", "-"),
@@ -118,6 +138,13 @@ fn chooses_among_suites() {
     let all = [old, new, backports];
     assert_eq!(install(&all, "a b z", &[]), "a-2 b-1 z-0");
     assert_eq!(install(&all, "a=3", &[]), "a-3");
+    let providers = [
+        repository(&["p 1 Provides:x", "q 1 Provides:y"]),
+        repository(&["p 2 Provides:x", "q 2"]),
+        Repository { priority: 100, ..repository(&["p 3", "q 3 Provides:y"]) },
+    ];
+    assert_eq!(install(&providers, "x", &[]), "p-2");
+    assert_eq!(install(&providers, "y", &[]), "-");
     let world = world("a b");
     let solution = solve(&all, "amd64", &world, &[]).expect("a solution");
     assert_eq!(solution.packages.iter().map(|p| p.repository).collect::<Vec<_>>(), [1, 0]);

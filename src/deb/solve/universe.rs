@@ -161,12 +161,22 @@ impl<'a> Universe<'a> {
                     |&&v: &&VersionId| wish.version.as_ref().is_none_or(|w| w == self.versions[v].record.version());
                 return name.versions.iter().filter(accepts).copied().collect();
             }
-            // As apt: a name that one package only provides stands for that one.
-            let mut providers: Vec<_> = name.providers.iter().map(|(version, _)| *version).collect();
-            providers.dedup_by_key(|v| self.versions[*v].name);
-            if providers.len() == 1 && wish.version.is_none() { providers } else { Vec::new() }
+            // As apt: a name that one package only provides stands for that package's candidate. Versions that are no
+            // candidates count neither for what they provide nor for what they do not.
+            let providers: BTreeSet<VersionId> = self.providers(name).collect();
+            if providers.len() == 1 && wish.version.is_none() { providers.into_iter().collect() } else { Vec::new() }
         };
         world.iter().map(|wish| Want { wish, versions: versions(wish) }).collect()
+    }
+
+    /// The candidates that provide the name.
+    pub(super) fn providers(&self, name: &Name<'a>) -> impl Iterator<Item = VersionId> {
+        name.providers.iter().map(|(version, _)| *version).filter(|&version| self.is_candidate(version))
+    }
+
+    /// Whether the version is the one that apt would choose among those of its package.
+    pub(super) fn is_candidate(&self, version: VersionId) -> bool {
+        self.names[self.versions[version].name].versions.first() == Some(&version)
     }
 
     /// What a version demands.
