@@ -1,7 +1,7 @@
 //! Indexes and packages from mirrors: over HTTP or from a folder, cached in the store, in parallel, with retries.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt,
     fs::{self, File},
     io::{self, Read as _},
@@ -18,12 +18,16 @@ use serde::{Deserialize, Serialize};
 use crate::{
     digest::Digest,
     error::{Explain, Kind},
-    http::{Fault, Http, HttpError, Method, Request, Retry, Transient, header, parse_url},
+    http::{Fault, Http, HttpError, Method, Request, Retry, SLOW, Transient, header, is_too_slow, parse_url},
     lock::Locked,
     package::{Contents as _, Listed, PackageError},
     store::{Store, StoreError},
     ui::{Task, Ui},
 };
+
+pub mod seen;
+
+use seen::SeenError;
 
 /// No index is larger, in bytes: edge/community is 3 MB.
 const INDEX_LIMIT: u64 = 64 << 20;
@@ -101,12 +105,21 @@ pub enum FetchError {
     /// `--offline`, and it was not there when it was asked for last.
     #[error("{0} was not there when it was asked for last, and --offline forbids asking again")]
     WasMissing(String),
+    /// A repository is not as new as it was.
+    #[error(transparent)]
+    Seen(Box<SeenError>),
     /// A package is not what the index says.
     #[error(transparent)]
     Package(#[from] PackageError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<SeenError> for FetchError {
+    fn from(error: SeenError) -> Self {
+        Self::Seen(Box::new(error))
+    }
 }
 
 impl FetchError {
@@ -124,7 +137,10 @@ impl FetchError {
     pub fn is_unreachable(&self) -> bool {
         match self {
             Self::Http { source: HttpError::Transport { fault, .. }, .. } => {
-                matches!(fault, Fault::Dns { .. } | Fault::Refused | Fault::TimedOut | Fault::Broken | Fault::Tls)
+                matches!(
+                    fault,
+                    Fault::Dns { .. } | Fault::Refused | Fault::TimedOut | Fault::Slow | Fault::Broken | Fault::Tls
+                )
             }
             Self::Http { source: HttpError::Status { status, .. }, .. } => matches!(status, 403 | 407 | 502..=504),
             _ => false,
@@ -136,6 +152,7 @@ impl Transient for FetchError {
     fn should_retry(&self) -> Retry {
         match self {
             Self::Http { source, .. } => source.should_retry(),
+            Self::Package(PackageError::Read { source, .. }) if is_too_slow(source) => Retry::Never,
             Self::Package(PackageError::Read { .. }) => Retry::Soon,
             _ => Retry::Never,
         }
@@ -147,6 +164,7 @@ impl Explain for FetchError {
         match self {
             Self::Http { source, .. } => source.kind(),
             Self::Folder { .. } | Self::Offline(_) | Self::WasMissing(_) => Kind::Network,
+            Self::Seen(e) => e.kind(),
             Self::Package(e) => e.kind(),
             Self::Store(e) => e.kind(),
         }
@@ -174,6 +192,8 @@ impl Explain for FetchError {
                 Some("--mirror DIR is a folder with v3.23/main/x86_64/APKINDEX.tar.gz below it".into())
             }
             Self::Offline(_) | Self::WasMissing(_) => Some("build once without --offline".into()),
+            Self::Seen(e) => e.hint(),
+            Self::Package(PackageError::Read { source, .. }) if is_too_slow(source) => Some(SLOW.into()),
             Self::Package(e) => e.hint(),
             Self::Store(e) => e.hint(),
         }
@@ -197,6 +217,10 @@ pub struct Fetcher {
     current: Arc<Mutex<HashMap<String, Digest>>>,
     /// Indexes that came when it was only asked whether they can be had.
     reached: Arc<Mutex<HashMap<String, UnverifiedIndex>>>,
+    seen: seen::Known,
+    allow_rollback: bool,
+    /// The warnings that were given once.
+    warned: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// An index as it came, not yet verified.
@@ -222,7 +246,30 @@ struct IndexMemo {
 impl Fetcher {
     /// A fetcher; with `offline` it takes what the store has, without asking whether it is still current.
     pub fn new(http: Http, store: Store, ui: Ui, offline: bool) -> Self {
-        Self { http, store, ui, offline, current: Arc::default(), reached: Arc::default() }
+        Self {
+            http,
+            store,
+            ui,
+            offline,
+            current: Arc::default(),
+            reached: Arc::default(),
+            seen: Arc::default(),
+            allow_rollback: false,
+            warned: Arc::default(),
+        }
+    }
+
+    /// The same; with `allow` it accepts repositories that are older than they were (see [`seen`]).
+    #[must_use]
+    pub fn allowing_rollback(self, allow: bool) -> Self {
+        Self { allow_rollback: allow, ..self }
+    }
+
+    /// Warns of what would otherwise be said again for each platform and variant.
+    pub fn warn_once(&self, line: &str) {
+        if self.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(line.to_owned()) {
+            self.ui.warn(line);
+        }
     }
 
     /// Where whoever waits is told of it.

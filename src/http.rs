@@ -12,23 +12,25 @@
 //!
 //! Trust: the machine's own CA bundle (or what SSL_CERT_FILE and SSL_CERT_DIR name) and the files of `--ca`. Proxies:
 //! HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY; loopback addresses are never reached through a proxy, as with Go's
-//! and hence Docker's clients. A connection has a time limit, a silent peer has one, a long transfer has none.
+//! and hence Docker's clients. A connection has a time limit, a silent peer has one; a long transfer has none, but a least
+//! speed.
 
 mod error;
+mod pace;
+mod route;
 
 use std::{
     collections::BTreeMap,
     fmt, fs,
     hash::{BuildHasher as _, RandomState},
     io::{self, Read, Write},
-    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, SystemTime},
 };
 
-pub use error::{Fault, HttpError, Retry, Transient, retry_status};
+pub use error::{Fault, HttpError, Retry, SLOW, Transient, is_too_slow, retry_status};
 pub use reqwest::{
     Method, Url,
     header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -37,9 +39,12 @@ use reqwest::{
     blocking::{self, Client},
     redirect,
 };
+pub use route::is_loopback;
 
 use crate::ui::Ui;
 use error::{transport, words};
+use pace::Pace;
+use route::Route;
 
 /// How many redirects a GET or HEAD follows, as in Go and browsers, rounded down.
 const MAX_REDIRECTS: usize = 10;
@@ -66,6 +71,10 @@ pub struct HttpOptions {
     pub connect_timeout: Duration,
     /// The time after which a peer that sends nothing is given up.
     pub idle_timeout: Duration,
+    /// The least speed of a download, bytes a second, on the average of each `slow_for`; a slower peer is given up.
+    pub slowest: u64,
+    /// For how long a peer may be slower.
+    pub slow_for: Duration,
     /// Who hears of repetitions (with `-v`).
     pub ui: Ui,
 }
@@ -81,6 +90,8 @@ impl Default for HttpOptions {
             longest_wait: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(60),
+            slowest: 1024,
+            slow_for: Duration::from_secs(60),
             ui: Ui::silent(),
         }
     }
@@ -109,12 +120,6 @@ pub fn parse_url(url: &str) -> Result<Url, HttpError> {
         // `me:secret@host` is a URL of the scheme `me`.
         _ => Err(HttpError::Url { url: shown(), why: String::new() }),
     }
-}
-
-/// Whether `host` (a name, an IPv4 address, or an IPv6 address with or without brackets) is this machine itself.
-pub fn is_loopback(host: &str) -> bool {
-    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 /// What is sent with a request.
@@ -166,6 +171,7 @@ impl Request {
 #[derive(Debug)]
 pub struct Response {
     inner: blocking::Response,
+    pace: Pace,
     url: String,
 }
 
@@ -233,7 +239,7 @@ impl Response {
         let mut buffer = vec![0; 64 * 1024];
         let mut copied = 0;
         loop {
-            let n = match self.inner.read(&mut buffer) {
+            let n = match self.read(&mut buffer) {
                 Ok(0) => return Ok(copied),
                 Ok(n) => n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -257,7 +263,7 @@ impl Response {
     /// When the body cannot be read to its end, or is longer.
     pub fn bytes(mut self, limit: u64) -> Result<Vec<u8>, HttpError> {
         let mut bytes = Vec::new();
-        let read = Read::by_ref(&mut self.inner).take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        let read = Read::by_ref(&mut self).take(limit.saturating_add(1)).read_to_end(&mut bytes);
         read.map_err(|e| transport(self.url.clone(), &e))?;
         if bytes.len() as u64 > limit {
             return Err(HttpError::TooLong { url: self.url, limit });
@@ -268,7 +274,7 @@ impl Response {
 
 impl Read for Response {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.inner.read(buf)
+        self.pace.read(&mut self.inner, buf)
     }
 }
 
@@ -288,25 +294,6 @@ pub struct Http {
     options: Arc<HttpOptions>,
     ca: Arc<Vec<reqwest::Certificate>>,
     clients: Arc<Mutex<BTreeMap<Route, Client>>>,
-}
-
-/// The ways to a server for which a client is set up when it is first needed: reading a machine's CA bundle takes longer than a
-/// push to a registry on loopback that has everything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Route {
-    LoopbackPlain,
-    LoopbackTls,
-    Network,
-}
-
-impl Route {
-    fn to(url: &Url) -> Self {
-        match url.host_str() {
-            Some(host) if is_loopback(host) && url.scheme() == "http" => Self::LoopbackPlain,
-            Some(host) if is_loopback(host) => Self::LoopbackTls,
-            _ => Self::Network,
-        }
-    }
 }
 
 impl Http {
@@ -418,7 +405,10 @@ impl Http {
             return Err(HttpError::Local { what: "read", url: shown, source });
         }
         match sent {
-            Ok(inner) => Ok(Response { inner, url: shown }),
+            Ok(inner) => {
+                let pace = Pace::new(self.options.slowest, self.options.slow_for);
+                Ok(Response { inner, pace, url: shown })
+            }
             Err(e) => Err(transport(shown, &e)),
         }
     }
@@ -565,16 +555,6 @@ mod tests {
             let error = parse_url(bad).expect_err(bad);
             assert_eq!(error.kind(), Kind::Usage);
             assert!(!error.to_string().contains("secret"), "{error}");
-        }
-    }
-
-    #[test]
-    fn loopback_hosts_are_known() {
-        for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.9.8.7", "::1", "[::1]", "::ffff:127.0.0.1"] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in ["localhost.example.org", "128.0.0.1", "0.0.0.0", "[::2]", "example.org", ""] {
-            assert!(!is_loopback(host), "{host}");
         }
     }
 

@@ -237,6 +237,9 @@ impl Explain for LockError {
 struct Remembered {
     release: String,
     packages: Vec<RememberedPackage>,
+    /// What is to be checked of Alpine's indexes each time. Debian's Releases are read each time.
+    #[serde(default)]
+    states: Vec<alpine::State>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -6,7 +6,11 @@
 //!
 //! ```text
 //! $XDG_CACHE_HOME/microbuild/v1/  lock  tmp/  blobs/sha256/HEX  memo/BUCKET/KEY  folders/BUCKET/KEY
+//! $XDG_CACHE_HOME/microbuild/seen/  KEY
 //! ```
+//!
+//! `seen` is no cache, although it lies beside it: what mirrors said before ([`crate::fetch::seen`]), which no `gc` removes and
+//! no new layout of the store forgets.
 
 use std::{
     fs::{self, File},
@@ -445,6 +449,11 @@ impl Store {
     /// Its blobs.
     pub fn blobs(&self) -> &BlobDir {
         &self.blobs
+    }
+
+    /// The folder of what is known of mirrors, which need not exist. Nothing of the store's own is there.
+    pub fn state(&self) -> PathBuf {
+        self.root.with_file_name("seen")
     }
 
     fn lock_file(&self) -> Result<File, StoreError> {

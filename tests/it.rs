@@ -32,6 +32,7 @@ mod it {
     mod registry_real;
     mod reproducible;
     mod robust;
+    mod rollback;
     mod rootfs;
     mod sandbox;
     mod sink_tools;

@@ -30,6 +30,8 @@ const MAX_INDEX: u64 = 256 << 20;
 pub struct Index {
     /// The text of `DESCRIPTION`, such as `v3.23.0-12-g0123456789a`; empty when there is none.
     pub description: String,
+    /// The name of the key that vouched for it; empty when nobody asked.
+    pub signed_by: String,
     /// The packages, in the order of the file.
     pub records: Vec<Record>,
 }
@@ -196,6 +198,14 @@ pub enum Problem {
         /// The name of the key.
         key: String,
     },
+    /// The index of another release.
+    #[error("expected an index of {expected}, found one that calls itself {found}")]
+    OtherBranch {
+        /// The branch that was asked for: `v3.23`, `edge`.
+        expected: String,
+        /// The state that the index is in, as it says.
+        found: String,
+    },
     /// A signed archive without an index.
     #[error("expected a file APKINDEX in the archive, found none")]
     NoIndex,
@@ -231,6 +241,7 @@ impl Explain for IndexError {
             | Problem::TooLarge { .. }
             | Problem::Unsigned
             | Problem::UnknownKey { .. }
+            | Problem::OtherBranch { .. }
             | Problem::BadSignature { .. } => Kind::Unverified,
         }
     }
@@ -245,6 +256,10 @@ impl Explain for IndexError {
             Problem::Unsigned => "sign the index with abuild-sign and name the public key with --keys",
             Problem::UnknownKey { .. } => "if you trust who signed it, name the public key's file with --keys",
             Problem::BadSignature { .. } => "the index was changed after it was signed: use another --mirror",
+            Problem::OtherBranch { .. } => {
+                "the mirror mixes up its releases, or serves an old one for a new one: use another --mirror; if it is so on \
+                 purpose, --allow-rollback accepts it"
+            }
             Problem::NoIndex | Problem::Line { .. } | Problem::Missing { .. } => {
                 "make the index again with `apk index`"
             }
@@ -259,16 +274,16 @@ impl Explain for IndexError {
 /// # Errors
 /// When the bytes are not such a file, when no signature of a trusted key verifies, or when the text is not an index.
 pub fn open(bytes: &[u8], keys: &KeyRing, name: &str) -> Result<Index, IndexError> {
-    let unpacked = verify(bytes, keys).and_then(unpack);
-    let index = unpacked.and_then(|(description, text)| {
-        let records = records(&String::from_utf8_lossy(&text))?;
-        Ok(Index { description: String::from_utf8_lossy(&description).trim().to_owned(), records })
+    let index = verify(bytes, keys).and_then(|(signed_by, signed)| {
+        let (description, text) = unpack(signed)?;
+        let description = String::from_utf8_lossy(&description).trim().to_owned();
+        Ok(Index { description, signed_by, records: records(&String::from_utf8_lossy(&text))? })
     });
     index.map_err(|problem| IndexError { index: name.to_owned(), problem })
 }
 
-/// The second gzip stream, after a signature in the first one vouched for it.
-fn verify<'a>(bytes: &'a [u8], keys: &KeyRing) -> Result<&'a [u8], Problem> {
+/// The second gzip stream, after a signature in the first one vouched for it, and the name of that signature's key.
+fn verify<'a>(bytes: &'a [u8], keys: &KeyRing) -> Result<(String, &'a [u8]), Problem> {
     if bytes.starts_with(b"ADB") {
         return Err(Problem::Adb);
     }
@@ -281,7 +296,7 @@ fn verify<'a>(bytes: &'a [u8], keys: &KeyRing) -> Result<&'a [u8], Problem> {
             continue;
         };
         match keys.get(name) {
-            Some(key) if key.verify(algorithm, signed, &signature) => return Ok(signed),
+            Some(key) if key.verify(algorithm, signed, &signature) => return Ok((name.to_owned(), signed)),
             Some(_) => bad = Some(name.to_owned()),
             None => found.push(name.to_owned()),
         }
@@ -354,7 +369,7 @@ fn capacity(entry: &tar::Entry<'_, impl Read>) -> usize {
 /// or checksum. A record that can be read but that apk would not install is no error: see [`Record::broken`].
 pub fn parse(text: &str) -> Result<Index, IndexError> {
     let records = records(text).map_err(|problem| IndexError { index: "APKINDEX".to_owned(), problem })?;
-    Ok(Index { description: String::new(), records })
+    Ok(Index { records, ..Index::default() })
 }
 
 fn records(text: &str) -> Result<Vec<Record>, Problem> {

@@ -157,6 +157,11 @@ impl KeyRing {
     }
 }
 
+/// Whether the key of that name is one that Alpine signs with.
+pub fn is_alpines(name: &str) -> bool {
+    ALPINE.iter().any(|(known, ..)| *known == name)
+}
+
 /// A key that cannot be trusted because it cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {

@@ -8,5 +8,6 @@ pub mod dependency;
 pub mod index;
 pub mod key;
 pub mod package;
+pub mod revision;
 pub mod solve;
 pub mod version;

@@ -352,6 +352,9 @@ pub struct SourceOptions {
         help_heading = "Packages' sources"
     )]
     pub repository: Vec<String>,
+    /// Accept a mirror that has an older state than before, or lacks a suite that it had, and remember that
+    #[arg(long, env = "MICROBUILD_ALLOW_ROLLBACK", value_parser = switch, help_heading = "Packages' sources")]
+    pub allow_rollback: bool,
     /// Use what the cache has, and no network
     #[arg(long, env = "MICROBUILD_OFFLINE", value_parser = switch, help_heading = "Network")]
     pub offline: bool,

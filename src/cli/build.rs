@@ -42,6 +42,7 @@ pub(super) struct Job {
     metadata_file: Option<PathBuf>,
     pub(super) cache_dir: Option<PathBuf>,
     pub(super) offline: bool,
+    allow_rollback: bool,
     pub(super) network: super::NetworkOptions,
     pub(super) ui: Ui,
 }
@@ -275,6 +276,7 @@ impl Job {
             metadata_file,
             cache_dir,
             offline: options.source.offline || file.offline.unwrap_or(false),
+            allow_rollback: options.source.allow_rollback,
             network,
             ui,
         })
@@ -286,6 +288,7 @@ impl Job {
         let in_use = store.lock_shared()?;
         let http = http(&self.network, self.offline, &self.ui)?;
         let fetcher = Fetcher::new(http.clone(), store, self.ui.clone(), self.offline);
+        let fetcher = fetcher.allowing_rollback(self.allow_rollback);
         Ok(Tools { http, fetcher, _in_use: in_use })
     }
 

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
+use jiff::{SignedDuration, Timestamp, fmt::rfc2822::DateTimeParser};
 
 use super::{
     control::{ParseControlError, lines, paragraphs},
@@ -17,6 +17,9 @@ use crate::{
     digest::Digest,
     error::{Explain, Kind},
 };
+
+/// How far the clocks of an archive and of this machine may be apart: as far as time zones are that somebody forgot.
+const TOLERANCE: SignedDuration = SignedDuration::from_hours(24);
 
 /// A Release file that nobody has vouched for yet.
 #[derive(Debug, Clone)]
@@ -120,6 +123,14 @@ pub enum Problem {
         /// Until when.
         until: Timestamp,
     },
+    /// `Date` is yet to come.
+    #[error("expected a file that was made before now, {now}, found one of {date}")]
+    Future {
+        /// What the file says.
+        date: Timestamp,
+        /// What this machine's clock says, to the second.
+        now: Timestamp,
+    },
     /// The file of another suite.
     #[error("expected the Release of {expected}, found that of {found}")]
     OtherSuite {
@@ -144,7 +155,9 @@ impl Explain for ReleaseError {
     fn kind(&self) -> Kind {
         match &self.problem {
             Problem::Signature(e) => e.kind(),
-            Problem::NotSigned(_) | Problem::Expired { .. } | Problem::OtherSuite { .. } => Kind::Unverified,
+            Problem::NotSigned(_) | Problem::Expired { .. } | Problem::Future { .. } | Problem::OtherSuite { .. } => {
+                Kind::Unverified
+            }
             Problem::Control(_) | Problem::Value { .. } => Kind::Build,
             Problem::NoIndex { .. } => Kind::Usage,
         }
@@ -160,6 +173,9 @@ impl Explain for ReleaseError {
                 "the mirror is no longer updated, or this machine's clock is wrong: use another --mirror; for an archive that \
                  will never change, `check-valid-until=no` stands in its line of /etc/apt/sources.list"
                     .into()
+            }
+            Problem::Future { .. } => {
+                "this machine's clock is wrong, or the archive's is: set the clock, or use another --mirror".into()
             }
             Problem::OtherSuite { .. } => "the mirror mixes up its suites: use another --mirror".into(),
             Problem::Control(_) | Problem::Value { .. } => "use another --mirror, or tell whoever keeps this one".into(),
@@ -344,6 +360,21 @@ impl Release {
         }
         match (self.valid_until, now) {
             (Some(until), Some(now)) if until < now => Err(named(release)(Problem::Expired { until })),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that the file was made before `now`, or at least before clocks that differ would say so; `None` does not ask.
+    /// What comes after a file of the future would be older than it, and be refused.
+    ///
+    /// # Errors
+    /// When it was not; `release` is the file's name in the message.
+    pub fn check_future(&self, now: Option<Timestamp>, release: &str) -> Result<(), ReleaseError> {
+        match (self.date, now) {
+            (Some(date), Some(now)) if date.duration_since(now) > TOLERANCE => {
+                let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
+                Err(named(release)(Problem::Future { date, now }))
+            }
             _ => Ok(()),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, io, path::PathBuf, time::Duration};
 
+use super::pace::TooSlow;
 use crate::error::{Explain, Kind};
 
 /// Whether an attempt is worth repeating.
@@ -33,6 +34,8 @@ pub enum Fault {
     Refused,
     /// A time limit passed.
     TimedOut,
+    /// The peer sends too slowly.
+    Slow,
     /// The certificate's issuer is not trusted.
     UnknownIssuer,
     /// The certificate is not good for another reason: expired, of another name.
@@ -164,6 +167,7 @@ impl Explain for HttpError {
                 Fault::TimedOut => {
                     "the host may be down or behind a firewall: check its name, and HTTPS_PROXY and NO_PROXY if there is a proxy"
                 }
+                Fault::Slow => SLOW,
                 Fault::UnknownIssuer => {
                     "a private CA is trusted with --ca FILE (or SSL_CERT_FILE); the machine's own CAs come with its package ca-certificates"
                 }
@@ -180,6 +184,14 @@ impl Explain for HttpError {
         };
         Some(hint.to_owned())
     }
+}
+
+/// What to do about a peer that is too slow.
+pub const SLOW: &str = "the server, or the network to it, is as good as dead: try again later, or use another one";
+
+/// Whether a body could not be read because the peer sends too slowly.
+pub fn is_too_slow(error: &io::Error) -> bool {
+    fault(error) == Fault::Slow
 }
 
 /// The links of an error's chain. `io::Error::source` skips the error that it wraps; this does not.
@@ -199,6 +211,7 @@ pub(super) fn transport(url: String, error: &(dyn Error + 'static)) -> HttpError
         Fault::Dns { .. } => format!("the host's name cannot be resolved ({})", innermost(error)),
         Fault::Refused => "nothing listens there (connection refused)".to_owned(),
         Fault::TimedOut => "no answer within the time limit".to_owned(),
+        Fault::Slow => innermost(error),
         Fault::UnknownIssuer => "its certificate is signed by a CA that is not trusted here".to_owned(),
         Fault::Certificate => format!("its certificate does not verify ({})", innermost(error)),
         Fault::NotTls => "expected TLS, found something else (plain HTTP?)".to_owned(),
@@ -220,6 +233,9 @@ fn fault(error: &(dyn Error + 'static)) -> Fault {
             if e.is_timeout() {
                 return Fault::TimedOut;
             }
+        }
+        if link.is::<TooSlow>() {
+            return Fault::Slow;
         }
         if let Some(e) = link.downcast_ref::<Tls>() {
             return match e {

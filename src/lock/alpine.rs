@@ -1,21 +1,40 @@
 //! Alpine's packages: a signed index for each repository.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Because, Lock, LockError, Locked, Packages, Remembered, RememberedPackage};
 use crate::{
     apk::{
-        index::{self, IndexError},
-        key::KeyRing,
+        index::{self, Index, IndexError},
+        key::{self, KeyRing},
+        revision::Revision,
         solve::{self, Repository},
     },
     digest::Digest,
-    fetch::{FetchError, Fetcher, Location, UnverifiedIndex},
+    fetch::{
+        FetchError, Fetcher, Location, UnverifiedIndex,
+        seen::{Mark, Seen},
+    },
     image::Platform,
     plan::alpine::{RepositorySource, Wanted, architecture},
     rootfs::Share,
 };
 
 /// The bucket of remembered solutions. Its version is that of the solver's behaviour and of [`Remembered`].
-const SOLUTIONS: &str = "solutions-v1";
+const SOLUTIONS: &str = "solutions-v2";
+
+/// What a verified index says of itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct State {
+    description: String,
+    signed_by: String,
+}
+
+impl State {
+    fn of(index: &Index) -> Self {
+        Self { description: index.description.clone(), signed_by: index.signed_by.clone() }
+    }
+}
 
 pub(super) fn lock(
     wanted: &Wanted,
@@ -26,13 +45,22 @@ pub(super) fn lock(
     let arch = architecture(platform)?;
     let keys = wanted.keys(arch)?;
     let folders: Vec<Location> = wanted.repositories.iter().map(|repository| repository.location.join(arch)).collect();
-    let indexes = fetch_indexes(&folders, fetcher)?;
+    let files: Vec<Location> = folders.iter().map(|folder| folder.join("APKINDEX.tar.gz")).collect();
+    let seen = files.iter().map(|file| fetcher.seen(file)).collect::<Result<Vec<_>, _>>()?;
+    let indexes = fetch_indexes(&files, fetcher)?;
     let key = key(wanted, dropped, arch, &keys, &indexes);
-    let remembered = fetcher.store().recall(SOLUTIONS, &key);
-    let solution = match remembered {
-        Some(solution) => solution,
+    let check = |at: usize, state: &State| {
+        let (source, index): (&RepositorySource, &UnverifiedIndex) = (&wanted.repositories[at], &indexes[at]);
+        check(source, state, &index.name, &seen[at], fetcher)
+    };
+    let remembered: Option<Remembered> = fetcher.store().recall(SOLUTIONS, &key);
+    let solution = match remembered.filter(|solution| solution.states.len() == indexes.len()) {
+        Some(solution) => {
+            solution.states.iter().enumerate().try_for_each(|(at, state)| check(at, state))?;
+            solution
+        }
         None => {
-            let solution = solve(wanted, dropped, arch, &keys, fetcher, &indexes)?;
+            let solution = solve(wanted, dropped, arch, open(&indexes, &keys, fetcher, check)?)?;
             fetcher.store().remember(SOLUTIONS, &key, &solution).map_err(FetchError::from)?;
             solution
         }
@@ -48,10 +76,9 @@ pub(super) fn lock(
     Ok(Lock { arch: arch.to_owned(), release: solution.release, packages })
 }
 
-fn fetch_indexes(folders: &[Location], fetcher: &Fetcher) -> Result<Vec<UnverifiedIndex>, FetchError> {
+fn fetch_indexes(files: &[Location], fetcher: &Fetcher) -> Result<Vec<UnverifiedIndex>, FetchError> {
     std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            folders.iter().map(|folder| scope.spawn(|| fetcher.index(&folder.join("APKINDEX.tar.gz")))).collect();
+        let threads: Vec<_> = files.iter().map(|file| scope.spawn(|| fetcher.index(file))).collect();
         let joined = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|e| std::panic::resume_unwind(e)));
         joined.collect()
     })
@@ -73,20 +100,49 @@ fn key(wanted: &Wanted, dropped: &[String], arch: &str, keys: &KeyRing, indexes:
     Digest::of(text)
 }
 
-fn solve(
-    wanted: &Wanted,
-    dropped: &[String],
-    arch: &str,
+/// The indexes, once each is verified and `check` has nothing against what it says of itself.
+fn open(
+    indexes: &[UnverifiedIndex],
     keys: &KeyRing,
     fetcher: &Fetcher,
-    indexes: &[UnverifiedIndex],
-) -> Result<Remembered, LockError> {
-    let mut repositories = Vec::new();
-    for (source, unverified) in wanted.repositories.iter().zip(indexes) {
+    check: impl Fn(usize, &State) -> Result<(), LockError>,
+) -> Result<Vec<Index>, LockError> {
+    let open = |(at, unverified): (usize, &UnverifiedIndex)| {
         let index = index::open(&fetcher.index_bytes(unverified)?, keys, &unverified.name)?;
+        check(at, &State::of(&index))?;
         fetcher.keep_index(unverified)?;
-        repositories.push(Repository { index, tag: source.tag.clone(), arch: arch.to_owned() });
+        Ok(index)
+    };
+    indexes.iter().enumerate().map(open).collect()
+}
+
+/// Checks that a verified index is that of the release that was asked for, and no older than it was before.
+fn check(
+    source: &RepositorySource,
+    state: &State,
+    name: &str,
+    seen: &Seen<'_>,
+    fetcher: &Fetcher,
+) -> Result<(), LockError> {
+    let revision = Revision::parse(&state.description);
+    let branch = source.branch.as_deref().zip(revision.as_ref()).filter(|(branch, revision)| !revision.fits(branch));
+    if let Some((branch, revision)) = branch
+        // Elsewhere the tags may be those of other recipes than Alpine's.
+        && (source.is_own || key::is_alpines(&state.signed_by))
+    {
+        let problem = index::Problem::OtherBranch { expected: branch.to_owned(), found: revision.to_string() };
+        fetcher.allowed(IndexError { index: name.to_owned(), problem })?;
     }
+    Ok(seen.accept(revision.map(Mark::Revision).as_ref())?)
+}
+
+fn solve(wanted: &Wanted, dropped: &[String], arch: &str, indexes: Vec<Index>) -> Result<Remembered, LockError> {
+    let repository = |(source, index): (&RepositorySource, Index)| Repository {
+        index,
+        tag: source.tag.clone(),
+        arch: arch.to_owned(),
+    };
+    let repositories: Vec<_> = wanted.repositories.iter().zip(indexes).map(repository).collect();
     let solution = solve::solve(&repositories, &wanted.world, dropped)?;
     let packages = solution.packages.iter().map(|selected| RememberedPackage {
         repository: selected.repository,
@@ -99,7 +155,8 @@ fn solve(
         },
     });
     let release = release(&repositories).unwrap_or_else(|| wanted.branch.trim_start_matches('v').to_owned());
-    Ok(Remembered { release, packages: packages.collect() })
+    let states = repositories.iter().map(|repository| State::of(&repository.index)).collect();
+    Ok(Remembered { release, packages: packages.collect(), states })
 }
 
 /// The version of `alpine-release`, or of `alpine-base`, from which it was split in 3.17.

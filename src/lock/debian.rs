@@ -15,7 +15,10 @@ use crate::{
         sources::Source,
     },
     digest::Digest,
-    fetch::{FetchError, Fetcher, Location, UnverifiedIndex},
+    fetch::{
+        FetchError, Fetcher, Location, UnverifiedIndex,
+        seen::{Mark, Seen},
+    },
     image::Platform,
     plan::{
         Drop,
@@ -27,6 +30,9 @@ use crate::{
 const SOLUTIONS: &str = "debian-solutions-v3";
 /// The bucket of signatures that were checked, under the digests of what was signed and of the keys.
 const SIGNATURES: &str = "signatures-v2";
+
+/// Suites without a companion for security updates.
+const UNRELEASED: [&str; 4] = ["sid", "unstable", "experimental", "rc-buggy"];
 
 /// A suite at one source.
 struct Suite {
@@ -88,9 +94,15 @@ pub fn known(
 /// The suites of the release, verified. The sources are asked at the same time.
 fn suites(wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Result<Vec<Suite>, LockError> {
     let (sources, own) = wanted.sources(arch).map_err(crate::plan::PlanError::from)?;
-    // Of a mirror's components some may be another distribution's.
-    let ask =
-        |at: usize, source: &Source| suite(source, wanted.distribution().is_none() && at < own, wanted, arch, fetcher);
+    // Other archives may have suites of that name; Debian's and Ubuntu's own have the component main.
+    let is_foreign = |at: usize, source: &Source| {
+        at > 0 && at < own && !source.components.iter().any(|component| component == "main")
+    };
+    let ask = |at: usize, source: &Source| {
+        // Of a mirror's components some may be another distribution's.
+        let some = wanted.distribution().is_none() && at < own;
+        suite(source, some, is_foreign(at, source), wanted, arch, fetcher)
+    };
     let answers: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> =
             sources.iter().enumerate().map(|(at, source)| scope.spawn(move || ask(at, source))).collect();
@@ -100,8 +112,9 @@ fn suites(wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Result<Vec<Suite>, 
     for (at, answer) in answers.into_iter().enumerate() {
         let ours = |suite: &Suite| wanted.distribution().is_none_or(|name| at >= own || suite.release.is_of(name));
         let found = match answer {
-            // Other archives may have suites of that name; Debian's and Ubuntu's own have the component main.
-            Err(e) if at > 0 && at < own && !sources[at].components.iter().any(|component| component == "main") => {
+            // What is older than it was, or gone, is no other archive's.
+            Err(e @ LockError::Fetch(FetchError::Seen(_))) => return Err(e),
+            Err(e) if is_foreign(at, &sources[at]) => {
                 fetcher.ui().warn(&format!("passed over: {e}"));
                 None
             }
@@ -109,20 +122,43 @@ fn suites(wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Result<Vec<Suite>, 
         };
         suites.extend(found.filter(ours));
     }
+    warn_without_security(&wanted.suite.0, &sources, &suites, fetcher);
     Ok(suites)
 }
 
+/// Says that the release has no security updates here, if it should have some.
+fn warn_without_security(release: &str, sources: &[Source], suites: &[Suite], fetcher: &Fetcher) {
+    let is_security = |source: &&Source| {
+        let companion = source.suite.strip_prefix(release);
+        companion.is_some_and(|companion| ["-security", "/updates"].contains(&companion))
+    };
+    // What is never released gets its fixes as everything else.
+    if UNRELEASED.contains(&release) || suites.iter().any(|suite| is_security(&&suite.source)) {
+        return;
+    }
+    let asked = sources.iter().filter(is_security).filter_map(|source| source.file("InRelease"));
+    let asked: Vec<String> = asked.map(|location| location.to_string()).collect();
+    let asked = if asked.is_empty() { "no source names it".to_owned() } else { format!("not at {}", asked.join(", ")) };
+    fetcher.warn_once(&format!(
+        "{release}-security was not found ({asked}): packages with known holes may be installed; --mirror names another \
+         mirror, --repository \"deb URL {release}-security main\" the suite"
+    ));
+}
+
 /// The suite at a source; `None` when it need not be there and is not. With `some`, components that it does not have are passed
-/// over.
+/// over; with `foreign` the suite itself is, when it cannot be had.
 fn suite(
     source: &Source,
     some: bool,
+    foreign: bool,
     wanted: &Wanted,
     arch: &str,
     fetcher: &Fetcher,
 ) -> Result<Option<Suite>, LockError> {
     let keys = wanted.keys(source)?;
     let Some(location) = source.file("InRelease") else { return Ok(None) };
+    // Nothing that nobody signs is remembered.
+    let seen = if source.trusted { None } else { Some(fetcher.seen(&location)?) };
     let (files, release) = match fetcher.index(&location) {
         Ok(file) => {
             let text = Unverified::in_release(&fetcher.index_bytes(&file)?, &file.name)?;
@@ -130,16 +166,25 @@ fn suite(
         }
         Err(e) if is_absent(&e) => match detached(source, &keys, fetcher) {
             Ok(found) => found,
-            Err(LockError::Fetch(other)) if is_absent(&other) && source.optional => return Ok(None),
-            // Nearly every archive has an InRelease: that is what the message should name.
-            Err(LockError::Fetch(other)) if is_absent(&other) => return Err(e.into()),
+            Err(LockError::Fetch(other)) if is_absent(&other) => {
+                // Without any other suite there is no image: that it is gone shows by itself.
+                if source.optional || foreign {
+                    seen.as_ref().map_or(Ok(()), Seen::is_missing)?;
+                }
+                // Nearly every archive has an InRelease: that is what the message should name.
+                return if source.optional { Ok(None) } else { Err(e.into()) };
+            }
             Err(other) => return Err(other),
         },
         Err(e) => return Err(e.into()),
     };
     let name = files[0].name.clone();
-    let now = (source.check_valid_until && !fetcher.is_offline()).then(Timestamp::now);
-    release.check(&source.suite, now, &name)?;
+    let now = (!fetcher.is_offline()).then(Timestamp::now);
+    release.check(&source.suite, now.filter(|_| source.check_valid_until), &name)?;
+    release.check_future(now, &name)?;
+    if let Some(seen) = seen {
+        seen.accept(release.date.map(Mark::Date).as_ref())?;
+    }
     files.iter().try_for_each(|file| fetcher.keep_index(file))?;
     // Those of Debian's security updates are called `updates/main`, and their indexes lie in `main` all the same.
     let bare = |component: &str| component.rsplit('/').next().unwrap_or_default().to_owned();
@@ -260,7 +305,11 @@ fn solve(
         },
     });
     let version = suites.first().map(|suite| suite.release.version.clone()).filter(|version| !version.is_empty());
-    Ok(Remembered { release: version.unwrap_or_else(|| wanted.suite.to_string()), packages: packages.collect() })
+    Ok(Remembered {
+        release: version.unwrap_or_else(|| wanted.suite.to_string()),
+        packages: packages.collect(),
+        states: Vec::new(),
+    })
 }
 
 /// The names of the packages that the wishes need; none where they cannot be had.

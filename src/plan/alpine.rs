@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{PlanError, architecture_of};
 use crate::{
-    apk::{dependency::Dependency, key::KeyRing},
+    apk::{dependency::Dependency, key::KeyRing, revision::is_branch},
     config::Release,
     fetch::Location,
     image::Platform,
@@ -35,6 +35,10 @@ pub struct RepositorySource {
     pub line: Option<String>,
     /// Its tag, when it serves only what is pinned to it.
     pub tag: Option<String>,
+    /// The branch of Alpine that it belongs to, as far as its address tells: `v3.23`, `edge`.
+    pub branch: Option<String>,
+    /// Whether it is one of the release that was asked for.
+    pub is_own: bool,
 }
 
 /// Go's platforms and apk's words for their architectures.
@@ -114,6 +118,8 @@ fn repositories(request: &Request, branch: &str) -> Result<Vec<RepositorySource>
         location: mirror.join(&format!("{branch}/{name}")),
         line: Some(format!("{DEFAULT_MIRROR}/{branch}/{name}")),
         tag: None,
+        branch: Some(branch.to_owned()),
+        is_own: true,
     });
     let further = request.repositories.iter().map(|line| {
         let bad = || PlanError::Repository(line.clone());
@@ -130,7 +136,8 @@ fn repositories(request: &Request, branch: &str) -> Result<Vec<RepositorySource>
         let location = Location::new(address);
         // Display leaves out a password, which has no business in an image.
         let line = matches!(location, Location::Url(_)).then(|| location.to_string());
-        Ok(RepositorySource { location, line, tag })
+        let branch = address.trim_end_matches('/').rsplit('/').nth(1).filter(|name| is_branch(name)).map(str::to_owned);
+        Ok(RepositorySource { location, line, tag, branch, is_own: false })
     });
     own.into_iter().map(Ok).chain(further).collect()
 }

@@ -357,6 +357,7 @@ pub struct Repo {
     signature: Signature,
     cut: usize,
     records: Vec<String>,
+    description: String,
 }
 
 impl Repo {
@@ -376,6 +377,7 @@ impl Repo {
             signature: Signature::Good,
             cut: 0,
             records: Vec::new(),
+            description: format!("{release} {name}"),
         }
     }
 
@@ -387,6 +389,16 @@ impl Repo {
     /// An empty repository `name` of the same release and architecture.
     pub fn beside(&self, name: &str) -> Self {
         Self::named(&self.release, name, &self.arch)
+    }
+
+    /// The same packages in the folder of another release.
+    pub fn release(self, release: &str) -> Self {
+        self.change(|r| r.release = release.into())
+    }
+
+    /// The text of `DESCRIPTION`: `v3.23.0-45-g0123456789a`.
+    pub fn described(self, text: &str) -> Self {
+        self.change(|r| r.description = text.into())
     }
 
     /// And this package.
@@ -435,7 +447,7 @@ impl Repo {
             fs::write(folder.join(&built.file_name), &built.bytes).expect("a package file");
             records.push(built.record);
         }
-        let signed = index_stream(&format!("{} {}", self.release, self.name), &records);
+        let signed = index_stream(&self.description, &records);
         let mut index = self.signature.stream(key(), self.kind, &signed);
         index.extend_from_slice(&signed);
         index.truncate(index.len().saturating_sub(self.cut));

@@ -3,6 +3,7 @@
 use std::fs;
 
 use microbuild::digest::Digest;
+use serde_json::Value;
 
 use super::Home;
 
@@ -30,6 +31,10 @@ pub fn assert_nothing_left(home: &Home, title: &str, bad: Option<&str>) {
                 let about_bad = bad.is_some_and(|bad| text.contains(&format!("\"name\":\"{bad}\"")));
                 assert!(!(of("packages") && about_bad), "{title}: remembered {text}");
                 assert!(!of("systems") && !of("apps"), "{title}: remembered {text}");
+            } else if of("seen") && name != "lock" {
+                // What mirrors said: only indexes that verify are there.
+                let page: Value = serde_json::from_slice(&fs::read(&path).expect("a page")).expect("JSON");
+                assert_eq!(Digest::of(page["index"].as_str().expect("an index")).hex(), name, "{title}: {page}");
             } else {
                 assert_eq!(name, "lock", "{title}: left {}", path.display());
             }

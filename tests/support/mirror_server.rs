@@ -25,6 +25,10 @@ pub enum Failure {
     TruncateTo(u64),
     /// The whole length is announced, so many bytes are sent, then nothing more for as long as the server runs.
     StallAfter(u64),
+    /// The whole length is announced, and a byte of the body is sent every twenty milliseconds.
+    TrickleBody,
+    /// A byte of the head is sent every twenty milliseconds, and it never ends.
+    TrickleHead,
 }
 
 /// One request and its answer.
@@ -189,11 +193,12 @@ struct Answer {
     /// The file, at the first byte to send, and the number of bytes to send.
     body: Option<(File, u64)>,
     stall: bool,
+    trickle: Option<Failure>,
 }
 
 impl Answer {
     fn empty(status: u16) -> Self {
-        Self { status, headers: Vec::new(), length: 0, body: None, stall: false }
+        Self { status, headers: Vec::new(), length: 0, body: None, stall: false, trickle: None }
     }
 }
 
@@ -247,6 +252,7 @@ fn answer(root: &Path, request: &Request, failure: Option<Failure>) -> io::Resul
             send = send.min(bytes);
             answer.length = send;
         }
+        Some(Failure::TrickleBody | Failure::TrickleHead) => answer.trickle = failure,
         Some(Failure::Status(..)) | None => {}
     }
     if request.method == "HEAD" {
@@ -265,9 +271,24 @@ fn send(shared: &Shared, mut stream: &TcpStream, answer: Answer) -> io::Result<b
     if answer.status != 304 {
         head += &format!("Content-Length: {}\r\n", answer.length);
     }
+    let drop_by_drop = |bytes: &mut dyn Iterator<Item = u8>| -> io::Result<()> {
+        for byte in bytes.take_while(|_| !shared.stopped.load(Ordering::Relaxed)) {
+            (&mut &*stream).write_all(&[byte])?;
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    };
+    if answer.trickle == Some(Failure::TrickleHead) {
+        drop_by_drop(&mut head.bytes().chain("X-More: more\r\n".bytes().cycle()))?;
+        return Ok(false);
+    }
     stream.write_all(head.as_bytes())?;
     stream.write_all(b"\r\n")?;
     let Some((file, bytes)) = answer.body else { return Ok(true) };
+    if answer.trickle == Some(Failure::TrickleBody) {
+        drop_by_drop(&mut BufReader::new(file.take(bytes)).bytes().map_while(Result::ok))?;
+        return Ok(true);
+    }
     let sent = io::copy(&mut file.take(bytes), &mut stream)?;
     while answer.stall && !shared.stopped.load(Ordering::Relaxed) {
         thread::sleep(Duration::from_millis(20));
