@@ -16,6 +16,7 @@
 //! speed.
 
 mod error;
+mod insecure;
 mod pace;
 mod route;
 
@@ -31,6 +32,7 @@ use std::{
 };
 
 pub use error::{Fault, HttpError, Retry, SLOW, Transient, is_too_slow, retry_status};
+pub use insecure::{Insecure, ParseInsecureError};
 pub use reqwest::{
     Method, Url,
     header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -57,8 +59,8 @@ const SLOWEST_UPLOAD: u64 = 8 * 1024;
 pub struct HttpOptions {
     /// PEM files whose certificates are trusted besides the machine's own (`--ca`).
     pub ca: Vec<PathBuf>,
-    /// `--insecure`: certificates are not checked, redirects may go from https to http.
-    pub insecure: bool,
+    /// `--insecure`: the certificates of these hosts are not checked, and redirects from https may lead to their http.
+    pub insecure: Vec<Insecure>,
     /// `--offline`: every request is an error.
     pub offline: bool,
     /// How often an attempt that failed for a passing reason is repeated.
@@ -83,7 +85,7 @@ impl Default for HttpOptions {
     fn default() -> Self {
         Self {
             ca: Vec::new(),
-            insecure: false,
+            insecure: Vec::new(),
             offline: false,
             retries: 4,
             backoff: Duration::from_millis(500),
@@ -293,7 +295,7 @@ fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
 pub struct Http {
     options: Arc<HttpOptions>,
     ca: Arc<Vec<reqwest::Certificate>>,
-    clients: Arc<Mutex<BTreeMap<Route, Client>>>,
+    clients: Arc<Mutex<BTreeMap<(Route, bool), Client>>>,
 }
 
 impl Http {
@@ -311,34 +313,40 @@ impl Http {
         Ok(Self { options: Arc::new(options), ca: Arc::new(ca), clients: Arc::default() })
     }
 
+    /// Whether `--insecure` is meant for the server that `url` names.
+    pub fn is_insecure(&self, url: &Url) -> bool {
+        self.options.insecure.iter().any(|word| word.covers(url))
+    }
+
     /// The options it was made with.
     pub fn options(&self) -> &HttpOptions {
         &self.options
     }
 
-    fn client(&self, route: Route) -> Result<Client, HttpError> {
+    /// The client for servers that are reached so; `insecure` takes any certificate from them.
+    fn client(&self, route: Route, insecure: bool) -> Result<Client, HttpError> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&route) {
+        if let Some(client) = clients.get(&(route, insecure)) {
             return Ok(client.clone());
         }
-        let client = match self.build(route, route == Route::LoopbackPlain) {
+        let client = match self.build(route, insecure, route == Route::LoopbackPlain) {
             // A machine without a CA bundle can still be pushed from: over plain HTTP, or with --ca.
-            Err(_) if route != Route::LoopbackPlain => self.build(route, true),
+            Err(_) if route != Route::LoopbackPlain => self.build(route, insecure, true),
             built => built,
         };
         let client = client.map_err(|e| HttpError::Setup(words(&e)))?;
-        clients.insert(route, client.clone());
+        clients.insert((route, insecure), client.clone());
         Ok(client)
     }
 
-    fn build(&self, route: Route, own_ca_only: bool) -> Result<Client, reqwest::Error> {
+    fn build(&self, route: Route, insecure: bool, own_ca_only: bool) -> Result<Client, reqwest::Error> {
         let mut builder = Client::builder()
             .user_agent(concat!("microbuild/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(self.options.connect_timeout)
             // In reqwest's blocking client this limits the wait for the head and then each single read.
             .timeout(self.options.idle_timeout)
             .redirect(redirect::Policy::none())
-            .tls_danger_accept_invalid_certs(self.options.insecure);
+            .tls_danger_accept_invalid_certs(insecure);
         if route != Route::Network {
             builder = builder.no_proxy();
         }
@@ -371,10 +379,11 @@ impl Http {
                 _ => None,
             };
             let Some(location) = location else { return Ok(response) };
-            let refused = |why: String| HttpError::Redirect { url: display_url(&url), why };
-            let next = url.join(location).map_err(|e| refused(format!("redirects to what is no URL ({e})")))?;
-            if url.scheme() == "https" && next.scheme() != "https" && !self.options.insecure {
-                return Err(refused(format!("redirects from https to {}", display_url(&next))));
+            let refused = |why: String, to| HttpError::Redirect { url: display_url(&url), why, to };
+            let next = url.join(location).map_err(|e| refused(format!("redirects to what is no URL ({e})"), None))?;
+            if url.scheme() == "https" && next.scheme() != "https" && !self.is_insecure(&next) {
+                let why = format!("redirects from https to {}", display_url(&next));
+                return Err(refused(why, Some(Insecure::of(&next))));
             }
             if next.origin() != url.origin() {
                 headers.remove(header::AUTHORIZATION);
@@ -382,7 +391,8 @@ impl Http {
             }
             url = next;
         }
-        Err(HttpError::Redirect { url: display_url(&url), why: format!("redirects more than {MAX_REDIRECTS} times") })
+        let why = format!("redirects more than {MAX_REDIRECTS} times");
+        Err(HttpError::Redirect { url: display_url(&url), why, to: None })
     }
 
     fn send_once(&self, method: Method, url: Url, headers: HeaderMap, body: Body) -> Result<Response, HttpError> {
@@ -390,7 +400,7 @@ impl Http {
         if self.options.offline {
             return Err(HttpError::Offline { url: shown });
         }
-        let mut builder = self.client(Route::to(&url))?.request(method, url).headers(headers);
+        let mut builder = self.client(Route::to(&url), self.is_insecure(&url))?.request(method, url).headers(headers);
         let failed_read = Arc::new(Mutex::new(None));
         builder = match body {
             Body::Empty => builder,

@@ -7,6 +7,7 @@ use clap::{Arg, Args, Parser, Subcommand, ValueEnum, builder::Resettable};
 use crate::{
     config::{Base, Command as Words, Compression, Deps, Pair, Port, Publish, Size, User, Volume, Workdir},
     glob::Pattern,
+    http::Insecure,
     image::Platform,
     secret::SecretSource,
     sink::Output,
@@ -267,9 +268,18 @@ pub struct NetworkOptions {
     /// Trust these CA certificates (PEM) besides the machine's own
     #[arg(long, value_name = "FILE", env = "MICROBUILD_CA")]
     pub ca: Vec<PathBuf>,
-    /// Take any certificate, and plain HTTP from registries that are not on this machine
-    #[arg(long, env = "MICROBUILD_INSECURE", value_parser = switch)]
-    pub insecure: bool,
+    /// Take any certificate, and plain HTTP from registries, of this host; without a host, of all
+    // Only what follows an equals sign is a host: `microbuild node --insecure ./app` names an app.
+    #[arg(
+        long,
+        value_name = "HOST[:PORT]",
+        env = "MICROBUILD_INSECURE",
+        value_delimiter = ',',
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub insecure: Vec<Insecure>,
 }
 
 /// `--progress`.

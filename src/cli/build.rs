@@ -264,7 +264,7 @@ impl Job {
             outputs.iter().filter_map(Output::path).chain(metadata_file.as_deref()).chain(cache_dir.as_deref());
         request.exclude.extend(written.filter_map(|path| pattern_of(path, app)));
         let mut network = options.network.clone();
-        network.insecure |= file.insecure.unwrap_or(false);
+        network.insecure = or(&network.insecure, &file.insecure);
         network.ca.extend(file.ca.clone());
         Ok(Self {
             request,

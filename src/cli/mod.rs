@@ -16,7 +16,7 @@ use crate::{
     build::BuildError,
     config::{ConfigError, ValueError},
     error::{Explain, Kind},
-    http::{Http, HttpError, HttpOptions},
+    http::{Http, HttpError, HttpOptions, Insecure},
     image::Artifact,
     images::{self, GcOptions, ImagesError, LocalImages},
     recipe::{self, Recipe, RecipeError, Shelves},
@@ -193,9 +193,15 @@ fn ui(common: &CommonOptions) -> Ui {
 }
 
 fn http(network: &NetworkOptions, offline: bool, ui: &Ui) -> Result<Http, CliError> {
+    if network.insecure.contains(&Insecure::All) {
+        ui.warn(
+            "--insecure: no certificate is checked, and any registry may be spoken to in the clear; --insecure=HOST limits that \
+             to one host",
+        );
+    }
     let options = HttpOptions {
         ca: network.ca.clone(),
-        insecure: network.insecure,
+        insecure: network.insecure.clone(),
         offline,
         ui: ui.clone(),
         ..HttpOptions::default()

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, marker::PhantomData, str::FromStr};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Unexpected, Visitor},
 };
 
 use toml::de::{DeTable, DeValue};
@@ -179,21 +179,29 @@ pub(crate) fn optional<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>
 pub(crate) fn list<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
-    separated(deserializer, None)
+    separated(deserializer, None, false)
+}
+
+/// As [`list`]; `true` and `false` are values, too.
+pub(crate) fn switch_or_list<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    separated(deserializer, None, true)
 }
 
 /// As [`list`]; a single string may hold several values, separated by commas.
 pub(crate) fn comma_list<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
-    separated(deserializer, Some(','))
+    separated(deserializer, Some(','), false)
 }
 
 fn separated<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(
     deserializer: D,
     separator: Option<char>,
+    switches: bool,
 ) -> Result<Vec<T>, D::Error> {
-    struct List<T>(Option<char>, PhantomData<T>);
+    struct List<T>(Option<char>, bool, PhantomData<T>);
 
     impl<'de, T: FromStr<Err: fmt::Display>> Visitor<'de> for List<T> {
         type Value = Vec<T>;
@@ -214,6 +222,14 @@ fn separated<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(
             self.visit_str(&value.to_string())
         }
 
+        fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Vec<T>, E> {
+            if self.1 {
+                self.visit_str(&value.to_string())
+            } else {
+                Err(E::invalid_type(Unexpected::Bool(value), &self))
+            }
+        }
+
         fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
             let mut list = Vec::new();
             while let Some(Item(item)) = items.next_element()? {
@@ -223,7 +239,7 @@ fn separated<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(
         }
     }
 
-    deserializer.deserialize_any(List(separator, PhantomData))
+    deserializer.deserialize_any(List(separator, switches, PhantomData))
 }
 
 /// A table of texts; its keys must not be empty nor hold a `=`, so that each can stand as `KEY=VALUE`.

@@ -29,6 +29,7 @@ use serde::Deserialize;
 use crate::{
     error::{Explain, Kind},
     glob::Pattern,
+    http::Insecure,
     image::Platform,
     secret::{Origin, SecretSource},
     ui,
@@ -36,7 +37,7 @@ use crate::{
 
 pub use container::{Publish, Volume};
 pub use document::DocumentError;
-pub(crate) use document::{comma_list, command, list, optional, parse, parse_like, texts, value};
+pub(crate) use document::{comma_list, command, list, optional, parse, parse_like, switch_or_list, texts, value};
 pub use value::{Base, Compression, Deps, Id, Pair, Port, Protocol, Release, Size, Suite, User, ValueError, Workdir};
 pub(crate) use words::split;
 pub use words::{Command, CommandError};
@@ -164,8 +165,9 @@ pub struct FileConfig {
     /// `progress`: `auto`, `plain` or `none`.
     #[serde(deserialize_with = "progress")]
     pub progress: Option<ui::Mode>,
-    /// `insecure`: whether registries may be spoken to over plain HTTP or without a known certificate.
-    pub insecure: Option<bool>,
+    /// `insecure`: the hosts that may be spoken to over plain HTTP or without a known certificate; `true` for all.
+    #[serde(deserialize_with = "switch_or_list")]
+    pub insecure: Vec<Insecure>,
     /// `ca`: a file of certificates to trust besides the system's.
     pub ca: Option<PathBuf>,
 }
@@ -308,7 +310,7 @@ mod tests {
             json = true
             metadata-file = "out.json"
             progress = "plain"
-            insecure = false
+            insecure = [true, "registry.example:5000"]
             ca = "ca.pem"
             "#,
         );
@@ -319,6 +321,19 @@ mod tests {
     fn an_empty_file_says_nothing() {
         assert_eq!(file("").unwrap(), FileConfig::default());
         assert_eq!(file("tag = []\nentrypoint = []").unwrap().entrypoint, Some(Command::default()));
+    }
+
+    #[test]
+    fn insecure_is_a_switch_or_a_list_of_hosts() {
+        for (text, expected) in [
+            ("true", vec![Insecure::All]),
+            ("false", vec![Insecure::None]),
+            ("'registry.example'", vec!["registry.example".parse().unwrap()]),
+            ("['a', 'b:5000']", vec!["a".parse().unwrap(), "b:5000".parse().unwrap()]),
+        ] {
+            assert_eq!(file(&format!("insecure = {text}")).unwrap().insecure, expected, "{text}");
+        }
+        assert!(file("insecure = 'https://a'").is_err() && file("tag = true").is_err());
     }
 
     #[test]

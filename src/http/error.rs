@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, io, path::PathBuf, time::Duration};
 
-use super::pace::TooSlow;
+use super::{Insecure, Url, pace::TooSlow};
 use crate::error::{Explain, Kind};
 
 /// Whether an attempt is worth repeating.
@@ -111,6 +111,8 @@ pub enum HttpError {
         url: String,
         /// Why it is not followed.
         why: String,
+        /// Where it leads, when it would be followed if that were among the hosts of `--insecure`.
+        to: Option<Insecure>,
     },
     /// What was to be sent cannot be read, or what came cannot be written, on this machine.
     #[error("cannot {what} the body of {url}: {source}")]
@@ -159,6 +161,21 @@ impl Explain for HttpError {
         let hint = match self {
             Self::Offline { .. } => "leave --offline out, or build once without it so that the cache has it",
             Self::Ca { .. } => "--ca takes a file of certificates in PEM form (-----BEGIN CERTIFICATE-----)",
+            Self::Transport { fault: Fault::Certificate, url, .. } => {
+                return Some(format!(
+                    "check this machine's clock and the host's name; --insecure={} skips the check",
+                    insecure(url)
+                ));
+            }
+            Self::Transport { fault: Fault::NotTls, url, .. } => {
+                return Some(format!(
+                    "the server speaks plain HTTP: --insecure={} allows that of a registry, http:// in its URL of a mirror",
+                    insecure(url)
+                ));
+            }
+            Self::Redirect { to: Some(to), .. } => {
+                return Some(format!("--insecure={to} allows it, on a network that you trust"));
+            }
             Self::Transport { fault, .. } => match fault {
                 Fault::Dns { .. } => {
                     "check the host's name and this machine's name servers (HTTPS_PROXY names a proxy, when the network needs one)"
@@ -171,19 +188,21 @@ impl Explain for HttpError {
                 Fault::UnknownIssuer => {
                     "a private CA is trusted with --ca FILE (or SSL_CERT_FILE); the machine's own CAs come with its package ca-certificates"
                 }
-                Fault::Certificate => "check this machine's clock and the host's name; --insecure skips the check",
-                Fault::NotTls => "the server speaks plain HTTP: --insecure allows that",
-                Fault::Tls | Fault::Broken => return None,
+                Fault::Certificate | Fault::NotTls | Fault::Tls | Fault::Broken => return None,
             },
             Self::Status { status: 401 | 403, .. } => "the server wants credentials, or refuses the ones in the URL",
             Self::Status { status: 407, .. } => "the proxy wants credentials: put them into HTTPS_PROXY",
             Self::Status { status: 429, .. } => "the server limits how often it is asked: try again later",
-            Self::Redirect { .. } => "--insecure allows it",
             Self::Local { source, .. } if source.kind() == io::ErrorKind::StorageFull => "the disk is full",
             _ => return None,
         };
         Some(hint.to_owned())
     }
+}
+
+/// The word of `--insecure` for the host of `url`.
+fn insecure(url: &str) -> String {
+    Url::parse(url).map_or_else(|_| "HOST".to_owned(), |url| Insecure::of(&url).to_string())
 }
 
 /// What to do about a peer that is too slow.

@@ -16,7 +16,7 @@ use super::{
     error::{RegistryError, Tried, parse_errors},
 };
 use crate::http::{
-    Body, HeaderValue, Http, Method, Request, Response, Url, display_url, header, is_loopback, parse_url,
+    Body, HeaderValue, Http, Insecure, Method, Request, Response, Url, display_url, header, is_loopback, parse_url,
 };
 
 /// How this program names itself to token servers.
@@ -296,11 +296,11 @@ impl Session {
     /// A token server that is reached in the clear would show the password to everybody, unless the registry is reached so, too.
     fn check_realm(&self, realm: &Url, origin: &Url) -> Result<(), RegistryError> {
         let local = realm.host_str().is_some_and(is_loopback);
-        if realm.scheme() == "https" || origin.scheme() == "http" || local || self.http.options().insecure {
+        if realm.scheme() == "https" || origin.scheme() == "http" || local || self.http.is_insecure(realm) {
             return Ok(());
         }
         let why = format!("asks for credentials to be sent in the clear, to {}", display_url(realm));
-        Err(RegistryError::Unsafe { registry: self.registry.clone(), why })
+        Err(RegistryError::Unsafe { registry: self.registry.clone(), why, to: Insecure::of(realm) })
     }
 
     fn read_token(&self, response: Response) -> Result<Token, RegistryError> {
@@ -426,19 +426,22 @@ mod tests {
     #[test]
     fn a_password_is_not_sent_in_the_clear_on_behalf_of_a_registry_with_tls() {
         let cases = [
-            ("https://r.io", "https://auth.io/token", false, true),
-            ("https://r.io", "http://auth.io/token", false, false),
-            ("https://r.io", "http://auth.io/token", true, true),
-            ("https://r.io", "http://127.0.0.1:5001/token", false, true),
-            ("http://localhost:5000", "http://auth.io/token", false, true),
+            ("https://r.io", "https://auth.io/token", "false", true),
+            ("https://r.io", "http://auth.io/token", "false", false),
+            ("https://r.io", "http://auth.io/token", "true", true),
+            ("https://r.io", "http://auth.io/token", "auth.io", true),
+            ("https://r.io", "http://auth.io/token", "r.io", false),
+            ("https://r.io", "http://127.0.0.1:5001/token", "false", true),
+            ("http://localhost:5000", "http://auth.io/token", "false", true),
         ];
         for (origin, realm, insecure, allowed) in cases {
-            let options = HttpOptions { insecure, ..HttpOptions::default() };
+            let insecure = vec![insecure.parse().expect("a word")];
+            let options = HttpOptions { insecure: insecure.clone(), ..HttpOptions::default() };
             let http = Http::new(options).expect("a client");
             let session = Session::new(&http, "r.io", Source::Given(None));
             let url = |text: &str| parse_url(text).expect("a URL");
             let checked = session.check_realm(&url(realm), &url(origin));
-            assert_eq!(checked.is_ok(), allowed, "{origin} {realm} {insecure}: {checked:?}");
+            assert_eq!(checked.is_ok(), allowed, "{origin} {realm} {insecure:?}: {checked:?}");
         }
     }
 

@@ -253,7 +253,8 @@ impl Registry {
         make: &dyn Fn(Url) -> Request,
     ) -> Result<(Url, Response), RegistryError> {
         let host = api_host(&self.name);
-        let schemes: &[&str] = match (is_local(host), self.http.options().insecure) {
+        let is_insecure = self.http.is_insecure(&parse_url(&format!("http://{host}"))?);
+        let schemes: &[&str] = match (is_local(host), is_insecure) {
             (true, _) => &["http", "https"],
             (false, true) => &["https", "http"],
             (false, false) => &["https"],

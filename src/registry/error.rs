@@ -8,7 +8,7 @@ use super::credentials::CredentialsError;
 use crate::{
     digest::Digest,
     error::{Explain, Kind},
-    http::{HttpError, Retry, Transient, retry_status},
+    http::{HttpError, Insecure, Retry, Transient, retry_status},
     store::StoreError,
 };
 
@@ -106,6 +106,8 @@ pub enum RegistryError {
         registry: String,
         /// What it asked for.
         why: String,
+        /// The host that they would go to.
+        to: Insecure,
     },
 }
 
@@ -149,7 +151,7 @@ impl Explain for RegistryError {
             Self::Refused { registry, status, retry_after, credentials, .. } => {
                 refusal_hint(registry, *status, *retry_after, credentials)
             }
-            Self::Unsafe { .. } => Some("--insecure allows it, on a network that you trust".into()),
+            Self::Unsafe { to, .. } => Some(format!("--insecure={to} allows it, on a network that you trust")),
             Self::Digest { .. } => {
                 Some("the registry, or something between here and there, alters what it holds".into())
             }

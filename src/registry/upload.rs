@@ -9,7 +9,7 @@ use std::{
 use super::{auth::Scope, client::Registry, error::RegistryError};
 use crate::{
     digest::Digest,
-    http::{Body, HeaderValue, Method, Request, Response, Retry, Transient as _, Url, display_url, header},
+    http::{Body, HeaderValue, Insecure, Method, Request, Response, Retry, Transient as _, Url, display_url, header},
     layer::{Content, Layer},
     ui::Task,
 };
@@ -154,12 +154,12 @@ impl Upload<'_> {
     fn location(&self, response: &Response) -> Result<Url, RegistryError> {
         let header = response.header(header::LOCATION);
         let header = header.ok_or_else(|| self.registry.protocol(&self.what, "its answer has no Location"))?;
-        match next_location(response.url(), header, self.registry.http().options().insecure) {
+        match next_location(response.url(), header, &|url| self.registry.http().is_insecure(url)) {
             Ok(location) => Ok(location),
             Err(Unusable::NoUrl) => Err(self.registry.protocol(&self.what, "its Location is no URL")),
-            Err(Unusable::InTheClear(to)) => {
-                let why = format!("asks for a layer to be sent in the clear, to {to}");
-                Err(RegistryError::Unsafe { registry: self.registry.name().to_owned(), why })
+            Err(Unusable::InTheClear(url)) => {
+                let why = format!("asks for a layer to be sent in the clear, to {}", display_url(&url));
+                Err(RegistryError::Unsafe { registry: self.registry.name().to_owned(), why, to: Insecure::of(&url) })
             }
         }
     }
@@ -261,12 +261,12 @@ impl Upload<'_> {
 #[derive(Debug, PartialEq, Eq)]
 enum Unusable {
     NoUrl,
-    InTheClear(String),
+    InTheClear(Url),
 }
 
 /// Where the next request of an upload goes, after `base` answered with `location`, which may be relative. A registry behind a
 /// proxy that ends TLS often says http of its own host; it means https.
-fn next_location(base: &Url, location: &str, insecure: bool) -> Result<Url, Unusable> {
+fn next_location(base: &Url, location: &str, is_insecure: &dyn Fn(&Url) -> bool) -> Result<Url, Unusable> {
     let mut next = base.join(location).map_err(|_| Unusable::NoUrl)?;
     if base.scheme() != "https" || next.scheme() == "https" {
         return if matches!(next.scheme(), "http" | "https") { Ok(next) } else { Err(Unusable::NoUrl) };
@@ -278,8 +278,8 @@ fn next_location(base: &Url, location: &str, insecure: bool) -> Result<Url, Unus
         return Ok(next);
     }
     match next.scheme() {
-        "http" if insecure => Ok(next),
-        "http" => Err(Unusable::InTheClear(display_url(&next))),
+        "http" if is_insecure(&next) => Ok(next),
+        "http" => Err(Unusable::InTheClear(next)),
         _ => Err(Unusable::NoUrl),
     }
 }
@@ -422,16 +422,19 @@ mod tests {
     fn locations_stay_encrypted() {
         let next = |base: &str, location: &str| {
             let base = Url::parse(base).expect("a URL");
-            next_location(&base, location, false).map(String::from)
+            next_location(&base, location, &|url| url.host_str() == Some("trusted.io")).map(String::from)
         };
         let ok = |url: &str| Ok(url.to_owned());
+        let in_the_clear = || Url::parse("http://cdn.io/1?x").expect("a URL");
         for (base, location, expected) in [
             ("https://r.io/v2/a/", "/v2/a/1?s=a%20b%2F", ok("https://r.io/v2/a/1?s=a%20b%2F")),
             ("https://r.io/v2/a/", "1", ok("https://r.io/v2/a/1")),
             ("https://r.io:8443/v2/a/", "http://r.io/v2/a/1", ok("https://r.io:8443/v2/a/1")),
             ("https://r.io/v2/a/", "http://r.io:80/v2/a/1", ok("https://r.io/v2/a/1")),
             ("https://r.io/v2/a/", "https://cdn.io/1", ok("https://cdn.io/1")),
-            ("https://r.io/v2/a/", "http://cdn.io/1?x", Err(Unusable::InTheClear("http://cdn.io/1".into()))),
+            ("https://r.io/v2/a/", "http://cdn.io/1?x", Err(Unusable::InTheClear(in_the_clear()))),
+            ("https://trusted.io/", "http://cdn.io/1?x", Err(Unusable::InTheClear(in_the_clear()))),
+            ("https://r.io/v2/a/", "http://trusted.io/1?x", ok("http://trusted.io/1?x")),
             ("http://localhost:5000/", "http://cdn.io/1", ok("http://cdn.io/1")),
             ("https://r.io/", "file:///etc/passwd", Err(Unusable::NoUrl)),
             ("http://r.io/", "file:///etc/passwd", Err(Unusable::NoUrl)),

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::support::{
     Finished, Process,
     docker_registry::{DockerRegistry, Wishes},
+    fake_registry::FakeRegistry,
     free_port, run, wait_for,
     workbench::{Workbench, app, digest, example, json, one_line, text},
 };
@@ -101,6 +102,7 @@ fn wrong_words_are_usage_errors() {
         (2, "a package that is none", node(&["-p", "=1"])),
         (2, "keys that are not there", node(&["--keys", "nowhere"])),
         (2, "a CA that is not there", node(&["--ca", "nowhere.pem"])),
+        (2, "an insecure host that is none", node(&["--insecure=https://r.example"])),
         (2, "an image that is not there", words(&["push", "nothing", "r.example/a:1"])),
         (2, "a build without a recipe", words(&["build", "."])),
         (2, "a login without a name", words(&["login", "r.example"])),
@@ -343,4 +345,59 @@ fn the_recipe_is_told_by_the_files_and_they_are_named() {
     assert!(finished.stderr.contains("found go.mod for go, package.json for node"), "{}", finished.stderr);
     assert!(finished.stderr.contains("--recipe go"), "the hint names the flag: {}", finished.stderr);
     build(&["--recipe", "node"]).succeeds();
+}
+
+#[test]
+fn insecure_is_for_a_host_or_with_a_warning_for_all() {
+    let bench = Workbench::fake();
+    let warning = "warning: --insecure: no certificate is checked, and any registry may be spoken to in the clear; \
+                   --insecure=HOST limits that to one host\n";
+    // What follows it is the app.
+    let plan = |words: &[&str]| bench.home.microbuild([&["plan", "node"], words, &HERE].concat());
+    let with_sources = |mut command: Command| run(bench.sources(&mut command));
+    for words in [&["--insecure", &text(&example())][..], &[&text(&example()), "--insecure=true"]] {
+        let finished = with_sources(plan(words));
+        finished.succeeds();
+        assert_eq!(finished.stderr, warning, "{words:?}");
+    }
+    for words in ["--insecure=r.example", "--insecure=r.example:5000,[::2]:80", "--insecure=false"] {
+        let finished = with_sources(plan(&[&text(&example()), words, "--insecure=10.0.0.1"]));
+        finished.succeeds();
+        assert_eq!(finished.stderr, "", "{words}");
+    }
+    for (value, said) in [
+        ("1", warning),
+        ("TRUE", warning),
+        ("0", ""),
+        ("", ""),
+        ("r.example", ""),
+        ("a:1,b.example", ""),
+        ("a,on", warning),
+    ] {
+        let mut command = plan(&[&text(&example())]);
+        command.env("MICROBUILD_INSECURE", value);
+        let finished = with_sources(command);
+        finished.succeeds();
+        assert_eq!(finished.stderr, said, "{value}");
+    }
+}
+
+#[test]
+fn only_a_registry_that_is_called_insecure_is_spoken_to_in_the_clear() {
+    let bench = Workbench::fake();
+    let app = app(&bench.path("app"), &[("index.js", "")]);
+    bench.build(&app, HERE);
+    // A name that is not this machine's leads to the proxy, which sees what is asked for how.
+    let proxy = FakeRegistry::start();
+    for (word, in_the_clear) in [("registry.invalid", true), ("registry.invalid:80", true), ("other.invalid", false)] {
+        let insecure = format!("--insecure={word}");
+        let mut push = bench.home.microbuild(["push", "app", "registry.invalid/app:1", &insecure]);
+        let address = format!("http://{}", proxy.name());
+        let refused = run(push.env("HTTP_PROXY", &address).env("HTTPS_PROXY", &address));
+        assert_eq!(refused.exits(3), "", "{word}");
+        let requests = proxy.take_requests();
+        assert_eq!(requests[0].target, "registry.invalid:443", "TLS is tried first");
+        let plain = requests.iter().any(|request| request.target.starts_with("http://registry.invalid/"));
+        assert_eq!(plain, in_the_clear, "{word}: {}", refused.stderr);
+    }
 }

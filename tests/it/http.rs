@@ -6,14 +6,17 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
     thread,
     time::Duration,
 };
 
 use microbuild::{
     error::{Explain as _, Kind},
-    http::{Fault, Http, HttpError, HttpOptions, Retry, Transient as _},
+    http::{Fault, Http, HttpError, HttpOptions, Insecure, Retry, Transient as _},
 };
+
+use rustls::pki_types::PrivateKeyDer;
 
 use crate::support::{
     docker_registry::{DockerRegistry, Wishes},
@@ -93,11 +96,67 @@ fn certificates_of_the_environment_and_of_ca_are_trusted() {
     assert_eq!(fault(http(HttpOptions::default()).get(&url)), Fault::UnknownIssuer);
     let trusting = http(HttpOptions { ca: vec![server.ca()], ..HttpOptions::default() });
     assert_eq!(trusting.get(&url).expect("trusted").status(), 200);
-    let insecure = http(HttpOptions { insecure: true, ..HttpOptions::default() });
+    let insecure = http(HttpOptions { insecure: vec![Insecure::All], ..HttpOptions::default() });
     assert_eq!(insecure.get(&url).expect("not checked").status(), 200);
+    for (word, checked) in [(server.name(), false), ("127.0.0.1".to_owned(), false), ("127.0.0.1:1".to_owned(), true)] {
+        let insecure = http(insecure_for(&[&word]));
+        match insecure.get(&url) {
+            Err(error) if checked => assert!(error.to_string().contains("CA that is not trusted"), "{error}"),
+            answer => assert_eq!(answer.map(|response| response.status()).ok(), (!checked).then_some(200), "{word}"),
+        }
+    }
     // Its certificate is for 127.0.0.1 and localhost.
     let other = url.replace("127.0.0.1", "127.0.0.2");
     assert!(matches!(fault(trusting.get(&other)), Fault::Refused | Fault::Certificate));
+}
+
+/// Options that trust these hosts.
+fn insecure_for(words: &[&str]) -> HttpOptions {
+    let insecure = words.iter().map(|word| word.parse().expect("a word of --insecure")).collect();
+    HttpOptions { insecure, ..HttpOptions::default() }
+}
+
+/// A server with a certificate of its own that answers every connection with these bytes, and closes it.
+fn saying_over_tls(answer: String) -> String {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.expect("versions").with_no_client_auth();
+    let config = Arc::new(builder.with_single_cert(vec![made.cert.der().clone()], key).expect("a certificate"));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    // It ends with the process, as below.
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).expect("a connection");
+            let mut tls = rustls::StreamOwned::new(connection, stream);
+            // A client that refuses the certificate goes away.
+            let _ = tls.read(&mut [0; 4096]).and_then(|_| tls.write_all(answer.as_bytes()));
+            tls.conn.send_close_notify();
+            let _ = tls.flush();
+        }
+    });
+    address.to_string()
+}
+
+#[test]
+fn a_redirect_from_https_to_http_is_followed_to_hosts_that_are_trusted_only() {
+    let plain = saying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+    let tls = saying_over_tls(format!(
+        "HTTP/1.1 302 Found\r\nLocation: http://{plain}/x?secret\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    ));
+    let url = format!("https://{tls}/");
+    let error = http(insecure_for(&[])).get(&url).expect_err("nobody knows its certificate");
+    assert!(matches!(error, HttpError::Transport { fault: Fault::UnknownIssuer, .. }), "{error:?}");
+    let error = http(insecure_for(&[&tls, "other.example"])).get(&url).expect_err("in the clear");
+    assert_eq!(error.to_string(), format!("https://{tls}/: redirects from https to http://{plain}/x"));
+    assert_eq!(error.kind(), Kind::Network);
+    // The hint, followed to the letter, works.
+    let hint = error.hint().expect("a hint");
+    let word = hint.strip_prefix("--insecure=").and_then(|rest| rest.split_once(' ')).expect("a host").0;
+    assert_eq!(http(insecure_for(&[&tls, word])).get(&url).expect("followed").bytes(9).expect("a body"), b"ok");
+    assert_eq!(http(insecure_for(&["true"])).get(&url).expect("followed").bytes(9).expect("a body"), b"ok");
 }
 
 /// A server that answers every connection with these bytes, and closes it.
@@ -155,6 +214,8 @@ fn redirects_in_a_circle_end() {
     let digest = circle.put_blob("app", b"bytes");
     circle.keeps_blobs_at(&circle.name());
     let error = http(HttpOptions::default()).get(&format!("http://{}/v2/app/blobs/{digest}", circle.name()));
-    assert!(error.expect_err("a circle").to_string().contains("redirects more than 10 times"));
+    let error = error.expect_err("a circle");
+    assert!(error.to_string().contains("redirects more than 10 times"));
+    assert_eq!(error.hint(), None, "nothing makes a circle end");
     assert_eq!(circle.take_requests().len(), 11);
 }

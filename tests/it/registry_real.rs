@@ -14,7 +14,7 @@ use std::{
 
 use microbuild::{
     error::{Explain as _, Kind},
-    http::{Http, HttpOptions},
+    http::{Http, HttpOptions, Insecure},
     image::Artifact,
     registry::{CredentialStore, Credentials, Reference, Registry, RegistryError, Stored, login},
     sink::registry::{Outcome, PushReport, push},
@@ -91,7 +91,7 @@ fn pushes_with_a_password_and_tls_under_a_private_ca() {
     let report = push_as(&trusting, Some(&credentials()), None, &reference, &artifact).expect("pushed");
     assert!(report.layers.iter().all(|layer| layer.outcome == Outcome::Pushed));
     assert!(push_as(&trusting, Some(&credentials()), None, &reference, &artifact).expect("pushed").unchanged);
-    let insecure = http(HttpOptions { insecure: true, ..HttpOptions::default() });
+    let insecure = http(HttpOptions { insecure: vec![Insecure::All], ..HttpOptions::default() });
     assert!(push_as(&insecure, Some(&credentials()), None, &reference, &artifact).expect("pushed").unchanged);
     let user = format!("{USER}:{PASSWORD}");
     skopeo_agrees(&registry, &reference, &artifact, &["--src-creds", &user]);
