@@ -31,7 +31,7 @@ use super::{
 };
 use crate::ui::size;
 
-/// The length of the pieces in which a body is handed over.
+/// The length of the pieces in which a body is handed over. One of them must be taken in each `idle_timeout`: about 1 kB a second.
 const PIECE: usize = 64 << 10;
 
 /// The longest answer that is read: it is an error, or a token.
@@ -283,17 +283,16 @@ struct Feed {
 impl Feed {
     fn next(&mut self) -> io::Result<Bytes> {
         let mut piece = vec![0; usize::try_from(self.left).unwrap_or(PIECE).min(PIECE)];
-        let n = loop {
-            match self.reader.read(&mut piece) {
+        let mut filled = 0;
+        while filled < piece.len() {
+            match self.reader.read(&mut piece[filled..]) {
+                Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is shorter than it should be")),
+                Ok(n) => filled += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                read => break read?,
+                Err(e) => return Err(e),
             }
-        };
-        if n == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is shorter than it should be"));
         }
-        piece.truncate(n);
-        self.left -= n as u64;
+        self.left -= piece.len() as u64;
         Ok(piece.into())
     }
 }
