@@ -431,6 +431,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn passed_variables_that_are_secret_are_watched_for() {
+        let passed = [
+            ("NPM_CONFIG_REGISTRY", "https://me:sesame-pass@npm.example/"),
+            ("YARN_NPM_AUTH_TOKEN", "sesame-token"),
+            ("GOPROXY", "https://proxy.example/direct"),
+            ("PIP_INDEX_URL", "https://user@pypi.example/a:b@c"),
+        ];
+        let passed = passed.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let secrets = Secrets::default().watching(&passed);
+        assert_eq!(secrets.needles.find(b"..sesame-pass.."), Some("NPM_CONFIG_REGISTRY"));
+        assert_eq!(secrets.needles.find(b"..sesame-token.."), Some("YARN_NPM_AUTH_TOKEN"));
+        assert_eq!(secrets.needles.redact("at https://me:sesame-pass@npm.example"), "at https://me:***@npm.example");
+        for harmless in ["https://npm.example/", "https://proxy.example/direct", "pypi.example", "user"] {
+            assert_eq!(secrets.needles.find(harmless.as_bytes()), None, "{harmless}");
+        }
+        assert!(secrets.list.is_empty(), "no step is given more than before");
+    }
+
+    #[test]
     fn sources_are_read_as_docker_has_them() {
         for (text, expected) in [
             ("id=npmrc,src=.npmrc", Some("id=npmrc,src=.npmrc")),

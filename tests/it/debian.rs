@@ -296,7 +296,7 @@ fn a_library_that_is_missing_is_named() {
     let stripped = recipe.succeeds().replace("    \"/usr/sbin/update-passwd\",", "    \"/usr/lib/*/libuv.so.*\",");
     fs::create_dir(app.join("recipes")).expect("a folder");
     fs::write(app.join("recipes/node.toml"), &stripped).expect("write");
-    let refused = run(&mut bench.node(&app, ["-q"]));
+    let refused = run(&mut bench.node(&app, ["-q", "--trust"]));
     assert_eq!(refused.exits(1), "");
     // update-passwd is there again, without the libraries that only it needs.
     for expected in [" needs libuv.so.1", "update-passwd needs libselinux.so.1", "hint: add the package that brings it"]

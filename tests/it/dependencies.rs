@@ -393,7 +393,7 @@ fn what_fails_for_want_of_a_compiler_is_tried_again_with_it() {
     let bench = Workbench::debian("bookworm");
     let dir = app(&bench.path("app"), &[("wishes.txt", "a\n"), ("recipes/maker.toml", COMPILING)]);
     let build = |options: &[&str]| {
-        let mut command = bench.home.microbuild(["maker", &text(&dir), "--json"]);
+        let mut command = bench.home.microbuild(["maker", &text(&dir), "--json", "--trust"]);
         run(bench.sources(&mut command).args(options))
     };
     let finished = build(&[]);
