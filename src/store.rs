@@ -33,6 +33,9 @@ mod own;
 pub use folders::{Folder, Workspace};
 pub use own::Alien;
 
+/// The folder beside the store of what is known of mirrors.
+const STATE: &str = "seen";
+
 /// The version of the store's layout: a newer one never reads an older one's folders.
 const VERSION: &str = "v1";
 
@@ -459,6 +462,7 @@ impl Store {
         for folder in ["blobs", "blobs/sha256", "folders", "memo", "tmp"] {
             own::folder(&root.join(folder))?;
         }
+        own::folder(&root.with_file_name(STATE))?;
         Ok(Self { blobs: BlobDir::open(&root)?, root })
     }
 
@@ -467,9 +471,31 @@ impl Store {
         &self.blobs
     }
 
-    /// The folder of what is known of mirrors, which need not exist. Nothing of the store's own is there.
+    /// The folder of what is known of mirrors. Nothing of the store's own is there.
     pub fn state(&self) -> PathBuf {
-        self.root.with_file_name("seen")
+        self.root.with_file_name(STATE)
+    }
+
+    /// The content of the file `path` in that folder; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is a link.
+    pub fn read_state(&self, path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+        if path.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        let mut file = own::open(path, File::options().read(true))?;
+        file.read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
+        Ok(Some(bytes))
+    }
+
+    /// The file by which processes that change that folder's files wait for each other.
+    ///
+    /// # Errors
+    /// When it cannot be made, or is a link.
+    pub fn state_lock(&self) -> Result<File, StoreError> {
+        own::lock_file(&self.state().join("lock"))
     }
 
     fn lock_file(&self) -> Result<File, StoreError> {

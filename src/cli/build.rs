@@ -98,7 +98,7 @@ fn deliver(job: &Job, mut built: Built, names: &[String], tools: &Tools) -> Resu
     let store = tools.fetcher.store();
     let references = if job.push { parse_all(names)? } else { Vec::new() };
     let local = LocalImages::open(&images::default_dir()?)?;
-    announce(&local, names, &built, job, store);
+    announce(&local, names, &built, job, store)?;
     let mut delivered = Delivered { reference: names[0].clone(), pushed: Vec::new() };
     let started = Instant::now();
     // Kept locally while it is pushed: the one waits for the disk, the other for the network. When the push fails,
@@ -128,7 +128,13 @@ fn deliver(job: &Job, mut built: Built, names: &[String], tools: &Tools) -> Resu
 const NAMES: &str = "names-v1";
 
 /// Says which of `names` have meant another project's image until now: a folder that somebody else wrote chooses its own.
-fn announce(local: &LocalImages, names: &[String], built: &Built, job: &Job, store: &store::Store) {
+fn announce(
+    local: &LocalImages,
+    names: &[String],
+    built: &Built,
+    job: &Job,
+    store: &store::Store,
+) -> Result<(), CliError> {
     let folder = match &built.project.root {
         none if none.as_os_str().is_empty() => format!("the base image of recipe {}", job.recipe.name),
         app => std::fs::canonicalize(app).as_deref().unwrap_or(app).display().to_string(),
@@ -143,12 +149,11 @@ fn announce(local: &LocalImages, names: &[String], built: &Built, job: &Job, sto
             let whose = before.as_ref().map_or_else(String::new, |before| format!(" of {before}"));
             job.ui.say(&format!("{name} means another image now: until now it meant {digest}{whose}"));
         }
-        if before.as_ref() != Some(&folder)
-            && let Err(error) = store.remember(NAMES, &key, &folder)
-        {
-            job.ui.detail(&format!("not remembered whose image {name} is: {error}"));
+        if before.as_ref() != Some(&folder) {
+            store.remember(NAMES, &key, &folder)?;
         }
     }
+    Ok(())
 }
 
 /// Builds for `microbuild run`: the image is kept locally under its project's name.
@@ -157,7 +162,7 @@ pub(super) fn builds(job: &Job) -> Result<Artifact, CliError> {
     let built = build::build(&job.request, &job.recipe, &tools.fetcher, &job.ui)?;
     let local = LocalImages::open(&images::default_dir()?)?;
     let names = names(job, &built);
-    announce(&local, &names, &built, job, tools.fetcher.store());
+    announce(&local, &names, &built, job, tools.fetcher.store())?;
     local.put(&names, &built.artifact, &job.ui)?;
     Ok(built.artifact)
 }

@@ -26,9 +26,7 @@
 use std::{
     cmp::Ordering,
     collections::HashMap,
-    fmt,
-    fs::{self, File},
-    io,
+    fmt, fs, io,
     path::{Path, PathBuf},
     str::FromStr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -244,10 +242,7 @@ impl Fetcher {
     }
 
     fn read_page(&self, path: &Path) -> Result<Option<Page>, FetchError> {
-        let bytes = match fs::read(path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            bytes => bytes.map_err(io_error("read", path))?,
-        };
+        let Some(bytes) = self.store.read_state(path)? else { return Ok(None) };
         match serde_json::from_slice(&bytes) {
             Ok(page) => Ok(Some(page)),
             Err(e) => {
@@ -318,11 +313,8 @@ impl Seen<'_> {
 
     /// Changes the file, which other processes may be changing too, and what this process goes by.
     fn change(&self, change: impl Fn(&mut Option<Page>)) -> Result<(), FetchError> {
-        let folder = self.fetcher.store.state();
-        fs::create_dir_all(&folder).map_err(io_error("create", &folder))?;
-        let lock = folder.join("lock");
-        let file = File::options().create(true).append(true).open(&lock).map_err(io_error("open", &lock))?;
-        file.lock().map_err(io_error("lock", &lock))?;
+        let lock = self.fetcher.store.state_lock()?;
+        lock.lock().map_err(io_error("lock", &self.path))?;
         let old = self.fetcher.read_page(&self.path)?;
         let mut page = old.clone();
         change(&mut page);
