@@ -185,6 +185,7 @@ impl Alien {
     /// What helps.
     pub(super) fn remedy(self, path: &Path) -> String {
         let is_own = path.metadata().is_ok_and(|meta| meta.uid() == own());
+        let remove = if is_folder(path) { "rm -r" } else { "rm" };
         let path = path.display();
         let other = "--cache-dir names another folder";
         match self {
@@ -196,7 +197,9 @@ impl Alien {
             Self::Writable(_) if is_own => format!("`chmod -R go-w {path}`, if you trust what is in it; {other}"),
             // A volume that a group shares: a folder in it can be this user's.
             Self::Writable(_) => format!("--cache-dir {path}/microbuild names a folder in it that will be yours alone"),
-            Self::Link | Self::Kind => format!("remove it: `rm {path}`; {other}"),
+            Self::Link | Self::Kind => {
+                format!("remove it: `{remove} {path}`; {other}")
+            }
         }
     }
 }

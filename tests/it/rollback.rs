@@ -442,8 +442,9 @@ fn a_damaged_memory_is_said_and_begun_anew() {
         fs::remove_file(&page).expect("removed");
         fs::create_dir(&page).expect("a folder");
         let failed = in_state(&mirrors, &user, NEW, &[]);
-        assert_eq!(failed.exits(1), "");
-        assert!(failed.stderr.contains("cannot read "), "{}", failed.stderr);
+        assert_eq!(failed.exits(2), "");
+        assert!(failed.stderr.contains("to be this user's own, found something else"), "{}", failed.stderr);
+        assert!(failed.stderr.contains(&format!("hint: remove it: `rm -r {}`", page.display())), "{}", failed.stderr);
     }
 }
 
