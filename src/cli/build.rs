@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     build::{self, BuildError, Built},
-    config::{self, AppConfig, Base, Pair, UserConfig},
+    config::{self, AppConfig, Base, Pair},
     digest::Digest,
     fetch::Fetcher,
     glob::Pattern,
@@ -403,11 +403,10 @@ fn find_recipe(
 
 /// Whether recipes of `app` are taken.
 fn trust(app: &Path, options: &SourceOptions) -> Trust {
-    let user = UserConfig { trust: options.trusted.clone(), ..UserConfig::default() };
     match options.trust {
         Some(true) => Trust::Yes,
         Some(false) => Trust::No,
-        None if user.trusts(app) => Trust::Yes,
+        None if config::is_trusted(app, &options.trusted) => Trust::Yes,
         None => Trust::Ask,
     }
 }

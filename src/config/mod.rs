@@ -39,7 +39,7 @@ pub use app::AppConfig;
 pub use container::{Publish, Volume};
 pub use document::DocumentError;
 pub(crate) use document::{comma_list, command, list, optional, parse_like, switch_or_list, texts, value};
-pub use user::{UserConfig, config_home};
+pub use user::{UserConfig, config_home, is_trusted};
 pub use value::{Base, Compression, Deps, Id, Pair, Port, Protocol, Release, Size, Suite, User, ValueError, Workdir};
 pub(crate) use words::split;
 pub use words::{Command, CommandError};

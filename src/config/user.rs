@@ -122,12 +122,12 @@ impl UserConfig {
     pub(crate) fn keys() -> Vec<String> {
         keys::<Self>()
     }
+}
 
-    /// Whether `app`, or a folder that it lies in, is named by `trust`.
-    pub fn trusts(&self, app: &Path) -> bool {
-        let Ok(app) = fs::canonicalize(app) else { return false };
-        self.trust.iter().filter_map(|folder| fs::canonicalize(folder).ok()).any(|folder| app.starts_with(folder))
-    }
+/// Whether `app`, or a folder that it lies in, is one of the `folders` that [`UserConfig::trust`] names, links followed.
+pub fn is_trusted(app: &Path, folders: &[PathBuf]) -> bool {
+    let Ok(app) = fs::canonicalize(app) else { return false };
+    folders.iter().filter_map(|folder| fs::canonicalize(folder).ok()).any(|folder| app.starts_with(folder))
 }
 
 /// The folder of the user's configuration: `$XDG_CONFIG_HOME`, else `~/.config`.
@@ -233,9 +233,10 @@ mod tests {
         fs::write(folder.join("config.toml"), "trust = 'mine'\nmirror = 'https://m/x'\n").unwrap();
         let config = UserConfig::read(Some(home.path())).unwrap();
         assert_eq!(config.mirror.as_deref(), Some("https://m/x"));
-        assert!(config.trusts(&folder.join("mine")) && config.trusts(&folder.join("other/../mine/api")));
-        assert!(!config.trusts(&folder.join("other")) && !config.trusts(&folder.join("mine/none")));
+        let trusts = |app: &Path| is_trusted(app, &config.trust);
+        assert!(trusts(&folder.join("mine")) && trusts(&folder.join("other/../mine/api")));
+        assert!(!trusts(&folder.join("other")) && !trusts(&folder.join("mine/none")));
         std::os::unix::fs::symlink(folder.join("other"), folder.join("mine/link")).unwrap();
-        assert!(!config.trusts(&folder.join("mine/link")), "a link in a trusted folder leads elsewhere");
+        assert!(!trusts(&folder.join("mine/link")), "a link in a trusted folder leads elsewhere");
     }
 }

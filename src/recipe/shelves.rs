@@ -190,7 +190,8 @@ impl Shelves {
 
     /// Whether the app has something for `name` where its recipes lie.
     fn app_has(&self, name: &str) -> bool {
-        !matches!(self.of_app(name), Ok(None))
+        let Some(app) = self.app_folder() else { return false };
+        !matches!(AppFolder::open(app).and_then(|app| app.file(&file_of(name))), Ok(None))
     }
 
     /// The names of all recipes.
