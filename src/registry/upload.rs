@@ -131,8 +131,9 @@ impl Upload<'_> {
     fn run(mut self, mut mount: Option<&str>) -> Result<Uploaded, RegistryError> {
         let mut broken: Option<Session> = None;
         let mut stuck = false;
+        let mut answered: Option<String> = None;
         self.registry.http().clone().retrying(|_| {
-            let done = self.attempt(&mut mount, &mut broken);
+            let done = self.attempt(&mut mount, &mut broken).map_err(|error| with_answer(error, &mut answered));
             // One that took its time once may be restarting. One that does so again holds everybody up.
             match done {
                 Err(RegistryError::Http(HttpError::Transport { fault: Fault::TimedOut, what: why, .. })) if stuck => {
@@ -355,6 +356,26 @@ impl Upload<'_> {
 
     fn unreadable(&self, source: io::Error) -> RegistryError {
         HttpError::Local { what: "read", url: format!("blob {}", self.blob.digest), source }.into()
+    }
+}
+
+/// A connection that breaks says little. A proxy that answers an upload early and closes the connection may break it before its
+/// answer arrives, so the error names the answer that an earlier attempt got.
+fn with_answer(error: RegistryError, answered: &mut Option<String>) -> RegistryError {
+    match error {
+        RegistryError::Http(HttpError::Transport { url, fault: Fault::Broken, what }) => {
+            let what = match answered {
+                Some(answer) => format!("{what}; an earlier attempt got an answer: {answer}"),
+                None => what,
+            };
+            RegistryError::Http(HttpError::Transport { url, fault: Fault::Broken, what })
+        }
+        error => {
+            if error.status().is_some() {
+                *answered = Some(error.to_string());
+            }
+            error
+        }
     }
 }
 

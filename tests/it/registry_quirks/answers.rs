@@ -51,6 +51,14 @@ fn early() -> Vec<Quirk> {
             r.fail("PATCH", "", ALWAYS, Failure::Early(page, 0));
         })
         .fails(Kind::Network, &["500", "Oops: No upstream"]),
+        quirk_of("a proxy answers with 500 and a page, then breaks connections", |r, artifact| {
+            let page = Answer::new(500).holding("text/html", "<title>Oops</title><p>No upstream");
+            r.fail("PUT", &layer_of(artifact), ALWAYS, Failure::CloseAfterTaking(1 << 20));
+            r.fail("PATCH", "", 1, Failure::Answer(page));
+            r.fail("PATCH", "", ALWAYS, Failure::CloseAfterTaking(1 << 20));
+            r.fail("GET", "/uploads/", ALWAYS, Failure::Answer(Answer::new(404)));
+        })
+        .fails(Kind::Network, &["the connection broke", "500", "Oops: No upstream"]),
         quirk_of("the connection is closed in a blob", |r, artifact| {
             r.fail("PUT", &layer_of(artifact), 1, Failure::CloseAfterTaking(1 << 20));
         }),
