@@ -1,7 +1,7 @@
 //! microbuild turns an app folder into the smallest container image that runs it.
 //!
 //! One straight line leads from what the user wants to a pushed image; each arrow is a function that takes a value and
-//! returns the next ([`build::build`] draws it):
+//! returns the next ([`pipeline::build`] draws it):
 //!
 //! ```text
 //! Request → Recipe + Project → Plan → Lock → Packages → Tree → Layers → Image → Sinks
@@ -22,7 +22,7 @@
 //! Every file of an app is opened through [`app_folder`], which never leaves the folder.
 //!
 //! Between system and app lies a layer of what the app depends on, which is installed in the recipe's dev variant
-//! ([`build::DevVariant`]): an image like any other, whose layers are unpacked and run in by [`sandbox`], as `microbuild dev`
+//! ([`pipeline::DevVariant`]): an image like any other, whose layers are unpacked and run in by [`sandbox`], as `microbuild dev`
 //! and `microbuild run` do too. [`secret`] is what that step may know and no layer may hold, [`surroundings`] what of this
 //! machine's network it gets.
 //!
@@ -36,7 +36,6 @@
 
 pub mod apk;
 pub mod app_folder;
-pub mod build;
 pub mod cli;
 pub mod config;
 pub mod deb;
@@ -53,6 +52,7 @@ pub mod layout;
 pub mod lock;
 pub mod near;
 pub mod package;
+pub mod pipeline;
 pub mod plan;
 pub mod programs;
 pub mod project;

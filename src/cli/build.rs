@@ -14,7 +14,6 @@ use super::{
     shelves, store,
 };
 use crate::{
-    build::{self, BuildError, Built},
     config::{self, AppConfig, Base, Pair},
     digest::Digest,
     fetch::Fetcher,
@@ -23,6 +22,7 @@ use crate::{
     image::Artifact,
     images::{self, LocalImages},
     lock::{Because, Lock, Row},
+    pipeline::{self, BuildError, Built},
     plan::host_platform,
     recipe::{Recipe, Trust},
     registry::Reference,
@@ -62,7 +62,7 @@ pub(super) fn build(recipe: Option<&str>, app: &Path, options: &BuildOptions) ->
     // Before anything is made: a name that cannot be pushed should not cost a build.
     job.check_names()?;
     let tools = job.tools()?;
-    let built = build::build(&job.request, &job.recipe, &tools.fetcher, &job.ui)?;
+    let built = pipeline::build(&job.request, &job.recipe, &tools.fetcher, &job.ui)?;
     let names = names(&job, &built);
     deliver(&job, built, &names, &tools)
 }
@@ -74,7 +74,7 @@ pub(super) fn base(recipe: &str, dev: bool, options: &BuildOptions) -> Result<()
     let job = Job::with(Some(recipe), app, options, &AppConfig::read(app)?.without_app())?;
     job.check_names()?;
     let tools = job.tools()?;
-    let made = build::base_image(&job.request, &job.recipe, dev, &tools.fetcher, &job.ui)?;
+    let made = pipeline::base_image(&job.request, &job.recipe, dev, &tools.fetcher, &job.ui)?;
     let tags = version_tags(made.version.as_deref(), dev);
     let own = [job.recipe.name.clone()];
     let given = if job.tags.is_empty() { &own[..] } else { &job.tags };
@@ -159,7 +159,7 @@ fn announce(
 /// Builds for `microbuild run`: the image is kept locally under its project's name.
 pub(super) fn builds(job: &Job) -> Result<Artifact, CliError> {
     let tools = job.tools()?;
-    let built = build::build(&job.request, &job.recipe, &tools.fetcher, &job.ui)?;
+    let built = pipeline::build(&job.request, &job.recipe, &tools.fetcher, &job.ui)?;
     let local = LocalImages::open(&images::default_dir()?)?;
     let names = names(job, &built);
     announce(&local, &names, &built, job, tools.fetcher.store())?;
@@ -275,7 +275,7 @@ pub(super) fn why(package: &str, recipe: &str, app: &Path, options: &BuildOption
 fn solve(recipe: &str, app: &Path, options: &BuildOptions) -> Result<(Job, Base, Vec<Lock>), CliError> {
     let job = Job::new(Some(recipe), app, options)?;
     let tools = job.tools()?;
-    let (base, locks) = build::locks(&job.request, &job.recipe, &tools.fetcher, &job.ui)?;
+    let (base, locks) = pipeline::locks(&job.request, &job.recipe, &tools.fetcher, &job.ui)?;
     Ok((job, base, locks))
 }
 

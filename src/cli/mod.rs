@@ -13,12 +13,12 @@ use std::{
 use clap::{CommandFactory as _, FromArgMatches};
 
 use crate::{
-    build::BuildError,
     config::{ConfigError, UserConfig, ValueError, config_home},
     error::{Explain, Kind},
     http::{Http, HttpError, HttpOptions, Insecure},
     image::Artifact,
     images::{self, GcOptions, ImagesError, LocalImages},
+    pipeline::BuildError,
     recipe::{Recipe, RecipeError, Shelves, Trust},
     registry::{self, CredentialStore, ParseReferenceError, Reference, Registry, RegistryError, Stored},
     sandbox::SandboxError,

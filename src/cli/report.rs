@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::{
-    build::Built,
     digest::Digest,
     image::{Artifact, Image},
     images::Row,
+    pipeline::Built,
     recipe::Recipe,
     registry::Reference,
     sink::registry::{Outcome, PushReport},

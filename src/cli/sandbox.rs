@@ -11,11 +11,11 @@ use super::{
     store,
 };
 use crate::{
-    build::{self, BuildError, Caches, DevJob, DevVariant, HOSTNAME, Owner},
     config::{Deps, Publish, Volume},
     error::Explain as _,
     image::{Artifact, Image},
     images::{self, LocalImages},
+    pipeline::{self, BuildError, Caches, DevJob, DevVariant, HOSTNAME, Owner},
     plan::host_platform,
     project::{self, Project},
     sandbox::{Forward, Ids, Mount, Network, Output, Root, Runtime, Sandbox, SandboxError, roots},
@@ -55,7 +55,7 @@ fn unpack_dev(job: &Job) -> Result<(DevVariant, Root, Caches), CliError> {
         error => Err(error),
     });
     let project = project.map_err(BuildError::from)?;
-    let request = build::settle(&job.request, &job.recipe, fetcher, &job.ui)?;
+    let request = pipeline::settle(&job.request, &job.recipe, fetcher, &job.ui)?;
     let variant = DevVariant::new(&request, &job.recipe, &project, fetcher)?;
     let root = variant.unpack(store, &job.ui)?;
     let caches = Caches::new(&job.recipe, &Owner::of(&job.request.step, &project), store)?;
