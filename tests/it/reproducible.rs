@@ -129,7 +129,7 @@ fn where_packages_come_from_does_not_matter() {
 
 /// What fixed inputs become. A line may change when what is written of images changes on purpose: other files in a tree, other
 /// annotations, another version of a codec (whose pin in Cargo.toml and name in the memo's key then change too). Then the
-/// buckets of remembered layers in `src/build.rs` get a new version, and CHANGELOG.md says that digests differ. A line that
+/// buckets of remembered layers get a new version, and CHANGELOG.md says that digests differ. A line that
 /// changes for any other reason is a bug.
 const GOLDEN: &[(&str, &str)] = &[
     ("bytes, gzip:1", "sha256:d2781c3323f002dc4fffe6260759ab45635454ee68c9d63170461d9f8923b82b"),

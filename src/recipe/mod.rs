@@ -34,27 +34,27 @@ pub use template::{Start, Template};
 
 /// The recipes that the program brings along, by name.
 const BUILT_IN: &[(&str, &str)] = &[
-    ("base", include_str!("../recipes/base.toml")),
-    ("bun", include_str!("../recipes/bun.toml")),
-    ("clojure", include_str!("../recipes/clojure.toml")),
-    ("deno", include_str!("../recipes/deno.toml")),
-    ("dotnet", include_str!("../recipes/dotnet.toml")),
-    ("elixir", include_str!("../recipes/elixir.toml")),
-    ("erlang", include_str!("../recipes/erlang.toml")),
-    ("gcc", include_str!("../recipes/gcc.toml")),
-    ("go", include_str!("../recipes/go.toml")),
-    ("haskell", include_str!("../recipes/haskell.toml")),
-    ("java", include_str!("../recipes/java.toml")),
-    ("kotlin", include_str!("../recipes/kotlin.toml")),
-    ("mono", include_str!("../recipes/mono.toml")),
-    ("node", include_str!("../recipes/node.toml")),
-    ("perl", include_str!("../recipes/perl.toml")),
-    ("php", include_str!("../recipes/php.toml")),
-    ("python", include_str!("../recipes/python.toml")),
-    ("ruby", include_str!("../recipes/ruby.toml")),
-    ("rust", include_str!("../recipes/rust.toml")),
-    ("scala", include_str!("../recipes/scala.toml")),
-    ("static", include_str!("../recipes/static.toml")),
+    ("base", include_str!("../../recipes/base.toml")),
+    ("bun", include_str!("../../recipes/bun.toml")),
+    ("clojure", include_str!("../../recipes/clojure.toml")),
+    ("deno", include_str!("../../recipes/deno.toml")),
+    ("dotnet", include_str!("../../recipes/dotnet.toml")),
+    ("elixir", include_str!("../../recipes/elixir.toml")),
+    ("erlang", include_str!("../../recipes/erlang.toml")),
+    ("gcc", include_str!("../../recipes/gcc.toml")),
+    ("go", include_str!("../../recipes/go.toml")),
+    ("haskell", include_str!("../../recipes/haskell.toml")),
+    ("java", include_str!("../../recipes/java.toml")),
+    ("kotlin", include_str!("../../recipes/kotlin.toml")),
+    ("mono", include_str!("../../recipes/mono.toml")),
+    ("node", include_str!("../../recipes/node.toml")),
+    ("perl", include_str!("../../recipes/perl.toml")),
+    ("php", include_str!("../../recipes/php.toml")),
+    ("python", include_str!("../../recipes/python.toml")),
+    ("ruby", include_str!("../../recipes/ruby.toml")),
+    ("rust", include_str!("../../recipes/rust.toml")),
+    ("scala", include_str!("../../recipes/scala.toml")),
+    ("static", include_str!("../../recipes/static.toml")),
 ];
 
 /// What is wrong with a recipe, or with the wish for one.
@@ -519,7 +519,7 @@ mod tests {
     /// The examples of `recipes/README.md` are recipes, and between them use every key that there is.
     #[test]
     fn the_documentation_is_right() {
-        let text = include_str!("../recipes/README.md");
+        let text = include_str!("../../recipes/README.md");
         let examples: Vec<&str> = text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
         assert!(!examples.is_empty());
         for example in &examples {

@@ -78,13 +78,13 @@ pub const NODE_VERSION: &str = "24.19.0";
 
 /// What decides the mirror's bytes: its cache folder is named after it, so that a change here makes it anew.
 const SOURCES: [&str; 7] = [
-    include_str!("alpine.rs"),
-    include_str!("alpine/disk.rs"),
-    include_str!("alpine/elf.rs"),
-    include_str!("alpine/installed.rs"),
-    include_str!("alpine/node.rs"),
-    include_str!("apk_file.rs"),
-    include_str!("fake_repo.rs"),
+    include_str!("mod.rs"),
+    include_str!("disk.rs"),
+    include_str!("elf.rs"),
+    include_str!("installed.rs"),
+    include_str!("node.rs"),
+    include_str!("../apk_file.rs"),
+    include_str!("../fake_repo.rs"),
 ];
 
 /// The mirror as a folder.
