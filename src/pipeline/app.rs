@@ -8,11 +8,11 @@ use crate::{
     digest::Digest,
     fetch::Fetcher,
     image::Platform,
+    lang::Language,
     layer::{Layer, LayerRecord, Remade, app::AppLayer, compress::Compression},
     lock::Packages,
     plan::Plan,
     project::AppFile,
-    recipe::Hook,
     secret::{SecretError, Secrets},
 };
 
@@ -59,7 +59,9 @@ impl<'a> Step<'a> {
     pub(super) fn made(&self, platform: &'a Platform, plan: &Plan) -> Result<Made<'a>, BuildError> {
         match &self.recipe.compile {
             Some(compile) => Ok(Made::Compiled(Box::new(self.compiled(compile, platform, plan)?))),
-            None if self.recipe.app.hook == Some(Hook::Static) => Ok(Made::Files(self.linked(platform, plan)?)),
+            None if self.recipe.language.is_some_and(Language::is_finished) => {
+                Ok(Made::Files(self.linked(platform, plan)?))
+            }
             None => Ok(Made::Files(Linked::default())),
         }
     }

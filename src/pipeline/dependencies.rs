@@ -13,9 +13,10 @@ use crate::{
     digest::Digest,
     error::{Explain, Kind},
     image::Platform,
+    lang::Diagnosis,
     layer::LayerRecord,
     plan::host_platform,
-    project::{AppFile, Install, Project, ProjectError, must_compile},
+    project::{AppFile, Install, Project, ProjectError},
     recipe::{Dependencies, Recipe, Wishes},
     sandbox::SandboxError,
     secret::{SecretError, StepName},
@@ -206,7 +207,7 @@ impl Step<'_> {
         };
         let base = Recipe::dev_base(&self.request.base);
         let compilers = self.recipe.packages(&base)?.compile.join(" ");
-        if noted.compiler && !compilers.is_empty() && !variant.compiles && !command.foreign {
+        if noted.needs_compiler() && !compilers.is_empty() && !variant.compiles && !command.foreign {
             self.ui.say(&format!("something has to be compiled: once more, with {compilers}"));
             let variant = DevVariant::compiling(self.request, self.recipe, self.project, self.fetcher)?;
             (failed, said, noted) = match self.attempt(command, &variant)? {
@@ -215,7 +216,7 @@ impl Step<'_> {
             };
         }
         said.show();
-        let hint = noted.hint(command.install, self.request.step.offline);
+        let hint = noted.hint(command.install.lock.is_some(), self.request.step.offline);
         Err(DependenciesError::Failed { command: shown(&command.words), status: failed, hint }.into())
     }
 
@@ -224,7 +225,7 @@ impl Step<'_> {
         &self,
         command: &Command<'_>,
         variant: &DevVariant,
-    ) -> Result<Result<Workspace, (u8, ui::Step, Said)>, BuildError> {
+    ) -> Result<Result<Workspace, (u8, ui::Step, Diagnosis)>, BuildError> {
         let work = Workspace::new(self.fetcher.store())?;
         let errand = Errand {
             name: StepName::Install,
@@ -235,7 +236,7 @@ impl Step<'_> {
             env: BTreeMap::new(),
             mounts: Vec::new(),
         };
-        let mut said = Said::default();
+        let mut said = Diagnosis::new(self.recipe.language);
         let (status, step) = self.run_errand(errand, variant, work.path(), &mut |line| said.note(line))?;
         Ok(if status == 0 { Ok(work) } else { Err((status, step, said)) })
     }
@@ -247,7 +248,10 @@ impl Step<'_> {
         }
         let Command { recipe, install, platform, .. } = command;
         let cpu = recipe.cpu.get(&platform.architecture).unwrap_or(&platform.architecture);
-        let packages = must_compile(&AppFolder::open(work).map_err(ProjectError::from)?, files, &platform.os, cpu);
+        let folder = AppFolder::open(work).map_err(ProjectError::from)?;
+        let language = self.recipe.language;
+        let packages =
+            language.map(|language| language.uncompiled(&folder, files, &platform.os, cpu)).unwrap_or_default();
         if !packages.is_empty() {
             let (platform, host) = (platform.to_string(), host_platform().to_string());
             return Err(DependenciesError::Foreign { platform, host, packages }.into());
@@ -257,57 +261,6 @@ impl Step<'_> {
             self.ui.warn(&format!("not run, because they would run on this machine: scripts of {names}"));
         }
         Ok(())
-    }
-}
-
-/// What a failing command said that tells what to do.
-#[derive(Default)]
-struct Said {
-    compiler: bool,
-    uncached: bool,
-    scripts: bool,
-    unlocked: bool,
-}
-
-impl Said {
-    /// What package managers say when a package is to be compiled, and that fails.
-    const COMPILING: [&str; 10] = [
-        "gyp ERR!",
-        "gcc' failed",
-        "g++' failed",
-        "execute 'gcc'",
-        "gcc: not found",
-        "g++: not found",
-        "cc: not found",
-        "make: not found",
-        "C compiler",
-        "Unknown compiler",
-    ];
-
-    fn note(&mut self, line: &str) {
-        self.compiler |= Self::COMPILING.iter().any(|words| line.contains(words));
-        self.uncached |= line.contains("ENOTCACHED");
-        self.scripts |= line.contains("npm error command sh -c");
-        self.unlocked |= line.contains("npm error code EUSAGE");
-    }
-
-    fn hint(&self, install: &Install, offline: bool) -> Option<String> {
-        if offline && self.uncached {
-            return Some("build once without --offline: the cache has what was installed before".into());
-        }
-        if self.compiler {
-            return Some(
-                "a package is compiled, and lacks what it is compiled with: --dev-package NAME brings that, such as --dev-package libpq-dev"
-                    .into(),
-            );
-        }
-        if self.unlocked && install.lock.is_some() {
-            let update = "microbuild dev node APP -- npm install --package-lock-only";
-            return Some(format!("bring the lock file up to date with package.json: `{update}`"));
-        }
-        self.scripts.then(|| {
-            "a package's own script failed: development dependencies are not installed here; --ignore-scripts runs none".into()
-        })
     }
 }
 

@@ -261,7 +261,7 @@ fn build_image(
     let Step { request, project, fetcher, .. } = step;
     let mut lock = lock(plan, platform, fetcher)?;
     if let Some(version) = plan.version_from.as_ref().and_then(|name| lock.version_of(name)) {
-        project.check_engines(&version)?;
+        project.check_runtime(&version)?.iter().for_each(|warning| step.ui.warn(warning));
     }
     clock.lap("lock");
     let made = step.made(platform, plan)?;

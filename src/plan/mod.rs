@@ -12,9 +12,10 @@ use crate::{
     error::{Explain, Kind},
     glob::{Pattern, PatternSet},
     image::{Configuration, Platform, timestamp},
+    lang::Language,
     lock::Lock,
     project::Project,
-    recipe::{Hook, Packages, Recipe, RecipeError},
+    recipe::{Packages, Recipe, RecipeError},
     request::Request,
     rootfs::{ApkSettings, Settings},
 };
@@ -193,7 +194,7 @@ impl Plan {
     /// # Errors
     /// When it does not.
     pub fn check_command(&self, recipe: &Recipe) -> Result<(), PlanError> {
-        let is_there = recipe.app.hook == Some(Hook::Static)
+        let is_there = recipe.language.is_some_and(Language::is_finished)
             || !self.configuration.entrypoint.is_empty()
             || !self.configuration.cmd.is_empty();
         if is_there { Ok(()) } else { Err(PlanError::NoCommand(recipe.name.clone())) }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{AppFile, LARGEST, Options, ProjectError, ignore::Rules, node, walk};
+use super::{AppFile, Options, ProjectError, ignore::Rules, walk};
 use crate::{
     app_folder::AppFolder,
     glob::PatternSet,
-    recipe::{Dependencies, Hook, Recipe},
+    lang,
+    recipe::{Dependencies, Recipe},
 };
 
 /// What has to be installed for a project to run.
@@ -24,39 +25,25 @@ pub struct Install {
     pub scripts: Vec<String>,
 }
 
-/// What `recipe` has installed for the app in the folder `root`. `own` are the files that go into the image.
+/// What `recipe` has installed for the app in the folder `root`, which `needs` that. `own` are the files that go into the image.
 pub(super) fn read(
     root: &AppFolder,
     (way, recipe): (usize, &Dependencies),
-    package: &node::Package,
+    needs: lang::Dependencies,
     own: &[AppFile],
     options: &Options,
     warnings: &mut Vec<String>,
 ) -> Result<Install, ProjectError> {
-    let mut install = Install { way, required: !package.dependencies.is_empty(), ..Install::default() };
-    let mut whole = package.is_whole();
-    let is_node = recipe.when.is_empty();
-    for name in &recipe.lock {
-        if !is_node && root.is_file(name) {
-            install.lock = Some(name.clone());
-            break;
-        }
-        if is_node && let Some(text) = root.read(name, LARGEST)? {
-            let lock = node::Lock::parse(&text, &root.path().join(name))?;
-            whole |= lock.local;
-            install.scripts = lock.scripts;
-            install.lock = Some(name.clone());
-            break;
-        }
-    }
-    if install.lock.is_none() && !recipe.lock.is_empty() {
-        let other = node::OTHER_LOCKS.into_iter().find(|name| is_node && root.kind(name).is_some());
-        let other = other.map_or_else(String::new, |name| format!(" ({name} is not read)"));
+    let lang::Dependencies { required, whole, scripts, locks, .. } = needs;
+    let lock = recipe.lock.iter().find(|name| root.is_file(name)).cloned();
+    if lock.is_none() && !recipe.lock.is_empty() {
+        let other = locks.first().map_or_else(String::new, |name| format!(" ({name} is not read)"));
         let locks = recipe.lock.join(" or ");
         warnings.push(format!(
             "expected {locks}, found none{other}: what is installed may differ from one build to the next"
         ));
     }
+    let mut install = Install { way, lock, required: !required.is_empty(), scripts, files: Vec::new() };
     // An ignore file that keeps them out of the image does not keep them from the package manager.
     let rules = Rules::for_app(Vec::new(), &recipe.files, &options.exclude, None, None);
     let wanted = PatternSet::new(recipe.files.clone());
@@ -69,14 +56,14 @@ pub(super) fn read(
 }
 
 /// What is to be installed, when something is, and this program is to do it. Of several ways the first counts that a file speaks
-/// for: one of its `when`, or of the hook's own, its lock file; without any, the hook's.
+/// for: one of its `when`, or, without any, its lock file. Where none does and the language has found that the project `needs`
+/// something, the first without `when` counts.
 pub(super) fn wanted<'a>(
     root: &AppFolder,
     recipe: &'a Recipe,
-    package: &node::Package,
+    needs: Option<&lang::Dependencies>,
 ) -> Result<Option<(usize, &'a Dependencies)>, ProjectError> {
-    let is_node = recipe.app.hook == Some(Hook::Node);
-    if is_node && !package.has_dependencies() {
+    if needs.is_some_and(lang::Dependencies::is_empty) {
         return Ok(None);
     }
     let files: Vec<String> = walk::names(root)?;
@@ -85,12 +72,13 @@ pub(super) fn wanted<'a>(
         files.iter().any(|file| patterns.matches(file) || (way.when.is_empty() && way.lock.contains(file)))
     };
     let mut ways = recipe.dependencies.iter().enumerate();
-    let way = ways.clone().find(speaks).or_else(|| ways.find(|(_, way)| is_node && way.when.is_empty()));
-    if way.is_none() && package.has_dependencies() {
-        return Err(ProjectError::NotInstalled {
+    let way = ways.clone().find(speaks);
+    let Some(needs) = needs.filter(|_| way.is_none()) else { return Ok(way) };
+    match ways.find(|(_, way)| way.when.is_empty()) {
+        Some(way) => Ok(Some(way)),
+        None => Err(ProjectError::NotInstalled {
             recipe: recipe.name.clone(),
-            names: [package.dependencies.clone(), package.further.clone()].concat(),
-        });
+            names: [&needs.required[..], &needs.optional].concat(),
+        }),
     }
-    Ok(way)
 }

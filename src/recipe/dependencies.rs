@@ -21,8 +21,8 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dependencies {
-    /// Files at the top of a project, any of which says that it has dependencies of this kind. Without such files, the
-    /// recipe's hook knows.
+    /// Files at the top of a project, any of which says that it has dependencies of this kind. Without `when`,
+    /// its lock files say so, or the recipe's language does.
     #[serde(default, deserialize_with = "config::list")]
     pub when: Vec<Pattern>,
     /// The project's files that the command reads. Nothing else is there when it runs, and when none of them has changed it

@@ -23,14 +23,15 @@ use crate::{
     config::{self, Base, Command, DocumentError, Port, User, Workdir},
     error::{Explain, Kind},
     glob::{Pattern, PatternSet},
+    lang::{self, Language},
     near::nearest,
 };
 
 pub use compile::{Compile, OUT};
 pub use dependencies::{Dependencies, Wishes};
 pub use shelves::{Shelves, Trust, is_path};
+pub use template::Template;
 use template::template;
-pub use template::{Start, Template};
 
 /// The recipes that the program brings along, by name.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -219,6 +220,9 @@ pub struct Recipe {
     /// The recipes that it wins over where a project's files speak for both.
     #[serde(default, deserialize_with = "config::list")]
     pub over: Vec<String>,
+    /// The language that reads its projects and finds out what `{entry}` and its like stand for; see [`crate::lang`].
+    #[serde(default, deserialize_with = "lang::named")]
+    pub language: Option<&'static dyn Language>,
     /// The package whose version is the version of the language's runtime; `*` stands for a part of its name that changes.
     #[serde(default, deserialize_with = "config::optional")]
     pub version_from: Option<Pattern>,
@@ -322,8 +326,6 @@ pub struct App {
     /// Files of a project, of which the first that is there is what `{entry}` stands for.
     #[serde(deserialize_with = "paths::files")]
     pub entry: Vec<String>,
-    /// The code that finds out what `{entry}` and its like stand for.
-    pub hook: Option<Hook>,
 }
 
 /// `[[app.start]]`: what is run where a project has a file.
@@ -338,31 +340,21 @@ pub struct StartBy {
     pub cmd: Command,
 }
 
-/// Code that reads what a language's projects say of themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Hook {
-    /// `package.json` and `node_modules`.
-    Node,
-    /// Programs that were built elsewhere, or files without any.
-    Static,
-}
-
 impl Recipe {
     /// Reads the text of a recipe; `file` is its name in messages.
     ///
     /// # Errors
     /// When it is not TOML, has an unknown key, lacks one, or has a value that its key cannot have (with line and
-    /// column); when it has no base, or a place to fill in without a hook.
+    /// column); when it has no base, or a place to fill in without a language or an entry.
     pub fn parse(text: &str, file: &str) -> Result<Self, RecipeError> {
         let mut recipe: Self = config::parse_like(text, file, &|name| built_in(name))?;
         let meaning = |message: &str| RecipeError::Meaning { file: file.to_owned(), message: message.to_owned() };
         if recipe.bases().next().is_none() {
             return Err(meaning("expected [base.scratch], [base.alpine] or [base.debian], found none"));
         }
-        let filled = recipe.app.hook.is_some() || !recipe.app.entry.is_empty();
+        let filled = recipe.language.is_some() || !recipe.app.entry.is_empty();
         if !filled && (recipe.app.cmd.has_places() || recipe.app.entrypoint.has_places()) {
-            return Err(meaning("expected a hook or an entry in [app] to fill into the command, found neither"));
+            return Err(meaning("expected a language, or an entry in [app], to fill into the command, found neither"));
         }
         if recipe.compile.as_ref().is_some_and(|compile| compile.libraries && !compile.foreign.is_empty()) {
             return Err(meaning(
@@ -526,19 +518,8 @@ mod tests {
             Recipe::parse(example, "README.md").unwrap();
         }
         let unknown = Recipe::parse(&format!("zzzzzzzz = 1\n{SMALL}"), "x").unwrap_err().hint().unwrap();
-        let in_tables = [
-            "workdir",
-            "entrypoint",
-            "cmd",
-            "hook",
-            "entry =",
-            "when",
-            "libc =",
-            "packages",
-            "drop",
-            "scratch",
-            "alpine",
-        ];
+        let in_tables =
+            ["workdir", "entrypoint", "cmd", "entry =", "when", "libc =", "packages", "drop", "scratch", "alpine"];
         for key in unknown.trim_start_matches("known here: ").split(", ").chain(in_tables) {
             assert!(examples.iter().any(|example| example.contains(key)), "no example of {key}");
         }
@@ -624,10 +605,10 @@ mod tests {
             parse(&SMALL.replace("packages", "package")),
             parse(&SMALL.replace("['x']", "['a b']")),
             parse("name = 'x'\ndescription = 'x'\n[base]\n"),
-            small("[app]\nhook = 'nod'"),
+            parse(&format!("language = 'nod'\n{SMALL}")),
             small("[app]\nworkdir = 'app'"),
-            small("[app]\nhook = 'node'\ncmd = ['node', '{entri}']"),
-            small("[app]\nhook = 'node'\ncmd = ['node', 'x{args}']"),
+            small("[app]\ncmd = ['node', '{entri}']"),
+            small("[app]\ncmd = ['node', 'x{args}']"),
             small("[app]\ncmd = ['node', '{entry}']"),
             small("strip = ['[']"),
             no_recipes.find("nodejs").map(|_| ()),
