@@ -184,6 +184,10 @@ pub enum Command {
     Recipes {
         /// The recipe to print
         name: Option<String>,
+        /// Print the files that the recipe's commands run from /run/recipe; with =DIR write them into that folder (to change them:
+        /// microbuild recipes go > mine.toml; microbuild recipes go --files=mine; microbuild ./mine.toml)
+        #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, requires = "name")]
+        files: Option<Option<PathBuf>>,
         /// The app's folder, which may have recipes of its own
         #[arg(long, default_value = ".", value_name = "APP")]
         app: PathBuf,

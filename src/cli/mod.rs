@@ -5,6 +5,7 @@
 
 use std::{
     ffi::OsString,
+    fs,
     io::{self, IsTerminal as _, Read as _, Write as _},
     path::{Path, PathBuf},
     time::Duration,
@@ -19,7 +20,7 @@ use crate::{
     image::Artifact,
     images::{self, GcOptions, ImagesError, LocalImages},
     pipeline::BuildError,
-    recipe::{Recipe, RecipeError, Shelves, Trust},
+    recipe::{RUN, Recipe, RecipeError, Shelves, Trust},
     registry::{self, CredentialStore, ParseReferenceError, Reference, Registry, RegistryError, Stored},
     sandbox::SandboxError,
     secret::SecretError,
@@ -167,7 +168,8 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<u8, CliError> {
         }
         Command::Rm { images, common } => remove(&images, &common),
         Command::Gc { all, common } => gc(all, &common),
-        Command::Recipes { name, app } => recipes(name.as_deref(), &app),
+        Command::Recipes { name: Some(name), files: Some(to), app } => recipe_files(&name, to.as_deref(), &app),
+        Command::Recipes { name, app, .. } => recipes(name.as_deref(), &app),
         Command::Login { registry, username, password_stdin, network } => {
             login(&registry, username, password_stdin, &network)
         }
@@ -393,6 +395,27 @@ fn recipes(name: Option<&str>, app: &Path) -> Result<(), CliError> {
             print(&all.iter().map(line).collect::<String>())
         }
     }
+}
+
+/// Prints the files of the recipe `name`, each below a line with its name, or writes them into the folder `to`.
+fn recipe_files(name: &str, to: Option<&Path>, app: &Path) -> Result<(), CliError> {
+    let recipe = shelves(app, Trust::Yes).find(name)?;
+    let Some(folder) = to else {
+        let shown = |(name, content): (&String, &String)| format!("==> {RUN}/{name} <==\n{content}\n");
+        let text = recipe.programs.iter().map(shown).collect::<String>();
+        return if io::stdout().is_terminal() { print(&text) } else { print_as_it_is(&text) };
+    };
+    let error = |path: &Path, source: io::Error| CliError::Usage {
+        message: format!("cannot write {}: {source}", path.display()),
+        hint: "--files=DIR names a folder that has none of these files yet".into(),
+    };
+    fs::create_dir_all(folder).map_err(|e| error(folder, e))?;
+    for (name, content) in &recipe.programs {
+        let path = folder.join(name);
+        let made = fs::File::options().write(true).create_new(true).open(&path);
+        made.and_then(|mut file| file.write_all(content.as_bytes())).map_err(|e| error(&path, e))?;
+    }
+    Ok(())
 }
 
 fn login(

@@ -68,7 +68,7 @@ fn unknown_key(message: &str) -> Option<&str> {
 }
 
 /// The same of a document whose key `like` may name another one, which `find` knows: what the one does not say is taken from the
-/// other, and tables are merged key by key.
+/// other, and tables are merged key by key. The second value is all texts of the merged document, whatever their keys.
 ///
 /// # Errors
 /// As [`parse_one_of_two`], and when there is no document of that name.
@@ -76,7 +76,7 @@ pub(crate) fn parse_like<'t, T: DeserializeOwned>(
     text: &'t str,
     file: &str,
     find: &dyn Fn(&str) -> Result<&'t str, String>,
-) -> Result<T, DocumentError> {
+) -> Result<(T, Vec<String>), DocumentError> {
     let mistake = |error: toml::de::Error| {
         let (message, hint) = explain(error.message());
         DocumentError::at(text, file, error.span().unwrap_or(0..0), message, hint)
@@ -89,7 +89,20 @@ pub(crate) fn parse_like<'t, T: DeserializeOwned>(
         like = named(other.get_ref());
         add(document.get_mut(), other.into_inner());
     }
-    T::deserialize(toml::Deserializer::from(document)).map_err(mistake)
+    let mut texts = Vec::new();
+    document.get_ref().values().for_each(|value| collect(value.get_ref(), &mut texts));
+    let value = T::deserialize(toml::Deserializer::from(document)).map_err(mistake)?;
+    Ok((value, texts))
+}
+
+/// Adds to `texts` all texts in `value`.
+fn collect(value: &DeValue<'_>, texts: &mut Vec<String>) {
+    match value {
+        DeValue::String(text) => texts.push(text.to_string()),
+        DeValue::Array(values) => values.iter().for_each(|value| collect(value.get_ref(), texts)),
+        DeValue::Table(table) => table.values().for_each(|value| collect(value.get_ref(), texts)),
+        _ => {}
+    }
 }
 
 /// What the key `like` says, and where.
@@ -114,7 +127,13 @@ fn add<'t>(table: &mut DeTable<'t>, other: DeTable<'t>) {
 
 impl DocumentError {
     /// A mistake at the bytes `span` of `text`.
-    fn at(text: &str, file: &str, span: std::ops::Range<usize>, message: String, hint: Option<String>) -> Self {
+    pub(crate) fn at(
+        text: &str,
+        file: &str,
+        span: std::ops::Range<usize>,
+        message: String,
+        hint: Option<String>,
+    ) -> Self {
         let before = text.get(..span.start).unwrap_or(text);
         let (line, column) =
             (before.matches('\n').count() + 1, before.rsplit('\n').next().unwrap_or("").chars().count() + 1);

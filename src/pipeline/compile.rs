@@ -67,7 +67,7 @@ impl<'a> Step<'a> {
         let (env, words) = (self.environment(compile, platform)?, compile.words());
         let mut text = format!("{}\n{words:?}\n{env:?}\n{:?}\n{platform}\n", variant.digest(), compile.strip);
         text += &format!("{} {} {:?}\n", plan.configuration.workdir, compile.libraries, plan.library_path());
-        text += &format!("{:?}\n", compile.ships);
+        text += &format!("{:?}\n{}", compile.ships, self.recipe.files_digest());
         text += &self.inputs(StepName::Compile, &self.project.files)?;
         let (key, store) = (Digest::of(text), self.fetcher.store());
         let only = store.lock_key(COMPILED, &key)?;

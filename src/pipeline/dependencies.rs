@@ -195,6 +195,7 @@ impl Step<'_> {
         text += &format!("{} {compression} {:?} {:?} {}\n", command.platform, app.parents, app.links, app.epoch);
         let compilers = &self.recipe.packages(&Recipe::dev_base(&self.request.base))?.compile;
         text += &format!("{compilers:?} {} {:?} {}\n", command.recipe.result, command.recipe.strip, app.workdir);
+        text += &self.recipe.files_digest();
         Ok(Digest::of(text + &self.inputs(StepName::Install, &command.install.files)?))
     }
 

@@ -10,7 +10,7 @@ use crate::{
     lock::{Lock, lock},
     plan::{PATH, Plan},
     project::Project,
-    recipe::{Compile, Dependencies, Recipe},
+    recipe::{Compile, Dependencies, RUN, Recipe},
     request::{Request, Step},
     sandbox::{FileContent, Ids, Mount, Network, Root, Sandbox, SandboxError, roots},
     secret::{Secret, StepName},
@@ -128,6 +128,7 @@ impl DevVariant {
         let given = Given::new(&job.secrets, &named.collect());
         let mut mounts = caches.mounts.clone();
         mounts.push(Mount::Bind { source: job.folder, target: self.workdir.clone(), writable: true });
+        mounts.extend(programs(recipe));
         mounts.extend(surroundings.mounts);
         mounts.extend(given.mounts);
         mounts.extend(job.mounts);
@@ -153,6 +154,14 @@ impl DevVariant {
     pub fn digest(&self) -> Digest {
         Digest::of(self.layers.iter().map(|layer| format!("{}\n", layer.diff_id)).collect::<String>())
     }
+}
+
+/// The recipe's own files.
+fn programs(recipe: &Recipe) -> impl Iterator<Item = Mount> {
+    recipe.programs.iter().map(|(name, content)| Mount::File {
+        content: FileContent(content.clone().into_bytes()),
+        target: format!("{RUN}/{name}"),
+    })
 }
 
 /// Variables that every command in a dev variant has.

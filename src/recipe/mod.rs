@@ -5,6 +5,7 @@
 
 mod compile;
 mod dependencies;
+mod files;
 mod paths;
 mod shelves;
 mod template;
@@ -21,6 +22,7 @@ use serde::Deserialize;
 use crate::{
     app_folder::AppFolderError,
     config::{self, Base, Command, DocumentError, Port, User, Workdir},
+    digest::Digest,
     error::{Explain, Kind},
     glob::{Pattern, PatternSet},
     near::nearest,
@@ -28,6 +30,8 @@ use crate::{
 
 pub use compile::{Compile, OUT};
 pub use dependencies::{Dependencies, Wishes};
+use files::Beside;
+pub use files::RUN;
 pub use shelves::{Shelves, Trust, is_path};
 use template::template;
 pub use template::{Start, Template};
@@ -244,6 +248,13 @@ pub struct Recipe {
     /// Paths of packages that are left out of the image, on every base.
     #[serde(default, deserialize_with = "config::list")]
     pub strip: Vec<Pattern>,
+    /// Folders of files that microbuild brings along. A file that a command names below [`RUN`] is looked for in the folder beside
+    /// the recipe's own file first, then in these.
+    #[serde(default, deserialize_with = "files::folders")]
+    pub files: Vec<String>,
+    /// What its commands run: the files that they name below [`RUN`], and those that these name, by their names there.
+    #[serde(skip)]
+    pub programs: BTreeMap<String, String>,
     /// The recipe as it was written.
     #[serde(skip)]
     pub text: String,
@@ -349,13 +360,18 @@ pub enum Hook {
 }
 
 impl Recipe {
-    /// Reads the text of a recipe; `file` is its name in messages.
+    /// Reads the text of a recipe that has no files beside it; `file` is its name in messages.
     ///
     /// # Errors
     /// When it is not TOML, has an unknown key, lacks one, or has a value that its key cannot have (with line and
-    /// column); when it has no base, or a place to fill in without a hook.
+    /// column); when it has no base, a place to fill in without a hook, or a command that names a file which is not there.
     pub fn parse(text: &str, file: &str) -> Result<Self, RecipeError> {
-        let mut recipe: Self = config::parse_like(text, file, &|name| built_in(name))?;
+        Self::parse_beside(text, file, &|_| Ok(None))
+    }
+
+    /// The same of a recipe that may have files `beside` it.
+    fn parse_beside(text: &str, file: &str, beside: Beside<'_>) -> Result<Self, RecipeError> {
+        let (mut recipe, texts): (Self, _) = config::parse_like(text, file, &|name| built_in(name))?;
         let meaning = |message: &str| RecipeError::Meaning { file: file.to_owned(), message: message.to_owned() };
         if recipe.bases().next().is_none() {
             return Err(meaning("expected [base.scratch], [base.alpine] or [base.debian], found none"));
@@ -369,8 +385,18 @@ impl Recipe {
                 "expected either foreign or libraries in [compile]: the dev variant has this machine's libraries",
             ));
         }
+        recipe.programs = files::named(text, file, &texts, &recipe.files, beside)?;
         recipe.text = text.to_owned();
         Ok(recipe)
+    }
+
+    /// Names the content of the recipe's files: what a step makes depends on it. Empty when it has none.
+    pub fn files_digest(&self) -> String {
+        if self.programs.is_empty() {
+            return String::new();
+        }
+        let lines = self.programs.iter().map(|(name, content)| format!("{name} {}\n", Digest::of(content)));
+        format!("files {}\n", Digest::of(lines.collect::<String>()))
     }
 
     /// The same recipe, found at `path` in the folder of an app. That may be a stranger's, so that its steps are given no
