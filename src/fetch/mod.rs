@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fmt,
     fs::{self, File},
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -19,8 +18,8 @@ use crate::{
     digest::Digest,
     error::{Explain, Kind},
     http::{Fault, Http, HttpError, Method, Request, Retry, SLOW, Transient, header, is_too_slow, parse_url},
-    lock::Locked,
-    package::{Contents as _, Listed, PackageError},
+    location::Location,
+    package::{Contents as _, Listed, PackageError, locked::Locked},
     store::{Store, StoreError},
     ui::{Task, Ui},
 };
@@ -38,47 +37,6 @@ const INDEXES: &str = "indexes-v1";
 /// That of indexes that were not there.
 const MISSING: &str = "missing-v1";
 const PACKAGES: &str = "packages-v4";
-
-/// Where a mirror or repository is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Location {
-    /// `http://` or `https://`, without a slash at the end.
-    Url(String),
-    /// A folder of this machine.
-    Folder(PathBuf),
-}
-
-impl Location {
-    /// The location that `text` names: a URL with `http`, `https` or `file`, or else a path.
-    pub fn new(text: &str) -> Self {
-        if text.starts_with("http://") || text.starts_with("https://") {
-            return Self::Url(text.trim_end_matches('/').to_owned());
-        }
-        Self::Folder(PathBuf::from(text.strip_prefix("file://").unwrap_or(text)))
-    }
-
-    /// What lies at `path` below it.
-    #[must_use]
-    pub fn join(&self, path: &str) -> Self {
-        match self {
-            Self::Url(url) => Self::Url(format!("{url}/{path}")),
-            Self::Folder(folder) => Self::Folder(folder.join(path)),
-        }
-    }
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            // A URL may carry a password.
-            Self::Url(url) => match parse_url(url) {
-                Ok(url) => f.write_str(&crate::http::display_url(&url)),
-                Err(_) => f.write_str(url),
-            },
-            Self::Folder(folder) => folder.display().fmt(f),
-        }
-    }
-}
 
 /// Why something could not be fetched.
 #[derive(Debug, thiserror::Error)]
@@ -551,19 +509,5 @@ impl<R: io::Read> io::Read for Counted<'_, R> {
             task.inc(n as u64);
         }
         Ok(n)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn locations() {
-        let url = Location::new("https://user:pass@mirror.example/alpine/");
-        assert_eq!(url.join("v3.23/main"), Location::new("https://user:pass@mirror.example/alpine/v3.23/main"));
-        assert!(!url.to_string().contains("pass"), "{url}");
-        assert_eq!(Location::new("file:///srv/alpine"), Location::Folder("/srv/alpine".into()));
-        assert_eq!(Location::new("alpine").join("x"), Location::Folder("alpine/x".into()));
     }
 }

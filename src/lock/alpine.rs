@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Because, Lock, LockError, Locked, Packages, Remembered, RememberedPackage};
+use super::{Lock, LockError, Packages, Remembered, RememberedPackage};
 use crate::{
     apk::{
         index::{self, Index, IndexError},
@@ -12,12 +12,13 @@ use crate::{
     },
     digest::Digest,
     fetch::{
-        FetchError, Fetcher, Location, UnverifiedIndex,
+        FetchError, Fetcher, UnverifiedIndex,
         seen::{Mark, Seen},
     },
     image::Platform,
+    location::Location,
+    package::locked::{Because, Locked, Selection},
     plan::alpine::{RepositorySource, Wanted, architecture},
-    rootfs::Share,
 };
 
 /// The bucket of remembered solutions. Its version is that of the solver's behaviour and of [`Remembered`].
@@ -70,7 +71,7 @@ pub(super) fn lock(
         let missing = || IndexError { index: "the store".into(), problem: index::Problem::NoIndex };
         let record = index.records.pop().ok_or_else(missing)?;
         let location = folders[package.repository].join(&record.file_name());
-        Ok(Locked { record, location, because: package.because, share: Share::default() })
+        Ok(Locked { record, location, because: package.because, selection: Selection::default() })
     });
     let packages = Packages::Alpine(packages.collect::<Result<_, LockError>>()?);
     Ok(Lock { arch: arch.to_owned(), release: solution.release, packages })

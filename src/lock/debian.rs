@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::{Because, Lock, LockError, Locked, Packages, Remembered, RememberedPackage};
+use super::{Lock, LockError, Packages, Remembered, RememberedPackage};
 use crate::{
     deb::{
         control::{self, Record},
@@ -16,10 +16,12 @@ use crate::{
     },
     digest::Digest,
     fetch::{
-        FetchError, Fetcher, Location, UnverifiedIndex,
+        FetchError, Fetcher, UnverifiedIndex,
         seen::{Mark, Seen},
     },
     image::Platform,
+    location::Location,
+    package::locked::{Because, Locked},
     plan::{
         Drop,
         debian::{Wanted, architecture},
@@ -63,7 +65,7 @@ pub(super) fn lock(wanted: &Wanted, dropped: &Drop, platform: &Platform, fetcher
         let record = Record::parse(&paragraph).map_err(unreadable)?;
         let source = &suites[package.repository].source;
         let location = source.package(record.filename()).unwrap_or_else(|| Location::new(record.filename()));
-        Ok(Locked { record, location, share: package.share(), because: package.because })
+        Ok(Locked { record, location, selection: package.selection(), because: package.because })
     });
     let packages = Packages::Debian(packages.collect::<Result<_, LockError>>()?);
     Ok(Lock { arch: arch.to_owned(), release: solution.release, packages })

@@ -19,8 +19,8 @@ use crate::{
         compress::Compression,
         system::{package_layer, package_layers, system_layer},
     },
-    lock::{Lock, Locked, Needs, Packages},
-    package::{Contents as _, EntryKind, Listed},
+    lock::{Lock, Needs, Packages},
+    package::{Contents as _, EntryKind, Listed, locked::Locked},
     plan::{Plan, PlanError},
     rootfs::{
         self, Content as TreeContent, Installed, NodeKind, Programs, ReadMembers, RootfsError, Settings, Tree, alpine,
@@ -84,7 +84,12 @@ impl System {
         compression: Compression,
         fetcher: &Fetcher,
     ) -> Result<Self, PlanError> {
-        Ok(Self { lock: lock.clone(), settings: plan.rootfs(lock)?, compression, fetcher: fetcher.clone() })
+        Ok(Self {
+            lock: lock.clone(),
+            settings: plan.rootfs(&lock.arch, &lock.release)?,
+            compression,
+            fetcher: fetcher.clone(),
+        })
     }
 
     /// The layers, remembered or made.
@@ -168,7 +173,11 @@ impl System {
     ) -> Result<(Vec<Installed<R>>, Tree), BuildError> {
         let packages: Vec<Installed<R>> = (self.fetcher.packages(locked)?.into_iter())
             .zip(locked)
-            .map(|(package, locked)| Installed { record: locked.record.clone(), package, share: locked.share.clone() })
+            .map(|(package, locked)| Installed {
+                record: locked.record.clone(),
+                package,
+                selection: locked.selection.clone(),
+            })
             .collect();
         let tree = assemble(&packages, &self.settings, &reader(&packages, self.fetcher.store().blobs()))?;
         Ok((packages, tree))

@@ -12,7 +12,6 @@ use crate::{
     error::{Explain, Kind},
     glob::{Pattern, PatternSet},
     image::{Configuration, Platform, timestamp},
-    lock::Lock,
     project::Project,
     recipe::{Hook, Packages, Recipe, RecipeError},
     request::Request,
@@ -225,19 +224,19 @@ impl Plan {
         })
     }
 
-    /// How the root filesystem is made out of `lock`'s packages.
+    /// How the root filesystem is made out of packages for the architecture `arch` of the distribution's release `release`.
     ///
     /// # Errors
     /// When a key that the image is to have cannot be read.
-    pub fn rootfs(&self, lock: &Lock) -> Result<Settings, PlanError> {
+    pub fn rootfs(&self, arch: &str, release: &str) -> Result<Settings, PlanError> {
         let apk = match &self.wanted {
-            Wanted::Alpine(wanted) => wanted.settings(&lock.arch, self.base != Base::Scratch)?,
+            Wanted::Alpine(wanted) => wanted.settings(arch, self.base != Base::Scratch)?,
             Wanted::Debian(_) => ApkSettings::default(),
         };
         Ok(Settings {
             apk,
-            arch: lock.arch.clone(),
-            release: lock.release.clone(),
+            arch: arch.to_owned(),
+            release: release.to_owned(),
             workdir: self.configuration.workdir.trim_matches('/').to_owned(),
             strip: self.strip.clone(),
             epoch: self.configuration.created,

@@ -20,13 +20,12 @@ use flate2::bufread::{GzDecoder, MultiGzDecoder};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    apk::index::{Checksum, Record},
+    apk::{checksum::Checksum, index::Record},
     digest::Digest,
     package::{Contents, Data, Listed, Lister, Listing, Packing, Style, fixed, visit},
     store::{BlobDir, StoreError},
 };
 
-pub(crate) use crate::package::XATTR;
 pub use crate::package::{Entry, EntryKind, PackageError, Script};
 
 /// More than any real signature or control stream holds once it is unpacked, in bytes.
