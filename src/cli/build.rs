@@ -15,7 +15,6 @@ use super::{
 };
 use crate::{
     config::{self, AppConfig, Base, Pair},
-    digest::Digest,
     fetch::Fetcher,
     glob::Pattern,
     http::Http,
@@ -54,7 +53,7 @@ pub(super) struct Job {
 pub(super) struct Tools {
     http: Http,
     pub(super) fetcher: Fetcher,
-    _in_use: store::Lock,
+    _in_use: store::FileLock,
 }
 
 /// `microbuild RECIPE [APP]`, `microbuild build [APP]`.
@@ -125,9 +124,6 @@ fn deliver(job: &Job, mut built: Built, names: &[String], tools: &Tools) -> Resu
     report(job, &built, names, &delivered)
 }
 
-/// The bucket of local images' names: the folder whose app each one means.
-const NAMES: &str = "names-v1";
-
 /// Says which of `names` have meant another project's image until now: a folder that somebody else wrote chooses its own.
 fn announce(
     local: &LocalImages,
@@ -141,8 +137,8 @@ fn announce(
         app => std::fs::canonicalize(app).as_deref().unwrap_or(app).display().to_string(),
     };
     for name in names {
-        let key = Digest::of(name);
-        let before: Option<String> = store.recall(NAMES, &key);
+        let key = store::Key::new().text("name", name);
+        let before: Option<String> = store.recall(store::Bucket::ImageNames, &key);
         let digest = local.digest(name).filter(|digest| *digest != built.artifact.root().digest);
         if let Some(digest) = digest
             && before.as_ref() != Some(&folder)
@@ -151,7 +147,7 @@ fn announce(
             job.ui.say(&format!("{name} means another image now: until now it meant {digest}{whose}"));
         }
         if before.as_ref() != Some(&folder) {
-            store.remember(NAMES, &key, &folder)?;
+            store.remember(store::Bucket::ImageNames, &key, &folder)?;
         }
     }
     Ok(())

@@ -19,10 +19,8 @@ use crate::{
     location::Location,
     package::locked::{Because, Locked, Selection},
     plan::alpine::{RepositorySource, Wanted, architecture},
+    store::{Bucket, Key},
 };
-
-/// The bucket of remembered solutions. Its version is that of the solver's behaviour and of [`Remembered`].
-const SOLUTIONS: &str = "solutions-v2";
 
 /// What a verified index says of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -54,18 +52,13 @@ pub(super) fn lock(
         let (source, index): (&RepositorySource, &UnverifiedIndex) = (&wanted.repositories[at], &indexes[at]);
         check(source, state, &index.name, &seen[at], fetcher)
     };
-    let remembered: Option<Remembered> = fetcher.store().recall(SOLUTIONS, &key);
-    let solution = match remembered.filter(|solution| solution.states.len() == indexes.len()) {
-        Some(solution) => {
-            solution.states.iter().enumerate().try_for_each(|(at, state)| check(at, state))?;
-            solution
-        }
-        None => {
-            let solution = solve(wanted, dropped, arch, open(&indexes, &keys, fetcher, check)?)?;
-            fetcher.store().remember(SOLUTIONS, &key, &solution).map_err(FetchError::from)?;
-            solution
-        }
-    };
+    let has_states = |solution: &Remembered| solution.states.len() == indexes.len();
+    let make = || solve(wanted, dropped, arch, open(&indexes, &keys, fetcher, check)?);
+    let solution = fetcher.store().memo::<_, LockError>(Bucket::AlpineSolutions, &key, has_states, make)?;
+    if solution.cached {
+        solution.value.states.iter().enumerate().try_for_each(|(at, state)| check(at, state))?;
+    }
+    let solution = solution.value;
     let packages = solution.packages.into_iter().map(|package| {
         let mut index = index::parse(&package.record)?;
         let missing = || IndexError { index: "the store".into(), problem: index::Problem::NoIndex };
@@ -86,19 +79,18 @@ fn fetch_indexes(files: &[Location], fetcher: &Fetcher) -> Result<Vec<Unverified
 }
 
 /// All that a solution depends on.
-fn key(wanted: &Wanted, dropped: &[String], arch: &str, keys: &KeyRing, indexes: &[UnverifiedIndex]) -> Digest {
-    let mut text = format!("{}\n{arch}\n", wanted.branch);
-    for (RepositorySource { tag, .. }, index) in wanted.repositories.iter().zip(indexes) {
-        text += &format!("{} {}\n", index.digest, tag.as_deref().unwrap_or_default());
-    }
-    for wish in &wanted.world {
-        text += &format!("{wish}\n");
-    }
-    text += &format!("-{}\n", dropped.join(" "));
-    for (name, pem) in keys.files() {
-        text += &format!("{name} {}\n", Digest::of(pem));
-    }
-    Digest::of(text)
+fn key(wanted: &Wanted, dropped: &[String], arch: &str, keys: &KeyRing, indexes: &[UnverifiedIndex]) -> Key {
+    let repositories = wanted.repositories.iter().zip(indexes);
+    let repository = |(source, index): (&RepositorySource, &UnverifiedIndex)| {
+        Key::new().text("index", index.digest).option("tag", source.tag.as_ref())
+    };
+    Key::new()
+        .text("branch", &wanted.branch)
+        .text("architecture", arch)
+        .nested_list("repositories", repositories.map(repository))
+        .list("world", &wanted.world)
+        .list("dropped", dropped)
+        .pairs("keys", keys.files().map(|(name, pem)| (name, Digest::of(pem))))
 }
 
 /// The indexes, once each is verified and `check` has nothing against what it says of itself.

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     apk, deb,
-    digest::Digest,
     error::{Explain, Kind},
     fetch::{FetchError, Fetcher},
     glob::Pattern,
@@ -23,6 +22,7 @@ use crate::{
     },
     plan::{Plan, PlanError, Wanted},
     solve::explain::Unsolvable,
+    store::{Key, StoreError},
 };
 
 /// The packages of one platform's root filesystem.
@@ -109,9 +109,10 @@ impl Packages {
         }
     }
 
-    fn keys(&self) -> Vec<String> {
-        fn keys<R: Listed>(packages: &[Locked<R>]) -> Vec<String> {
-            packages.iter().map(|package| format!("{} {:?}", package.record.key(), package.selection)).collect()
+    fn keys(&self) -> Vec<Key> {
+        fn keys<R: Listed>(packages: &[Locked<R>]) -> Vec<Key> {
+            let key = |package: &Locked<R>| package.selection.key().nested("package", &package.record.key());
+            packages.iter().map(key).collect()
         }
         match self {
             Self::Alpine(packages) => keys(packages),
@@ -121,10 +122,10 @@ impl Packages {
 }
 
 impl Lock {
-    /// Names everything that images depend on here: the packages, in order.
-    pub fn digest(&self) -> Digest {
-        let lines = self.packages.keys().into_iter().map(|key| format!("{key}\n"));
-        Digest::of(lines.collect::<String>() + &self.arch + "\n" + &self.release)
+    /// Everything that images depend on here: the packages, in order, and what the distribution calls its release.
+    pub fn key(&self) -> Key {
+        let key = Key::new().text("architecture", &self.arch).text("release", &self.release);
+        key.nested_list("packages", self.packages.keys())
     }
 
     /// The version of the package that `names` as its authors count: without an epoch, without the distribution's revision
@@ -173,6 +174,12 @@ pub enum LockError {
     Release(#[from] deb::release::ReleaseError),
     #[error(transparent)]
     DebianIndex(#[from] deb::index::IndexError),
+}
+
+impl From<StoreError> for LockError {
+    fn from(error: StoreError) -> Self {
+        Self::Fetch(error.into())
+    }
 }
 
 impl LockError {

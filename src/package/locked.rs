@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::location::Location;
+use crate::{location::Location, store::Key};
 
 /// A package that was chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,4 +55,16 @@ pub enum Selection {
     All,
     /// What is at these paths of the tree, and what says whose it is.
     Only(BTreeSet<String>),
+}
+
+impl Selection {
+    /// All that it depends on.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Stripped => Key::new().text("files", "stripped"),
+            Self::StrippedExcept(paths) => Key::new().text("files", "stripped").list("except", paths),
+            Self::All => Key::new().text("files", "all"),
+            Self::Only(paths) => Key::new().list("only", paths),
+        }
+    }
 }

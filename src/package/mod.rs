@@ -21,7 +21,7 @@ use crate::{
     elf::{Scanned, Scanner},
     error::{Explain, Kind},
     media::{GZIP, ZSTD},
-    store::{BlobDir, StoreError},
+    store::{BlobDir, Key, StoreError},
 };
 use members::{Member, MemberKind, Members, TarError};
 
@@ -54,7 +54,7 @@ pub trait Listed: Clone + Send + Sync {
     fn size(&self) -> u64;
 
     /// Names what [`verify`](Self::verify) makes of its file, and hence all of the record that this depends on.
-    fn key(&self) -> Digest;
+    fn key(&self) -> Key;
 
     /// Reads the package, checks it against this record, and keeps its data in `blobs`.
     ///

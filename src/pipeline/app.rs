@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, io, sync::Arc};
 use super::{BuildError, DependenciesError, compile::Compiled, linked::Linked, step::Step, system::Folders};
 use crate::{
     app_folder::AppFolder,
-    digest::Digest,
     fetch::Fetcher,
     image::Platform,
     layer::{Layer, LayerRecord, Remade, app::AppLayer, compress::Compression},
@@ -14,10 +13,8 @@ use crate::{
     project::AppFile,
     recipe::Hook,
     secret::{SecretError, Secrets},
+    store::{Bucket, Key, Memo},
 };
-
-/// The bucket of remembered layers of app folders.
-const APPS: &str = "apps-v1";
 
 /// Where the app's files lie in an image: all that their layers have in common.
 pub(super) struct App {
@@ -119,21 +116,11 @@ pub(super) fn check_secrets(layer: &AppLayer, secrets: &Secrets) -> Result<(), B
 fn app_layer(layer: &AppLayer, compression: Compression, fetcher: &Fetcher) -> Result<MaybeCached, BuildError> {
     let store = fetcher.store();
     let diff_id = layer.diff_id()?;
-    let key = Digest::of(format!("{diff_id} {} {}", layer.title, compression.id()));
-    let recalled: Option<LayerRecord> = store.recall(APPS, &key);
-    let cached = recalled.is_some();
-    let record = match recalled {
-        Some(record) => record,
-        None => {
-            let record = layer.write(store.blobs(), compression)?;
-            store.remember(
-                APPS,
-                &Digest::of(format!("{} {} {}", record.diff_id, layer.title, compression.id())),
-                &record,
-            )?;
-            record
-        }
-    };
+    let key = Key::new().text("diff_id", diff_id).text("title", &layer.title).text("compression", compression.id());
+    // A file that was changed while it was read makes another layer than the one that the key names.
+    let is_same = |record: &LayerRecord| record.diff_id == diff_id;
+    let write = || layer.write(store.blobs(), compression);
+    let Memo { value: record, cached } = store.memo(Bucket::Apps, &key, is_same, write)?;
     let path = store.blobs().path(&record.digest);
     let (layer, blobs) = (layer.clone(), store.blobs().clone());
     let make = move || layer.write(&blobs, compression).map(drop).map_err(io::Error::other);

@@ -20,7 +20,7 @@ use crate::{
     recipe::Recipe,
     request::Step,
     sandbox::Mount,
-    store::{Folder, Store, StoreError},
+    store::{Folder, Key, Store, StoreError},
 };
 
 /// As much of a cache's path as stands in its folder's name, for those who look.
@@ -91,7 +91,12 @@ impl Caches {
 fn name(recipe: &str, owner: &Owner, target: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
     let shown: String = format!("{recipe}{target}").chars().map(plain).take(SHOWN).collect();
-    format!("{shown}-{}", &Digest::of(format!("{owner:?}\n{recipe}\n{target}")).hex()[..32])
+    let owner = match owner {
+        Owner::Everyone => None,
+        Owner::Project(project) => Some(project),
+    };
+    let key = Key::new().option("owner", owner).text("recipe", recipe).text("target", target);
+    format!("{shown}-{}", &key.digest().hex()[..32])
 }
 
 #[cfg(test)]

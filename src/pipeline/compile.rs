@@ -26,13 +26,12 @@ use crate::{
     recipe::{Compile, OUT},
     sandbox::Mount,
     secret::StepName,
-    store::{Lock, Workspace},
+    store::{Bucket, KeyLock, Workspace},
 };
 
-/// The bucket of what was compiled: what it needs. Its version is that of how the step is run and what of it is kept.
-const COMPILED: &str = "compiled-v4";
-/// The bucket of layers that were made of it.
-const LAYERS: &str = "compiled-layers-v1";
+/// The bucket of what was compiled, and that of layers that were made of it.
+const COMPILED: Bucket = Bucket::Compiled;
+const LAYERS: Bucket = Bucket::CompiledLayers;
 
 /// What was compiled, now or by an earlier build.
 pub(super) struct Compiled<'a> {
@@ -46,7 +45,7 @@ pub(super) struct Compiled<'a> {
     /// Where it is, and what of that is the app, when it was made now.
     out: Option<(Workspace, Vec<AppFile>)>,
     /// Of two builds that want the same, one works and the other waits for it.
-    _only: Lock,
+    _only: KeyLock,
 }
 
 /// What is remembered of it.

@@ -19,12 +19,12 @@ use crate::{
     recipe::{Dependencies, Recipe, Wishes},
     sandbox::SandboxError,
     secret::{SecretError, StepName},
-    store::Workspace,
+    store::{Bucket, Workspace},
     ui,
 };
 
-/// The bucket of remembered results. Its version is that of how the step is run and what of it is kept.
-const DEPENDENCIES: &str = "dependencies-v2";
+/// The bucket of remembered results.
+const DEPENDENCIES: Bucket = Bucket::Dependencies;
 
 /// Why dependencies are not installed.
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{BuildError, MaybeCached};
 use crate::{
-    digest::Digest,
     fetch::Fetcher,
     layer::{
         Content, LayerRecord, Remade,
@@ -26,12 +25,8 @@ use crate::{
         self, Content as TreeContent, Installed, NodeKind, Programs, ReadMembers, RootfsError, Settings, Tree, alpine,
         debian,
     },
-    store::BlobDir,
+    store::{BlobDir, Bucket, Key, Memo},
 };
-
-/// The bucket of remembered root filesystems. Its version is that of everything between packages and layers: whoever changes
-/// what a tree holds or how a layer is written raises it.
-const SYSTEMS: &str = "systems-v6";
 
 /// Folders by their paths, with mode and owner.
 pub(super) type Folders = Vec<(String, Meta)>;
@@ -95,17 +90,9 @@ impl System {
     /// The layers, remembered or made.
     pub(super) fn layers(&self) -> Result<SystemLayers, BuildError> {
         let store = self.fetcher.store();
-        let key = Digest::of(format!("{}\n{:?}\n{}", self.lock.digest(), self.settings, self.compression.id()));
-        let recalled: Option<RememberedSystem> = store.recall(SYSTEMS, &key);
-        let cached = recalled.is_some();
-        let remembered = match recalled {
-            Some(remembered) => remembered,
-            None => {
-                let made = self.make()?;
-                store.remember(SYSTEMS, &key, &made)?;
-                made
-            }
-        };
+        let key = Key::new().nested("lock", &self.lock.key()).nested("settings", &self.settings.key());
+        let key = key.text("compression", self.compression.id());
+        let Memo { value: remembered, cached } = store.memo(Bucket::Systems, &key, |_| true, || self.make())?;
         let layers = remembered.layers.into_iter().map(|(record, package)| {
             let path = store.blobs().path(&record.digest);
             let restored = package.and_then(|at| self.restored(path.clone(), at));

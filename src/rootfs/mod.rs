@@ -11,6 +11,7 @@ use crate::{
     error::{Explain, Kind},
     glob::PatternSet,
     package::{Entry, EntryKind, Listed, locked::Selection},
+    store::Key,
 };
 
 pub mod alpine;
@@ -267,6 +268,29 @@ pub struct ApkSettings {
     pub keys: Vec<(String, String)>,
     /// Whether `apk` is to find its way in the image: its configuration and scripts, besides the database that scanners read.
     pub configuration: bool,
+}
+
+impl Settings {
+    /// All that a tree depends on besides its packages.
+    pub fn key(&self) -> Key {
+        let ApkSettings { world, repositories, keys, configuration } = &self.apk;
+        let apk = Key::new()
+            .list("world", world)
+            .list("repositories", repositories)
+            .pairs("keys", keys.iter().map(|(name, pem)| (name, pem)))
+            .text("configuration", configuration);
+        let key = Key::new()
+            .nested("apk", &apk)
+            .text("architecture", &self.arch)
+            .text("release", &self.release)
+            .text("workdir", &self.workdir)
+            .list("strip", self.strip.iter())
+            .text("epoch", self.epoch);
+        match &self.libraries {
+            Some(folders) => key.list("libraries", folders),
+            None => key,
+        }
+    }
 }
 
 /// Why packages make no root filesystem.
