@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::{
     CliError,
-    args::{BuildOptions, DevOptions, RunOptions},
-    build::{Job, builds},
+    args::{DevOptions, RunOptions},
+    build::builds,
+    job::Job,
     store,
 };
 use crate::{
@@ -25,8 +26,8 @@ use crate::{
 };
 
 /// `microbuild dev RECIPE [APP] -- CMD…`: the command's exit status.
-pub(super) fn dev(recipe: &str, app: &Path, options: &DevOptions, command: &[String]) -> Result<u8, CliError> {
-    let job = Job::new(Some(recipe), app, &building(&options.source, &options.network, &options.common))?;
+pub(super) fn dev(recipe: &str, app: &Path, options: DevOptions, command: &[String]) -> Result<u8, CliError> {
+    let job = Job::new(Some(recipe), app, options.setup.into())?;
     let runtime = Runtime::find(job.request.step.runtime.as_deref())?;
     let secrets = Secrets::read(&job.request.step.secrets)?;
     let (variant, root, caches) = unpack_dev(&job)?;
@@ -64,7 +65,7 @@ fn unpack_dev(job: &Job) -> Result<(DevVariant, Root, Caches), CliError> {
 
 /// `microbuild run IMAGE|APP [-- ARG…]`: its exit status.
 pub(super) fn run(target: &str, options: &RunOptions, args: &[String]) -> Result<u8, CliError> {
-    let ui = super::ui(&options.common);
+    let ui = super::ui(&options.setup.common);
     let (artifact, runtime) = artifact(target, options)?;
     let image = for_this_machine(target, &artifact)?;
     let config: Value = serde_json::from_slice(&image.config.bytes).unwrap_or_default();
@@ -132,13 +133,12 @@ fn unlimited(publish: &Publish) -> String {
 fn artifact(target: &str, options: &RunOptions) -> Result<(Artifact, Runtime), CliError> {
     let path = Path::new(target);
     if path.is_dir() {
-        let build = building(&options.source, &options.network, &options.common);
-        let mut job = Job::new(options.recipe.as_deref(), path, &build)?;
+        let mut job = Job::new(options.recipe.as_deref(), path, options.setup.clone().into())?;
         job.request.platforms = vec![host_platform()];
         let runtime = Runtime::find(job.request.step.runtime.as_deref())?;
         return Ok((builds(&job)?, runtime));
     }
-    let runtime = Runtime::find(options.source.runtime.as_deref())?;
+    let runtime = Runtime::find(options.setup.machine.runtime.as_deref())?;
     let image = LocalImages::open(&images::default_dir()?)?.get(target).map_err(|error| match error {
         images::ImagesError::NotFound { .. } => CliError::Usage {
             message: format!("expected the app's folder or a local image, found neither at `{target}`"),
@@ -170,7 +170,7 @@ enum Rootfs {
 
 impl Rootfs {
     fn unpack(image: &Image, options: &RunOptions, ui: &Ui) -> Result<Self, CliError> {
-        let store = store(options.common.cache_dir.as_deref())?;
+        let store = store(options.setup.common.cache_dir.as_deref())?;
         let _in_use = store.lock_shared()?;
         if !options.writable {
             let root = roots::unpack(&store, &image.layers, &[], ui)?;
@@ -200,15 +200,6 @@ fn mount(volume: &Volume) -> Result<Mount, CliError> {
         hint: "-v SOURCE:TARGET mounts a file or folder that exists".into(),
     })?;
     Ok(Mount::Bind { source, target: volume.target.clone(), writable: volume.writable })
-}
-
-/// A build's options, of which only these are said.
-fn building(
-    source: &super::args::SourceOptions,
-    network: &super::NetworkOptions,
-    common: &super::CommonOptions,
-) -> BuildOptions {
-    BuildOptions { source: source.clone(), network: network.clone(), common: common.clone(), ..BuildOptions::default() }
 }
 
 /// `KEY=VALUE`, or `KEY` for its value here.
