@@ -183,7 +183,7 @@ pub(super) fn plan(recipe: &str, app: &Path, options: BuildOptions) -> Result<()
     for lock in &locks {
         let rows = lock.packages.rows();
         let width = rows.iter().map(|row| row.title().len()).max().unwrap_or(0);
-        let mut text = format!("{base} of {} {}, {}\n", base.distribution(), lock.release, lock.arch);
+        let mut text = format!("{base} of {} {}, {}\n", base.distribution.name(), lock.release, lock.arch);
         for row in &rows {
             text += &format!("  {:width$}  {:>9}\n", row.title(), ui::size(row.size));
         }

@@ -307,4 +307,22 @@ mod tests {
         assert_eq!(pattern_of(&app.path().join("../out"), app.path()), None);
         assert_eq!(pattern_of(Path::new("/dev/null"), app.path()), None);
     }
+
+    #[test]
+    fn scratch_of_a_release_takes_the_packages_of_that_release() {
+        use crate::{config::Distribution, plan::alpine, recipe::Shelves};
+        let recipe = Shelves::default().find("node").expect("built in");
+        for (base, expected) in [("scratch", "v3.23"), ("scratch:3.22", "v3.22"), ("alpine:3.22", "v3.22")] {
+            let contents = ContentsOptions { base: base.parse().ok(), ..ContentsOptions::default() };
+            let options = (contents, ImageOptions::default());
+            let (machine, network) = (MachineOptions::default(), NetworkOptions::default());
+            let request = request(Path::new("."), &recipe, options, machine, &network).expect("a request");
+            let Distribution::Alpine(release) = &request.base.distribution else { panic!("{base}") };
+            let wanted = alpine::Wanted::new(&request, release, &[]).expect("repositories");
+            let lines: Vec<_> = wanted.repositories.into_iter().filter_map(|repository| repository.line).collect();
+            let expected =
+                ["main", "community"].map(|name| format!("{}/{expected}/{name}", crate::request::DEFAULT_MIRROR));
+            assert_eq!(lines, expected, "{base}");
+        }
+    }
 }

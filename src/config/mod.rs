@@ -47,7 +47,9 @@ pub use options::{
     CommonOptions, ContentsOptions, DeliveryOptions, ImageOptions, MachineOptions, Merge, NetworkOptions,
 };
 pub use user::{UserConfig, config_home, is_trusted};
-pub use value::{Base, Compression, Deps, Id, Pair, Port, Protocol, Release, Size, Suite, User, ValueError, Workdir};
+pub use value::{
+    Base, Compression, Deps, Distribution, Id, Pair, Port, Protocol, Release, Size, Suite, User, ValueError, Workdir,
+};
 pub(crate) use words::split;
 pub use words::{Command, CommandError};
 

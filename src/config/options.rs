@@ -91,7 +91,7 @@ macro_rules! groups {
 groups! {
     /// What the root filesystem is made of.
     pub struct ContentsOptions {
-        /// Start from scratch, alpine, alpine:RELEASE, debian or debian:SUITE [default: alpine]
+        /// Start from alpine[:RELEASE], scratch[:RELEASE] (Alpine's packages without a shell) or debian[:SUITE] [default: alpine]
         #[arg(long, env = "MICROBUILD_BASE", help_heading = "Contents")]
         #[serde(deserialize_with = "optional")]
         pub base: Option<Base>,

@@ -16,7 +16,7 @@ use crate::{
     layer::LayerRecord,
     plan::host_platform,
     project::{AppFile, Install, Project, ProjectError, must_compile},
-    recipe::{Dependencies, Recipe, Wishes},
+    recipe::{Dependencies, Wishes},
     sandbox::SandboxError,
     secret::{SecretError, StepName},
     store::Workspace,
@@ -178,7 +178,7 @@ impl Step<'_> {
             offline: self.request.step.offline,
             ignore_scripts: self.request.step.ignore_scripts,
             foreign,
-            foreign_command: &self.recipe.packages(&Recipe::dev_base(&self.request.base))?.foreign_command,
+            foreign_command: &self.recipe.packages(&self.request.base.dev())?.foreign_command,
         };
         let words = recipe.command(wishes).ok_or_else(|| DependenciesError::Foreign {
             platform: platform.to_string(),
@@ -193,7 +193,7 @@ impl Step<'_> {
         let mut text = format!("{}\n{:?}\n{:?}\n", variant.digest(), command.words, command.recipe.variables());
         let compression = self.request.compression.id();
         text += &format!("{} {compression} {:?} {:?} {}\n", command.platform, app.parents, app.links, app.epoch);
-        let compilers = &self.recipe.packages(&Recipe::dev_base(&self.request.base))?.compile;
+        let compilers = &self.recipe.packages(&self.request.base.dev())?.compile;
         text += &format!("{compilers:?} {} {:?} {}\n", command.recipe.result, command.recipe.strip, app.workdir);
         Ok(Digest::of(text + &self.inputs(StepName::Install, &command.install.files)?))
     }
@@ -204,7 +204,7 @@ impl Step<'_> {
             Ok(work) => return Ok(work),
             Err(failed) => failed,
         };
-        let base = Recipe::dev_base(&self.request.base);
+        let base = self.request.base.dev();
         let compilers = self.recipe.packages(&base)?.compile.join(" ");
         if noted.compiler && !compilers.is_empty() && !variant.compiles && !command.foreign {
             self.ui.say(&format!("something has to be compiled: once more, with {compilers}"));

@@ -133,11 +133,11 @@ impl Step<'_> {
         };
         let found = libc(elf);
         match &plan.base {
-            Base::Scratch if found == "glibc" && *platform != host_platform() => {
+            base if base.is_scratch() && found == "glibc" && *platform != host_platform() => {
                 let (host, platform) = (host_platform(), platform.clone());
                 Err(LinkError::Foreign { host, platform, file: file.clone() }.into())
             }
-            Base::Scratch if found == "glibc" => self.of_machine(&programs),
+            base if base.is_scratch() && found == "glibc" => self.of_machine(&programs),
             base if base.libc() == found => self.of_packages(platform, plan, &programs),
             base => {
                 let (base, expected) = (base.clone(), base.libc());

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     apk,
-    config::{Base, User},
+    config::{Base, Distribution, User},
     deb,
     error::{Explain, Kind},
     glob::{Pattern, PatternSet},
@@ -205,7 +205,7 @@ impl Plan {
     /// # Errors
     /// As [`Plan::new`].
     pub fn dev(request: &Request, recipe: &Recipe, project: &Project, compiles: bool) -> Result<Self, PlanError> {
-        let base = Recipe::dev_base(&request.base);
+        let base = request.base.dev();
         let packages = recipe.packages(&base)?;
         let compile = packages.compile.iter().filter(|_| compiles);
         let asked = packages.packages.iter().chain(&packages.dev).chain(compile).chain(&request.packages);
@@ -231,7 +231,7 @@ impl Plan {
     /// When a key that the image is to have cannot be read.
     pub fn rootfs(&self, lock: &Lock) -> Result<Settings, PlanError> {
         let apk = match &self.wanted {
-            Wanted::Alpine(wanted) => wanted.settings(&lock.arch, self.base != Base::Scratch)?,
+            Wanted::Alpine(wanted) => wanted.settings(&lock.arch, self.base.shell)?,
             Wanted::Debian(_) => ApkSettings::default(),
         };
         Ok(Settings {
@@ -278,13 +278,14 @@ impl Wanted {
 /// Where the packages `asked` for come from on `base`, and the base with all that it was not asked to say. The first `own` are
 /// those of the recipe's runtime.
 fn wanted(request: &Request, base: &Base, asked: &[String], own: usize) -> Result<(Base, Wanted), PlanError> {
-    match base {
-        Base::Scratch | Base::Alpine(_) => {
-            Ok((base.clone(), Wanted::Alpine(alpine::Wanted::new(request, &base.release(), asked)?)))
+    match &base.distribution {
+        Distribution::Alpine(release) => {
+            Ok((base.clone(), Wanted::Alpine(alpine::Wanted::new(request, release, asked)?)))
         }
-        Base::Debian(suite) => {
+        Distribution::Debian(suite) => {
             let wanted = debian::Wanted::new(request, suite.as_ref(), asked, own)?;
-            Ok((Base::Debian(Some(wanted.suite.clone())), Wanted::Debian(wanted)))
+            let distribution = Distribution::Debian(Some(wanted.suite.clone()));
+            Ok((Base { distribution, ..base.clone() }, Wanted::Debian(wanted)))
         }
     }
 }

@@ -409,12 +409,6 @@ impl Recipe {
         PatternSet::new(self.strip.iter().chain(own).cloned().collect())
     }
 
-    /// The base of the dev variant for images on `base`: `scratch` has no shell, which package managers want, so that its dev
-    /// variant is Alpine's, of the same release and hence with the same runtime.
-    pub fn dev_base(base: &Base) -> Base {
-        if *base == Base::Scratch { Base::Alpine(base.release().clone()) } else { base.clone() }
-    }
-
     fn bases(&self) -> impl Iterator<Item = (&'static str, &Packages)> {
         [("scratch", &self.base.scratch), ("alpine", &self.base.alpine), ("debian", &self.base.debian)]
             .into_iter()
@@ -608,7 +602,7 @@ mod tests {
         {
             assert_eq!(strip.matches(path), stripped, "{path}");
         }
-        assert!(!recipe.strip(&Base::Scratch).matches("usr/include/a.h"));
+        assert!(!recipe.strip(&Base::scratch(config::Release::default())).matches("usr/include/a.h"));
     }
 
     #[test]
@@ -635,7 +629,7 @@ mod tests {
             no_recipes.find("./nowhere/node").map(|_| ()),
             no_recipes.find("./src").map(|_| ()),
             no_recipes.find("").map(|_| ()),
-            Recipe::parse(SMALL, "x").unwrap().packages(&Base::Scratch).map(|_| ()),
+            Recipe::parse(SMALL, "x").unwrap().packages(&Base::scratch(config::Release::default())).map(|_| ()),
         ];
         let texts = mistakes.map(|mistake| {
             let error = mistake.unwrap_err();
