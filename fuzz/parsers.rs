@@ -7,8 +7,9 @@ use std::{collections::BTreeMap, fmt, io, str::FromStr};
 
 use microbuild::{
     apk::{
+        checksum::Checksum,
         dependency::{Dependency, Provide},
-        index::{self, Checksum},
+        index,
         key::{Key, KeyRing},
         package,
         version::Version,
@@ -20,6 +21,7 @@ use microbuild::{
     glob::Pattern,
     image::Platform,
     layer::compress::Compressor,
+    package::Packing,
     recipe::Recipe,
     registry::{Reference, parse_registry},
     rootfs::{Tree, users::Accounts},
@@ -209,7 +211,7 @@ pub fn deb_index(bytes: &[u8]) {
             let _ = (record.depends(), record.conflicts(), record.replaces(), record.provides(), record.source());
         }
     }
-    let packings = ["a.xz", "a.zst", "a.gz", "a"].map(|name| deb::index::Packing::of(name).expect("a packing"));
+    let packings = ["a.xz", "a.zst", "a.gz", "a"].map(|name| Packing::of(name).expect("a packing"));
     for packing in packings {
         let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
         let _ =

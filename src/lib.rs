@@ -30,8 +30,8 @@
 //! lacks, and which files of packages, or of this machine, a program that was compiled takes along.
 //!
 //! [`sink`] takes an artifact to an OCI layout, an archive, a Docker engine or a [`registry`]; [`images`] keeps it locally
-//! in a [`layout`]. Underneath lie [`store`] (content-addressed bytes and memos), [`http`], [`digest`], [`glob`] and
-//! [`near`]; [`programs`] finds this machine's programs; [`solve`] is the search under [`apk::solve`] and [`deb::solve`]; beside
+//! in a [`layout`]. Underneath lie [`store`] (content-addressed bytes and memos), [`http`], [`location`], [`media`],
+//! [`digest`], [`glob`] and [`near`]; [`programs`] finds this machine's programs; [`solve`] is the search under [`apk::solve`] and [`deb::solve`]; beside
 //! everything [`error`] (exit codes, hints) and [`ui`] (what is shown meanwhile).
 
 pub mod apk;
@@ -47,9 +47,13 @@ pub mod glob;
 pub mod http;
 pub mod image;
 pub mod images;
+pub mod lang;
 pub mod layer;
 pub mod layout;
+pub mod listing;
+pub mod location;
 pub mod lock;
+pub mod media;
 pub mod near;
 pub mod package;
 pub mod pipeline;

@@ -24,55 +24,8 @@ use crate::{
 /// Fewer bytes than this are found anywhere by chance: they are neither looked for nor blotted out.
 const SHORTEST: usize = 6;
 
-/// A step that may be given secrets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StepName {
-    /// `[dependencies]` of a recipe: installs what a project depends on.
-    Install,
-    /// `[compile]` of a recipe: makes an app of its source.
-    Compile,
-    /// The command of `microbuild dev`.
-    Dev,
-}
-
-impl StepName {
-    const ALL: [Self; 3] = [Self::Install, Self::Compile, Self::Dev];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Install => "install",
-            Self::Compile => "compile",
-            Self::Dev => "dev",
-        }
-    }
-
-    /// Whether a build with `recipe` has it.
-    fn is_of(self, recipe: &Recipe) -> bool {
-        match self {
-            Self::Install => !recipe.dependencies.is_empty(),
-            Self::Compile => recipe.compile.is_some(),
-            Self::Dev => false,
-        }
-    }
-}
-
-impl fmt::Display for StepName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for StepName {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        Self::ALL.into_iter().find(|step| step.as_str() == text).ok_or_else(|| {
-            let near = nearest(text, Self::ALL.map(Self::as_str));
-            let near = near.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
-            ValueError::new(format!("a secret's step to be install, compile or dev{near}"), text)
-        })
-    }
-}
+/// What `--secret step=NAME` calls the command of `microbuild dev`.
+pub const DEV: &str = "dev";
 
 /// Where a secret is to be had: `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`, as `docker build --secret` has it; and, with `step=NAME`
 /// once or several times, which steps get it.
@@ -83,7 +36,7 @@ pub struct SecretSource {
     /// Where it comes from.
     pub from: Origin,
     /// The steps that get it; none are the usual ones.
-    pub steps: Vec<StepName>,
+    pub steps: Vec<String>,
 }
 
 /// What holds a secret on this machine.
@@ -109,9 +62,11 @@ impl FromStr for SecretSource {
                 "env" => from.replace(Origin::Variable(value.to_owned())).is_some(),
                 "type" if matches!(value, "file" | "env") => false,
                 "step" => {
-                    let step = value.parse()?;
-                    let twice = steps.contains(&step);
-                    steps.push(step);
+                    if !is_id(value) {
+                        return Err(error());
+                    }
+                    let twice = steps.iter().any(|step| step == value);
+                    steps.push(value.to_owned());
                     twice
                 }
                 _ => true,
@@ -170,6 +125,18 @@ pub enum SecretError {
         /// Why not.
         why: &'static str,
     },
+    /// It names a step that the recipe has not.
+    #[error("recipe {recipe} has no step {step}, which the secret {id} is for")]
+    Step {
+        /// The secret.
+        id: String,
+        /// The step.
+        step: String,
+        /// The recipe.
+        recipe: String,
+        /// The recipe's step whose name is nearest.
+        near: String,
+    },
     /// Its bytes are in something that would become part of the image.
     #[error("found the secret {id} in {place}, which would become part of the image")]
     Leaked {
@@ -183,7 +150,7 @@ pub enum SecretError {
 impl Explain for SecretError {
     fn kind(&self) -> Kind {
         match self {
-            Self::File { .. } | Self::Variable { .. } | Self::Id { .. } => Kind::Usage,
+            Self::File { .. } | Self::Variable { .. } | Self::Id { .. } | Self::Step { .. } => Kind::Usage,
             Self::Leaked { .. } => Kind::Build,
         }
     }
@@ -193,6 +160,7 @@ impl Explain for SecretError {
             Self::File { .. } => Some("--secret id=NAME,src=FILE names a file that you may read".into()),
             Self::Variable { .. } => Some("set it, or name another: --secret id=NAME,env=VARIABLE".into()),
             Self::Id { .. } => Some("--secret id=NAME,… names it; the step finds it as /run/secrets/NAME".into()),
+            Self::Step { near, .. } => Some(format!("did you mean step={near}?")),
             Self::Leaked { .. } => Some(
                 "nothing of it was kept; leave the file out (--exclude), or keep the package's script from writing it there"
                     .into(),
@@ -211,7 +179,7 @@ pub struct Secret {
     /// Whether it is a variable in the step too.
     pub variable: bool,
     /// The steps that get it; none are the usual ones.
-    pub steps: Vec<StepName>,
+    pub steps: Vec<String>,
 }
 
 impl fmt::Debug for Secret {
@@ -268,26 +236,38 @@ impl Secrets {
         Ok(Self { needles: Needles::new(&list), list })
     }
 
-    /// What the step `name` of a build with `recipe` may know.
-    pub fn of(&self, name: StepName, recipe: &Recipe) -> Vec<Secret> {
-        let fetches = if recipe.dependencies.is_empty() { StepName::Compile } else { StepName::Install };
-        let usual = name == StepName::Dev || name == fetches;
-        let is_given = |secret: &&Secret| secret.steps.contains(&name) || (secret.steps.is_empty() && usual);
+    /// The secrets that the step `name` of a build with `recipe` gets: those that name it; and those that name no step, if it
+    /// installs dependencies, is the command of `microbuild dev`, or if no step of the recipe installs any.
+    pub fn of(&self, name: &str, recipe: &Recipe) -> Vec<Secret> {
+        let mut installing = recipe.steps.iter().filter(|step| step.installs).peekable();
+        let usual = name == DEV || installing.peek().is_none() || installing.any(|step| step.name == name);
+        let is_given =
+            |secret: &&Secret| secret.steps.iter().any(|step| step == name) || (secret.steps.is_empty() && usual);
         self.list.iter().filter(is_given).cloned().collect()
     }
 
-    /// What is to be said of secrets that no step of a build with `recipe` gets, although they name one.
-    pub fn idle(&self, recipe: &Recipe) -> Vec<String> {
+    /// A warning for each secret that no step of a build with `recipe` gets, although it names one.
+    ///
+    /// # Errors
+    /// When the name of a step is nearly that of one of the recipe's.
+    pub fn idle(&self, recipe: &Recipe) -> Result<Vec<String>, SecretError> {
+        let known: Vec<&str> = recipe.steps.iter().map(|step| step.name.as_str()).chain([DEV]).collect();
         let mut warnings = Vec::new();
         for secret in &self.list {
-            let steps: Vec<_> = secret.steps.iter().filter(|step| **step != StepName::Dev).collect();
-            if !steps.is_empty() && !steps.iter().any(|step| step.is_of(recipe)) {
-                let names = steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+            for step in secret.steps.iter().filter(|step| !known.contains(&step.as_str())) {
+                if let Some(near) = nearest(step, known.iter().copied()) {
+                    let (id, step, near) = (secret.id.clone(), step.clone(), near.to_owned());
+                    return Err(SecretError::Step { id, step, recipe: recipe.name.clone(), near });
+                }
+            }
+            let is_given = secret.steps.is_empty() || secret.steps.iter().any(|step| known.contains(&step.as_str()));
+            if !is_given {
+                let names = secret.steps.join(" or ");
                 warnings
-                    .push(format!("nothing gets the secret {}: recipe {} has no step {names}", secret.id, recipe.name));
+                    .push(format!("no step gets the secret {}: recipe {} has no step {names}", secret.id, recipe.name));
             }
         }
-        warnings
+        Ok(warnings)
     }
 }
 
@@ -467,7 +447,7 @@ mod tests {
             ("step=compile,id=a", Some("id=a,env=a,step=compile")),
             ("id=a,step=dev,step=dev", None),
             ("id=a,step=", None),
-            ("id=a,step=run", None),
+            ("id=a,step=../run", None),
             ("", None),
         ] {
             let found = text.parse::<SecretSource>().ok().map(|source| source.to_string());
@@ -482,31 +462,35 @@ mod tests {
     #[test]
     fn a_step_knows_what_is_meant_for_it() {
         use crate::recipe::Shelves;
-        let given = [&[][..], &[StepName::Install], &[StepName::Compile, StepName::Dev], &[StepName::Dev]];
+        let given = [&[][..], &["install"], &["compile", "dev"], &["dev"]];
         let list: Vec<_> = (0_u8..)
             .zip(given)
-            .map(|(n, steps)| Secret { id: n.to_string(), steps: steps.to_vec(), ..secret(b"long enough") })
+            .map(|(n, steps)| {
+                let steps = steps.iter().map(|step| (*step).to_owned()).collect();
+                Secret { id: n.to_string(), steps, ..secret(b"long enough") }
+            })
             .collect();
         let secrets = Secrets { list, ..Secrets::default() };
         let of = |recipe: &str, step| {
             let recipe = Shelves::default().find(recipe).expect("built in");
             secrets.of(step, &recipe).into_iter().map(|secret| secret.id).collect::<String>()
         };
-        for (recipe, install, compile) in [("node", "01", "2"), ("go", "1", "02"), ("static", "1", "02")] {
-            let found = [StepName::Install, StepName::Compile, StepName::Dev].map(|step| of(recipe, step));
+        for (recipe, install, compile) in [("node", "01", "2"), ("go", "01", "02"), ("static", "01", "02")] {
+            let found = ["install", "compile", "dev"].map(|step| of(recipe, step));
             assert_eq!(found, [install, compile, "023"], "{recipe}");
         }
-        let idle = |recipe: &str| secrets.idle(&Shelves::default().find(recipe).expect("built in"));
-        assert_eq!(idle("node"), ["nothing gets the secret 2: recipe node has no step compile"]);
-        assert_eq!(idle("go"), ["nothing gets the secret 1: recipe go has no step install"]);
-    }
-
-    #[test]
-    fn a_step_that_there_is_not_is_named_with_the_nearest() {
-        let error = |text: &str| text.parse::<SecretSource>().expect_err(text).to_string();
-        let expected = "expected a secret's step to be install, compile or dev";
-        assert_eq!(error("id=a,step=instal"), format!("{expected} (did you mean `install`?), found `instal`"));
-        assert_eq!(error("id=a,step=xxxxxxx"), format!("{expected}, found `xxxxxxx`"));
+        let idle = |recipe: &str, steps: &[&str]| {
+            let steps = steps.iter().map(|step| (*step).to_owned()).collect();
+            let secrets = Secrets { list: vec![Secret { steps, ..secret(b"long enough") }], ..Secrets::default() };
+            secrets.idle(&Shelves::default().find(recipe).expect("built in")).map_err(|error| error.to_string())
+        };
+        assert_eq!(idle("node", &["install"]), Ok(vec![]));
+        assert_eq!(idle("node", &["compile", "dev"]), Ok(vec![]), "microbuild dev gets it");
+        assert_eq!(
+            idle("node", &["compile"]),
+            Ok(vec!["no step gets the secret s: recipe node has no step compile".into()])
+        );
+        assert_eq!(idle("go", &["compil"]), Err("recipe go has no step compil, which the secret s is for".into()));
     }
 
     #[test]

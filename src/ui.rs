@@ -11,15 +11,16 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// How progress is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// How progress is shown: the values of `--progress`, whose help these comments are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Bars on a terminal, plain lines elsewhere.
+    /// Bars on a terminal, plain lines elsewhere
     #[default]
     Auto,
-    /// Plain lines.
+    /// Plain lines
     Plain,
-    /// No progress; warnings are still shown.
+    /// No progress; warnings are still shown
     None,
 }
 

@@ -4,7 +4,7 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    index::Checksum,
+    checksum::Checksum,
     version::{Op, Version},
 };
 

@@ -4,6 +4,7 @@
 //! [`dependency`] are the words that packages use of each other, and [`solve`] chooses the packages that a list of wishes
 //! (apk calls it the world) needs.
 
+pub mod checksum;
 pub mod dependency;
 pub mod index;
 pub mod key;

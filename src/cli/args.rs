@@ -2,16 +2,15 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Arg, Args, Parser, Subcommand, ValueEnum, builder::Resettable};
+use clap::{Arg, Args, Parser, Subcommand, builder::Resettable};
 
 use crate::{
-    config::{Base, Command as Words, Compression, Deps, Pair, Port, Publish, Size, User, Volume, Workdir},
-    glob::Pattern,
-    http::Insecure,
-    image::{Format, Platform},
-    secret::SecretSource,
+    config::{
+        CommonOptions, ContentsOptions, DeliveryOptions, ImageOptions, MachineOptions, Merge as _, NetworkOptions,
+        Publish, User, UserConfig, Volume, switch,
+    },
+    image::Format,
     sink::{Output, registry::Options},
-    ui,
 };
 
 /// Turns an app folder into the smallest container image that runs it: no Dockerfile, no daemon, no root.
@@ -184,6 +183,10 @@ pub enum Command {
     Recipes {
         /// The recipe to print
         name: Option<String>,
+        /// Print the files that the recipe's commands run from /run/recipe; with =DIR write them into that folder (to change them:
+        /// microbuild recipes go > mine.toml; microbuild recipes go --files=mine; microbuild ./mine.toml)
+        #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, requires = "name")]
+        files: Option<Option<PathBuf>>,
         /// The app's folder, which may have recipes of its own
         #[arg(long, default_value = ".", value_name = "APP")]
         app: PathBuf,
@@ -234,57 +237,6 @@ pub(super) fn with_docker_shorts(command: clap::Command) -> clap::Command {
     command.mut_subcommand("run", |run| run.mut_arg("verbose", long_only).mut_arg("package", long_only))
 }
 
-/// A flag in the environment.
-fn switch(text: &str) -> Result<bool, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "1" | "true" | "yes" | "on" => Ok(true),
-        "0" | "false" | "no" | "off" => Ok(false),
-        _ => Err(format!("expected true or false (or 1, 0, yes, no, on, off), found `{text}`")),
-    }
-}
-
-/// What every command understands.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "General")]
-pub struct CommonOptions {
-    /// Where downloads and remembered results are kept [default: $XDG_CACHE_HOME/microbuild]
-    #[arg(long, value_name = "DIR", env = "MICROBUILD_CACHE_DIR")]
-    pub cache_dir: Option<PathBuf>,
-    /// Print one JSON object on stdout
-    #[arg(long, env = "MICROBUILD_JSON", value_parser = switch)]
-    pub json: bool,
-    /// How progress is shown on stderr
-    #[arg(long, value_enum, env = "MICROBUILD_PROGRESS")]
-    pub progress: Option<Progress>,
-    /// Say nothing on stderr but warnings and errors
-    #[arg(short, long, env = "MICROBUILD_QUIET", value_parser = switch)]
-    pub quiet: bool,
-    /// Say more on stderr
-    #[arg(short, long, conflicts_with = "quiet", env = "MICROBUILD_VERBOSE", value_parser = switch)]
-    pub verbose: bool,
-}
-
-/// How mirrors and registries are reached.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Network")]
-pub struct NetworkOptions {
-    /// Trust these CA certificates (PEM) besides the machine's own
-    #[arg(long, value_name = "FILE", env = "MICROBUILD_CA")]
-    pub ca: Vec<PathBuf>,
-    /// Take any certificate, and plain HTTP from registries, of this host; without a host, of all
-    // Only what follows an equals sign is a host: `microbuild node --insecure ./app` names an app.
-    #[arg(
-        long,
-        value_name = "HOST[:PORT]",
-        env = "MICROBUILD_INSECURE",
-        value_delimiter = ',',
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
-    )]
-    pub insecure: Vec<Insecure>,
-}
-
 /// How images are pushed.
 #[derive(Debug, Clone, Default, Args)]
 pub struct PushOptions {
@@ -304,112 +256,6 @@ impl PushOptions {
     pub fn options(&self) -> Options {
         Options { force: self.force, verify: self.verify, format: self.format }
     }
-}
-
-/// `--progress`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Progress {
-    /// Bars on a terminal, plain lines elsewhere
-    Auto,
-    /// Plain lines
-    Plain,
-    /// Nothing
-    None,
-}
-
-impl From<Progress> for ui::Mode {
-    fn from(progress: Progress) -> Self {
-        match progress {
-            Progress::Auto => Self::Auto,
-            Progress::Plain => Self::Plain,
-            Progress::None => Self::None,
-        }
-    }
-}
-
-/// What root filesystems are made of, and how dependencies get into them.
-#[derive(Debug, Clone, Default, Args)]
-pub struct SourceOptions {
-    /// Start from scratch, alpine, alpine:RELEASE, debian or debian:SUITE [default: alpine]
-    #[arg(long, env = "MICROBUILD_BASE", help_heading = "Contents")]
-    pub base: Option<Base>,
-    /// Install a further package, as `apk add` or `apt-get install` would take it
-    #[arg(
-        short,
-        long,
-        value_name = "PACKAGE",
-        env = "MICROBUILD_PACKAGE",
-        value_delimiter = ',',
-        help_heading = "Contents"
-    )]
-    pub package: Vec<String>,
-    /// Install a further package in the dev variant only, such as a library's headers
-    #[arg(
-        long,
-        value_name = "PACKAGE",
-        env = "MICROBUILD_DEV_PACKAGE",
-        value_delimiter = ',',
-        help_heading = "Dependencies"
-    )]
-    pub dev_package: Vec<String>,
-    /// What becomes of the project's dependencies: auto, copy or none
-    #[arg(long, env = "MICROBUILD_DEPS", help_heading = "Dependencies")]
-    pub deps: Option<Deps>,
-    /// Give a secret to the step that fetches dependencies, or to the STEP install, compile or dev: id=NAME,src=FILE[,step=STEP] or id=NAME,env=VARIABLE[,step=STEP]
-    // No comma separates secrets: there are commas in one.
-    #[arg(long, value_name = "SECRET", env = "MICROBUILD_SECRET", help_heading = "Dependencies")]
-    pub secret: Vec<SecretSource>,
-    /// Run no scripts of packages when they are installed
-    #[arg(long, env = "MICROBUILD_IGNORE_SCRIPTS", value_parser = switch, help_heading = "Dependencies")]
-    pub ignore_scripts: bool,
-    /// Let all projects use the same caches: what one's scripts leave there, another's may run
-    #[arg(long, env = "MICROBUILD_SHARED_CACHE", value_parser = switch, help_heading = "Dependencies")]
-    pub shared_cache: bool,
-    /// Run commands with this OCI runtime [default: the first of runc, crun, youki]
-    #[arg(long, value_name = "NAME|PATH", env = "MICROBUILD_RUNTIME", help_heading = "Dependencies")]
-    pub runtime: Option<String>,
-    /// The base's packages lie here; for Alpine it stands for https://dl-cdn.alpinelinux.org/alpine, for Debian for the machine's apt sources
-    #[arg(long, value_name = "URL|DIR", env = "MICROBUILD_MIRROR", help_heading = "Packages' sources")]
-    pub mirror: Option<String>,
-    /// Trust these keys (Alpine: *.rsa.pub, Debian: *.gpg, *.asc) besides the base's own
-    #[arg(
-        long,
-        value_name = "DIR|FILE",
-        env = "MICROBUILD_KEYS",
-        value_delimiter = ',',
-        help_heading = "Packages' sources"
-    )]
-    pub keys: Vec<PathBuf>,
-    /// Use a further repository: URL, folder, `@TAG URL`; for Debian `deb URL SUITE COMPONENT`
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "MICROBUILD_REPOSITORY",
-        value_delimiter = ',',
-        help_heading = "Packages' sources"
-    )]
-    pub repository: Vec<String>,
-    /// Take recipes that lie in the app's own folder; `--trust=no` leaves them alone
-    #[arg(
-        long,
-        value_name = "yes|no",
-        env = "MICROBUILD_TRUST",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "yes",
-        value_parser = switch,
-        help_heading = "Contents"
-    )]
-    pub trust: Option<bool>,
-    /// The folders of apps that the user's own configuration trusts.
-    #[arg(skip)]
-    pub trusted: Vec<PathBuf>,
-    /// Accept a mirror that has an older state than before, or lacks a suite that it had, and remember that
-    #[arg(long, env = "MICROBUILD_ALLOW_ROLLBACK", value_parser = switch, help_heading = "Packages' sources")]
-    pub allow_rollback: bool,
-    /// Use what the cache has, and no network
-    #[arg(long, env = "MICROBUILD_OFFLINE", value_parser = switch, help_heading = "Network")]
-    pub offline: bool,
 }
 
 /// The options of `microbuild run`.
@@ -445,15 +291,9 @@ pub struct RunOptions {
     /// Leave no container behind; this is always so
     #[arg(long)]
     pub rm: bool,
-    /// What root filesystems are made of.
+    /// What root filesystems are made of, and with what.
     #[command(flatten)]
-    pub source: SourceOptions,
-    /// How mirrors and registries are reached.
-    #[command(flatten)]
-    pub network: NetworkOptions,
-    /// What every command understands.
-    #[command(flatten)]
-    pub common: CommonOptions,
+    pub setup: SetupOptions,
 }
 
 /// The options of `microbuild dev`.
@@ -465,9 +305,20 @@ pub struct DevOptions {
     /// Set a variable; without a value, to what it is here
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     pub env: Vec<String>,
+    /// What root filesystems are made of, and with what.
+    #[command(flatten)]
+    pub setup: SetupOptions,
+}
+
+/// The options of every command that makes a root filesystem.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SetupOptions {
     /// What root filesystems are made of.
     #[command(flatten)]
-    pub source: SourceOptions,
+    pub contents: ContentsOptions,
+    /// What may be used and trusted on this machine.
+    #[command(flatten)]
+    pub machine: MachineOptions,
     /// How mirrors and registries are reached.
     #[command(flatten)]
     pub network: NetworkOptions,
@@ -476,21 +327,14 @@ pub struct DevOptions {
     pub common: CommonOptions,
 }
 
-/// Where an image goes, and what it is called there.
-#[derive(Debug, Clone, Default, Args)]
-pub struct DeliveryOptions {
-    /// Name the image (several times for several names) [default: the project's name]
-    #[arg(short, long, value_name = "REF", env = "MICROBUILD_TAG", value_delimiter = ',')]
-    pub tag: Vec<String>,
-    /// Push the image to the registries that its names name
-    #[arg(long, env = "MICROBUILD_PUSH", value_parser = switch)]
-    pub push: bool,
-    /// Write the image to oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE or docker
-    #[arg(short, long, value_name = "KIND:PATH", env = "MICROBUILD_OUTPUT", value_delimiter = ',')]
-    pub output: Vec<Output>,
-    /// Write what --json prints to a file
-    #[arg(long, value_name = "FILE", env = "MICROBUILD_METADATA_FILE")]
-    pub metadata_file: Option<PathBuf>,
+impl SetupOptions {
+    /// Fills in what `user` says where neither a flag nor a variable says something.
+    pub(super) fn fill(&mut self, user: &UserConfig) {
+        let UserConfig { delivery: _, machine, network, common } = user;
+        self.machine.fill(machine);
+        self.network.fill(network);
+        self.common.fill(common);
+    }
 }
 
 /// The options of a build. Each can stand in the environment too, and in a file: what describes the image in the app's
@@ -501,57 +345,29 @@ pub struct BuildOptions {
     /// Where the image goes.
     #[command(flatten)]
     pub delivery: DeliveryOptions,
-    /// Build for these platforms, such as linux/amd64,linux/arm64 [default: this machine's]
-    #[arg(long, value_name = "OS/ARCH", env = "MICROBUILD_PLATFORM", value_delimiter = ',', help_heading = "Contents")]
-    pub platform: Vec<Platform>,
-    /// Take files that an ignore file leaves out
-    #[arg(long, value_name = "GLOB", env = "MICROBUILD_INCLUDE", help_heading = "Contents")]
-    pub include: Vec<Pattern>,
-    /// Leave files out
-    #[arg(long, value_name = "GLOB", env = "MICROBUILD_EXCLUDE", help_heading = "Contents")]
-    pub exclude: Vec<Pattern>,
-    /// Compress what is made here with gzip[:1-12] or zstd[:1-22]
-    #[arg(long, env = "MICROBUILD_COMPRESSION", help_heading = "Contents")]
-    pub compression: Option<Compression>,
-    /// Fail with exit code 5 when the image is larger, such as 30MB
-    #[arg(long, value_name = "SIZE", env = "MICROBUILD_MAX_SIZE", help_heading = "Contents")]
-    pub max_size: Option<Size>,
-    /// Set a variable
-    #[arg(long, value_name = "KEY=VALUE", env = "MICROBUILD_ENV", help_heading = "Image")]
-    pub env: Vec<Pair>,
-    /// Set the entrypoint: a command line, or a JSON list
-    #[arg(long, value_name = "COMMAND", env = "MICROBUILD_ENTRYPOINT", help_heading = "Image")]
-    pub entrypoint: Option<Words>,
-    /// Set the command: a command line, or a JSON list
-    #[arg(long, value_name = "COMMAND", env = "MICROBUILD_CMD", help_heading = "Image")]
-    pub cmd: Option<Words>,
-    /// Put the app into this folder and start there
-    #[arg(long, value_name = "DIR", env = "MICROBUILD_WORKDIR", help_heading = "Image")]
-    pub workdir: Option<Workdir>,
-    /// Run as this user [default: the recipe's, mostly 65532:65532]
-    #[arg(long, value_name = "USER[:GROUP]", env = "MICROBUILD_USER", help_heading = "Image")]
-    pub user: Option<User>,
-    /// Say that the app listens on a port
-    #[arg(long, env = "MICROBUILD_PORT", value_delimiter = ',', help_heading = "Image")]
-    pub port: Vec<Port>,
-    /// Set a label
-    #[arg(long, value_name = "KEY=VALUE", env = "MICROBUILD_LABEL", help_heading = "Image")]
-    pub label: Vec<Pair>,
-    /// Set an annotation
-    #[arg(long, value_name = "KEY=VALUE", env = "MICROBUILD_ANNOTATION", help_heading = "Image")]
-    pub annotation: Vec<Pair>,
+    /// What the image says of itself, and which files of the app it holds.
+    #[command(flatten)]
+    pub image: ImageOptions,
     /// How images are pushed.
     #[command(flatten)]
     pub pushing: PushOptions,
-    /// What root filesystems are made of.
+    /// What root filesystems are made of, and with what.
     #[command(flatten)]
-    pub source: SourceOptions,
-    /// How mirrors and registries are reached.
-    #[command(flatten)]
-    pub network: NetworkOptions,
-    /// What every command understands.
-    #[command(flatten)]
-    pub common: CommonOptions,
+    pub setup: SetupOptions,
+}
+
+impl BuildOptions {
+    /// As [`SetupOptions::fill`].
+    pub(super) fn fill(&mut self, user: &UserConfig) {
+        self.delivery.fill(&user.delivery);
+        self.setup.fill(user);
+    }
+}
+
+impl From<SetupOptions> for BuildOptions {
+    fn from(setup: SetupOptions) -> Self {
+        Self { setup, ..Self::default() }
+    }
 }
 
 #[cfg(test)]
@@ -559,6 +375,7 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+    use crate::config::AppConfig;
 
     #[test]
     fn the_words_do_not_contradict_each_other() {
@@ -571,5 +388,75 @@ mod tests {
         for (text, expected) in [("1", Some(true)), ("Yes", Some(true)), ("off", Some(false)), ("maybe", None)] {
             assert_eq!(switch(text).ok(), expected, "{text}");
         }
+    }
+
+    /// Each option of a build is a key of one of the two files: what describes the image of the app's, what speaks for the machine
+    /// of the user's.
+    #[test]
+    fn every_option_is_a_key_of_one_file() {
+        // How much is said and how an image is pushed are matters of one call; whom to trust stands in `trust` as folders.
+        const FLAGS_ONLY: [&str; 7] = ["help", "quiet", "verbose", "trust", "force", "format", "verify"];
+        let (app, user) = (AppConfig::keys(), UserConfig::keys());
+        let command = RecipeCli::command();
+        let options: Vec<&str> = command.get_arguments().filter_map(Arg::get_long).collect();
+        for option in &options {
+            let keys = [&app, &user].into_iter().filter(|keys| keys.iter().any(|key| key == option)).count();
+            let expected = if *option == "tag" { 2 } else { usize::from(!FLAGS_ONLY.contains(option)) };
+            assert!(keys == expected || *option == "trust", "{option} is a key of {keys} files");
+        }
+        for key in app.iter().chain(&user).filter(|key| *key != "recipe") {
+            assert!(options.contains(&key.as_str()), "{key} is no option");
+        }
+    }
+
+    #[test]
+    fn a_variable_is_named_as_its_option() {
+        for arg in RecipeCli::command().get_arguments().filter(|arg| arg.get_env().is_some()) {
+            let long = arg.get_long().expect("a long name").to_uppercase().replace('-', "_");
+            assert_eq!(arg.get_env().and_then(|name| name.to_str()), Some(&*format!("MICROBUILD_{long}")));
+        }
+    }
+
+    fn options(words: &[&str]) -> BuildOptions {
+        *RecipeCli::try_parse_from([&["node"], words].concat()).expect("words").options
+    }
+
+    #[test]
+    fn flags_win_over_the_users_file() {
+        let user = UserConfig::parse(
+            "mirror = 'https://m/x'\nruntime = 'crun'\ntag = ['a:1']\noutput = 'docker'\npush = true\ntrust = '/srv'",
+            "config.toml",
+        )
+        .expect("a configuration");
+        let mut given = options(&["--runtime", "runc", "-t", "b:2"]);
+        given.fill(&user);
+        let BuildOptions { delivery, setup: SetupOptions { machine, .. }, .. } = given;
+        assert_eq!((machine.runtime.as_deref(), machine.mirror.as_deref()), (Some("runc"), Some("https://m/x")));
+        assert_eq!((&delivery.tag[..], delivery.push), (&["b:2".to_owned()][..], Some(true)));
+        assert_eq!((delivery.output, machine.trusted), (vec![Output::Docker], vec!["/srv".into()]));
+    }
+
+    #[test]
+    fn a_switch_of_the_file_can_be_turned_off() {
+        let user = UserConfig::parse("push = true\noffline = true", "config.toml").expect("a configuration");
+        for (words, push, offline) in [
+            (&[][..], Some(true), Some(true)),
+            (&["--push=no"], Some(false), Some(true)),
+            (&["--offline=no", "--push", "./app"], Some(true), Some(false)),
+        ] {
+            let mut given = options(words);
+            given.fill(&user);
+            assert_eq!((given.delivery.push, given.setup.machine.offline), (push, offline), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn lists_replace_each_other_and_tables_are_merged_by_key() {
+        let app = AppConfig::parse("port = [80, 81]\nenv = { A = 1, B = 2 }\npackage = 'tini'", "x").expect("a file");
+        let image = options(&["--port", "8080", "--env", "B=3"]).image.over(app.image);
+        let texts = |pairs: &[crate::config::Pair]| pairs.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(image.port.iter().map(ToString::to_string).collect::<Vec<_>>(), ["8080/tcp"]);
+        assert_eq!(texts(&image.env), ["A=1", "B=2", "B=3"], "the last counts");
+        assert_eq!(options(&[]).setup.contents.over(app.contents).package, ["tini"]);
     }
 }

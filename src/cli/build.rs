@@ -1,63 +1,26 @@
 //! The commands that build, or say what would be built.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::{path::Path, time::Instant};
 
 use super::{
     CliError,
-    args::{BuildOptions, DeliveryOptions, SourceOptions},
-    http, pretty, print, push_to,
+    args::BuildOptions,
+    job::{Job, Tools},
+    pretty, print, push_to,
     report::{self, Delivered},
-    shelves, store,
 };
 use crate::{
-    config::{self, AppConfig, Base, Pair},
-    digest::Digest,
-    fetch::Fetcher,
-    glob::Pattern,
-    http::Http,
+    config::AppConfig,
     image::Artifact,
     images::{self, LocalImages},
-    lock::{Because, Lock, Row},
-    pipeline::{self, BuildError, Built},
-    plan::host_platform,
-    recipe::{Recipe, Trust},
+    pipeline::{self, BuildError, Built, Resolution},
     registry::Reference,
-    request::{Request, Step},
-    sink::{self, Output},
+    sink,
     store::{self, replace_file},
-    ui::{self, Ui},
 };
 
-/// A build as the words, the environment and the file ask for it: what is to be made, and what is to be done with it.
-pub(super) struct Job {
-    pub(super) request: Request,
-    pub(super) recipe: Recipe,
-    tags: Vec<String>,
-    push: bool,
-    pushing: sink::registry::Options,
-    outputs: Vec<Output>,
-    json: bool,
-    metadata_file: Option<PathBuf>,
-    pub(super) cache_dir: Option<PathBuf>,
-    pub(super) offline: bool,
-    allow_rollback: bool,
-    pub(super) network: super::NetworkOptions,
-    pub(super) ui: Ui,
-}
-
-/// What a job works with, for as long as nobody may empty the store.
-pub(super) struct Tools {
-    http: Http,
-    pub(super) fetcher: Fetcher,
-    _in_use: store::Lock,
-}
-
 /// `microbuild RECIPE [APP]`, `microbuild build [APP]`.
-pub(super) fn build(recipe: Option<&str>, app: &Path, options: &BuildOptions) -> Result<(), CliError> {
+pub(super) fn build(recipe: Option<&str>, app: &Path, options: BuildOptions) -> Result<(), CliError> {
     let job = Job::new(recipe, app, options)?;
     // Before anything is made: a name that cannot be pushed should not cost a build.
     job.check_names()?;
@@ -68,10 +31,10 @@ pub(super) fn build(recipe: Option<&str>, app: &Path, options: &BuildOptions) ->
 }
 
 /// `microbuild base RECIPE`.
-pub(super) fn base(recipe: &str, dev: bool, options: &BuildOptions) -> Result<(), CliError> {
+pub(super) fn base(recipe: &str, dev: bool, options: BuildOptions) -> Result<(), CliError> {
     // The app that lies here has nothing to say of an image without it.
     let app = Path::new(".");
-    let job = Job::with(Some(recipe), app, options, &AppConfig::read(app)?.without_app())?;
+    let job = Job::with(Some(recipe), app, options, AppConfig::read(app)?.without_app())?;
     job.check_names()?;
     let tools = job.tools()?;
     let made = pipeline::base_image(&job.request, &job.recipe, dev, &tools.fetcher, &job.ui)?;
@@ -120,12 +83,9 @@ fn deliver(job: &Job, mut built: Built, names: &[String], tools: &Tools) -> Resu
     for output in &job.outputs {
         sink::write(output, &built.artifact, names, &job.ui)?;
     }
-    built.timings.push(("deliver", started.elapsed()));
+    built.timings.push(("deliver".to_owned(), started.elapsed()));
     report(job, &built, names, &delivered)
 }
-
-/// The bucket of local images' names: the folder whose app each one means.
-const NAMES: &str = "names-v1";
 
 /// Says which of `names` have meant another project's image until now: a folder that somebody else wrote chooses its own.
 fn announce(
@@ -140,8 +100,8 @@ fn announce(
         app => std::fs::canonicalize(app).as_deref().unwrap_or(app).display().to_string(),
     };
     for name in names {
-        let key = Digest::of(name);
-        let before: Option<String> = store.recall(NAMES, &key);
+        let key = store::Key::new().text("name", name);
+        let before: Option<String> = store.recall(store::Bucket::ImageNames, &key);
         let digest = local.digest(name).filter(|digest| *digest != built.artifact.root().digest);
         if let Some(digest) = digest
             && before.as_ref() != Some(&folder)
@@ -150,7 +110,7 @@ fn announce(
             job.ui.say(&format!("{name} means another image now: until now it meant {digest}{whose}"));
         }
         if before.as_ref() != Some(&folder) {
-            store.remember(NAMES, &key, &folder)?;
+            store.remember(store::Bucket::ImageNames, &key, &folder)?;
         }
     }
     Ok(())
@@ -182,7 +142,7 @@ fn report(job: &Job, built: &Built, names: &[String], delivered: &Delivered) -> 
     print(&format!("{}@{}\n", delivered.reference, report::pushed_digest(&built.artifact, &delivered.pushed)))
 }
 
-fn parse_all(names: &[String]) -> Result<Vec<Reference>, CliError> {
+pub(super) fn parse_all(names: &[String]) -> Result<Vec<Reference>, CliError> {
     names.iter().map(|name| Ok(name.parse()?)).collect()
 }
 
@@ -204,284 +164,55 @@ fn local_name(built: &Built, app: &Path) -> String {
 }
 
 /// `microbuild plan`.
-pub(super) fn plan(recipe: &str, app: &Path, options: &BuildOptions) -> Result<(), CliError> {
-    let (job, base, locks) = solve(recipe, app, options)?;
+pub(super) fn plan(recipe: &str, app: &Path, options: BuildOptions) -> Result<(), CliError> {
+    let (job, resolution) = resolve(recipe, app, options)?;
     if job.json {
-        let packages = |lock: &Lock| -> serde_json::Value {
-            let row = |p: Row<'_>| serde_json::json!({"name": p.name, "version": p.version, "size": p.size});
-            let packages: Vec<_> = lock.packages.rows().into_iter().map(row).collect();
-            serde_json::json!({"arch": lock.arch, "release": lock.release, "packages": packages})
-        };
-        return print(&(pretty(&locks.iter().map(packages).collect()) + "\n"));
+        return print(&(pretty(&report::plan_json(&resolution)) + "\n"));
     }
-    for lock in &locks {
-        let rows = lock.packages.rows();
-        let width = rows.iter().map(|row| row.title().len()).max().unwrap_or(0);
-        let mut text = format!("{base} of {} {}, {}\n", base.distribution(), lock.release, lock.arch);
-        for row in &rows {
-            text += &format!("  {:width$}  {:>9}\n", row.title(), ui::size(row.size));
-        }
-        let total = rows.iter().map(|row| row.size).sum();
-        text += &format!("  {:width$}  {:>9}\n", "total", ui::size(total));
-        print(&text)?;
-    }
-    Ok(())
+    print(&report::plan_text(&resolution))
 }
 
 /// `microbuild why`.
-pub(super) fn why(package: &str, recipe: &str, app: &Path, options: &BuildOptions) -> Result<(), CliError> {
-    let (job, base, locks) = solve(recipe, app, options)?;
-    for lock in &locks {
-        let rows = lock.packages.rows();
-        let Some(mut at) = rows.iter().position(|row| row.name == package) else {
-            let names = rows.iter().map(|row| row.name);
-            let near = crate::near::nearest(package, names).map(|near| format!("; did you mean {near}?"));
-            return Err(CliError::Usage {
-                message: format!("{package} is no part of the image{}", near.unwrap_or_default()),
-                hint: format!(
-                    "`microbuild plan {} {} --base {base}` lists what is",
-                    job.recipe.name,
-                    job.request.app.display()
-                ),
-            });
-        };
-        let title = |at: usize| rows[at].title();
-        let mut text = title(at);
-        loop {
-            let (next, why) = match rows[at].because {
-                Because::Wish(wish) => {
-                    text += &format!("\n  is asked for, as {wish}, by recipe {} or --package\n", job.recipe.name);
-                    break;
-                }
-                Because::Linked => {
-                    text += "\n  has a library that a program is linked with\n";
-                    break;
-                }
-                Because::Shipped => {
-                    text += "\n  is what a step has put parts of into the image\n";
-                    break;
-                }
-                Because::Needed { by, through } => (*by, format!("is needed, as {through}, by {}", title(*by))),
-                Because::Along { with } => (*with, format!("comes along with {}", title(*with))),
-            };
-            text += &format!("\n  {why}");
-            at = next;
+pub(super) fn why(package: &str, recipe: &str, app: &Path, options: BuildOptions) -> Result<(), CliError> {
+    let (job, resolution) = resolve(recipe, app, options)?;
+    let mut told = false;
+    for image in &resolution.images {
+        if let Some(text) = report::why(&image.lock, package, &job.recipe.name) {
+            print(&text)?;
+            told = true;
         }
-        print(&text)?;
     }
-    Ok(())
-}
-
-fn solve(recipe: &str, app: &Path, options: &BuildOptions) -> Result<(Job, Base, Vec<Lock>), CliError> {
-    let job = Job::new(Some(recipe), app, options)?;
-    let tools = job.tools()?;
-    let (base, locks) = pipeline::locks(&job.request, &job.recipe, &tools.fetcher, &job.ui)?;
-    Ok((job, base, locks))
-}
-
-impl Job {
-    pub(super) fn new(recipe: Option<&str>, app: &Path, options: &BuildOptions) -> Result<Self, CliError> {
-        Self::with(recipe, app, options, &AppConfig::read(app)?)
+    if told {
+        return Ok(());
     }
-
-    fn with(recipe: Option<&str>, app: &Path, options: &BuildOptions, file: &AppConfig) -> Result<Self, CliError> {
-        let ui = options.ui();
-        let recipe = find_recipe(recipe, app, options, file, &ui)?;
-        let DeliveryOptions { tag, push, output, metadata_file } = options.delivery.clone();
-        let cache_dir = options.common.cache_dir.clone();
-        let mut request = request(app, &recipe, options, file)?;
-        let written =
-            output.iter().filter_map(Output::path).chain(metadata_file.as_deref()).chain(cache_dir.as_deref());
-        request.exclude.extend(written.filter_map(|path| pattern_of(path, app)));
-        let of_app: Vec<String> = file.tag.iter().map(ToString::to_string).collect();
-        if push && tag.is_empty() && !of_app.is_empty() {
-            return Err(CliError::Usage {
-                message: format!(
-                    "expected you to say where the image is pushed, found only what the app's own {} says (tag = {})",
-                    config::FILE,
-                    of_app.join(", ")
-                ),
-                hint: "-t registry.example/me/app:1 --push".into(),
-            });
-        }
-        Ok(Self {
-            request,
-            recipe,
-            tags: or(&tag, &of_app),
-            push,
-            pushing: options.pushing.options(),
-            outputs: output,
-            json: options.common.json,
-            metadata_file,
-            cache_dir,
-            offline: options.source.offline,
-            allow_rollback: options.source.allow_rollback,
-            network: options.network.clone(),
-            ui,
-        })
+    if let Some(text) = resolution.dev.as_ref().and_then(|dev| report::why(dev, package, &job.recipe.name)) {
+        return print(&format!("only in the dev variant, not in the image:\n{text}"));
     }
-
-    /// What the job works with.
-    pub(super) fn tools(&self) -> Result<Tools, CliError> {
-        let store = store(self.cache_dir.as_deref())?;
-        let in_use = store.lock_shared()?;
-        let http = http(&self.network, self.offline, &self.ui)?;
-        let fetcher = Fetcher::new(http.clone(), store, self.ui.clone(), self.offline);
-        let fetcher = fetcher.allowing_rollback(self.allow_rollback);
-        Ok(Tools { http, fetcher, _in_use: in_use })
-    }
-
-    /// Refuses names that the image cannot be kept or pushed under.
-    fn check_names(&self) -> Result<(), CliError> {
-        if self.push && self.tags.is_empty() {
-            return Err(CliError::Usage {
-                message: "expected a name to push the image to, found none".into(),
-                hint: "-t registry.example/me/app:1 --push".into(),
-            });
-        }
-        if self.push && self.offline {
-            return Err(CliError::Usage {
-                message: "--push needs the network, --offline forbids it".into(),
-                hint: "build with --offline, then `microbuild push IMAGE REF`".into(),
-            });
-        }
-        if !self.push && (self.pushing.force || self.pushing.verify) {
-            return Err(CliError::Usage {
-                message: "--force and --verify say how an image is pushed, and this one is not".into(),
-                hint: "leave them out, or add --push; `microbuild gc --all` makes a build start anew".into(),
-            });
-        }
-        parse_all(&self.tags).map(drop)
-    }
-}
-
-/// What leaves out of the app what a build writes into its folder, so that the next build makes the same image.
-fn pattern_of(path: &Path, app: &Path) -> Option<Pattern> {
-    let app = std::fs::canonicalize(app).ok()?;
-    let path = std::path::absolute(path).ok()?;
-    let folder = std::fs::canonicalize(path.parent()?).ok()?;
-    let inside = folder.join(path.file_name()?).strip_prefix(&app).ok()?.to_str()?.to_owned();
-    let special = |c: char| matches!(c, '*' | '?' | '[' | '\\' | '!');
-    let escaped = inside.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c]));
-    format!("/{}", escaped.collect::<String>()).parse().ok()
-}
-
-/// The list of the flags, or that of the file.
-fn or<T: Clone>(flags: &[T], file: &[T]) -> Vec<T> {
-    if flags.is_empty() { file.to_vec() } else { flags.to_vec() }
-}
-
-/// The recipe that is meant: the user's word, else the app's, else the one that the app's files are for.
-fn find_recipe(
-    given: Option<&str>,
-    app: &Path,
-    options: &BuildOptions,
-    file: &AppConfig,
-    ui: &Ui,
-) -> Result<Recipe, CliError> {
-    let shelves = shelves(app, trust(app, &options.source));
-    let recipe = match (given, &file.recipe) {
-        (Some(recipe), _) => shelves.find(recipe)?,
-        (None, Some(recipe)) => shelves.find_for_app(recipe)?,
-        (None, None) => {
-            let (recipe, files) = shelves.detect(app)?;
-            ui.detail(&format!("recipe {}, for which {} speaks", recipe.name, files.join(", ")));
-            recipe
-        }
+    let rows = resolution.images.iter().flat_map(|image| image.lock.packages.rows());
+    let names: Vec<&str> = rows.map(|row| row.name).collect();
+    let near = crate::near::nearest(package, names).map(|near| format!("; did you mean {near}?"));
+    let unknown: Vec<&str> = resolution.images.iter().flat_map(|image| &image.unknown).map(String::as_str).collect();
+    let unknown = if unknown.is_empty() {
+        String::new()
+    } else {
+        format!("; what the result of step {} is linked with is known after the first build", unknown.join(", "))
     };
-    if let Some(path) = recipe.origin.file() {
-        ui.say(&format!("recipe {} from {}", recipe.name, path.display()));
-    }
-    if !recipe.not_passed.is_empty() {
-        ui.warn(&format!(
-            "not given to its steps: {}; `pass` counts in recipes of your own, not in an app's (--secret id=NAME gives a variable)",
-            recipe.not_passed.join(", ")
-        ));
-    }
-    Ok(recipe)
-}
-
-/// Whether recipes of `app` are taken.
-fn trust(app: &Path, options: &SourceOptions) -> Trust {
-    match options.trust {
-        Some(true) => Trust::Yes,
-        Some(false) => Trust::No,
-        None if config::is_trusted(app, &options.trusted) => Trust::Yes,
-        None => Trust::Ask,
-    }
-}
-
-fn request(app: &Path, recipe: &Recipe, options: &BuildOptions, file: &AppConfig) -> Result<Request, CliError> {
-    let pairs = |file: &BTreeMap<String, String>, flags: &[Pair]| {
-        let mut pairs = file.clone();
-        pairs.extend(flags.iter().map(|pair| (pair.key.clone(), pair.value.clone())));
-        pairs
-    };
-    let platforms = match or(&options.platform, &file.platform) {
-        platforms if platforms.is_empty() => vec![host_platform()],
-        mut platforms => {
-            let mut seen = std::collections::BTreeSet::new();
-            platforms.retain(|platform| seen.insert(platform.clone()));
-            platforms
-        }
-    };
-    let base = options.source.base.clone().or_else(|| file.base.clone());
-    let SourceOptions { mirror, keys, repository, offline, .. } = options.source.clone();
-    Ok(Request {
-        app: app.to_owned(),
-        recipe: recipe.name.clone(),
-        fallback: base.is_none()
-            && mirror.is_none()
-            && !offline
-            && !is_ci()
-            && keys.is_empty()
-            && repository.is_empty(),
-        base: base.or_else(|| recipe.base.default.clone()).unwrap_or_default(),
-        platforms,
-        mirror,
-        keys,
-        repositories: repository,
-        packages: or(&options.source.package, &file.package),
-        dev_packages: or(&options.source.dev_package, &file.dev_package),
-        compression: options.compression.or(file.compression).unwrap_or_default(),
-        step: Step {
-            secrets: options.source.secret.clone(),
-            ignore_scripts: options.source.ignore_scripts || file.ignore_scripts.unwrap_or(false),
-            shared_cache: options.source.shared_cache,
-            offline,
-            runtime: options.source.runtime.clone(),
-            ca: options.network.ca.clone(),
-        },
-        deps: options.source.deps.or(file.deps).unwrap_or_default(),
-        env: pairs(&file.env, &options.env),
-        entrypoint: options.entrypoint.clone().or_else(|| file.entrypoint.clone()),
-        cmd: options.cmd.clone().or_else(|| file.cmd.clone()),
-        workdir: options.workdir.clone().or_else(|| file.workdir.clone()),
-        user: options.user.clone().or_else(|| file.user.clone()),
-        ports: or(&options.port, &file.port),
-        labels: pairs(&file.label, &options.label),
-        annotations: pairs(&file.annotation, &options.annotation),
-        include: or(&options.include, &file.include),
-        exclude: or(&options.exclude, &file.exclude),
-        max_size: options.max_size.or(file.max_size),
-        epoch: epoch()?,
+    Err(CliError::Usage {
+        message: format!("{package} is not in the image{}{unknown}", near.unwrap_or_default()),
+        hint: format!(
+            "`microbuild plan {} {} --base {}` lists what is",
+            job.recipe.name,
+            job.request.app.display(),
+            resolution.base
+        ),
     })
 }
 
-/// Whether this is a CI system, as nearly all of them say: what it builds must not depend on what happens to be reachable.
-fn is_ci() -> bool {
-    std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
-}
-
-/// SOURCE_DATE_EPOCH (reproducible-builds.org), or 0.
-fn epoch() -> Result<u64, CliError> {
-    match std::env::var("SOURCE_DATE_EPOCH") {
-        Err(_) => Ok(0),
-        Ok(text) => text.trim().parse().map_err(|_| CliError::Usage {
-            message: format!("expected seconds since 1970 in SOURCE_DATE_EPOCH, found `{text}`"),
-            hint: "SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)".into(),
-        }),
-    }
+fn resolve(recipe: &str, app: &Path, options: BuildOptions) -> Result<(Job, Resolution), CliError> {
+    let job = Job::new(Some(recipe), app, options)?;
+    let tools = job.tools()?;
+    let resolution = pipeline::resolve(&job.request, &job.recipe, &tools.fetcher, &job.ui)?;
+    Ok((job, resolution))
 }
 
 impl From<crate::lock::LockError> for CliError {
@@ -506,16 +237,5 @@ mod tests {
         ] {
             assert_eq!(version_tags(version, dev).join(" "), expected, "{version:?}");
         }
-    }
-
-    #[test]
-    fn what_a_build_writes_into_the_app_is_left_out_of_it() {
-        let app = tempfile::tempdir().expect("a temporary folder");
-        let pattern = pattern_of(&app.path().join("out*[1]"), app.path()).expect("inside");
-        assert!(pattern.matches("out*[1]"), "{pattern}");
-        assert!(!pattern.matches("out1"), "{pattern}");
-        assert!(!pattern.matches("folder/out*[1]"), "{pattern}");
-        assert_eq!(pattern_of(&app.path().join("../out"), app.path()), None);
-        assert_eq!(pattern_of(Path::new("/dev/null"), app.path()), None);
     }
 }

@@ -5,6 +5,7 @@
 
 use std::{
     ffi::OsString,
+    fs,
     io::{self, IsTerminal as _, Read as _, Write as _},
     path::{Path, PathBuf},
     time::Duration,
@@ -13,35 +14,32 @@ use std::{
 use clap::{CommandFactory as _, FromArgMatches};
 
 use crate::{
-    config::{ConfigError, UserConfig, ValueError, config_home},
+    config::{CommonOptions, ConfigError, Merge as _, NetworkOptions, UserConfig, ValueError, config_home},
     error::{Explain, Kind},
     http::{Http, HttpError, HttpOptions, Insecure},
     image::Artifact,
     images::{self, GcOptions, ImagesError, LocalImages},
     pipeline::BuildError,
-    recipe::{Recipe, RecipeError, Shelves, Trust},
+    recipe::{RUN, Recipe, RecipeError, Shelves, Trust},
     registry::{self, CredentialStore, ParseReferenceError, Reference, Registry, RegistryError, Stored},
     sandbox::SandboxError,
     secret::SecretError,
-    sink::{self, ParseOutputError, SinkError, registry::PushReport},
+    sink::{self, SinkError, registry::PushReport},
     store::{Store, StoreError},
     ui::{self, Ui},
 };
 
 pub mod args;
 mod build;
-mod defaults;
+mod job;
 mod report;
 mod sandbox;
 
 /// Without `--all`, `gc` keeps what was fetched or made in this time.
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-use args::{
-    BuildOptions, Cli, Command, CommonOptions, DevOptions, NetworkOptions, PushOptions, RecipeCli, RunOptions,
-    with_docker_shorts, with_environment,
-};
-use defaults::Groups;
+use args::{Cli, Command, PushOptions, RecipeCli, with_docker_shorts, with_environment};
+use job::is_on;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -73,8 +71,6 @@ pub enum CliError {
     #[error(transparent)]
     Images(#[from] ImagesError),
     #[error(transparent)]
-    Output(#[from] ParseOutputError),
-    #[error(transparent)]
     Sink(#[from] SinkError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -103,7 +99,6 @@ impl CliError {
             Self::Http(e) => e,
             Self::Store(e) => e,
             Self::Images(e) => e,
-            Self::Output(e) => e,
             Self::Sink(e) => e,
             Self::Registry(e) => e,
             Self::Sandbox(e) => e,
@@ -143,16 +138,16 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<u8, CliError> {
     }
     let mut cli: Cli = parse(with_docker_shorts(Cli::command()), words)?;
     let user = UserConfig::read(config_home().as_deref())?;
-    fill(&mut cli.command, &user)?;
+    fill(&mut cli.command, &user);
     let done = match cli.command {
         // These end as what they run does.
-        Command::Dev { recipe, app, options, command } => return sandbox::dev(&recipe, &app, &options, &command),
+        Command::Dev { recipe, app, options, command } => return sandbox::dev(&recipe, &app, *options, &command),
         Command::Run { target, options, args } => return sandbox::run(&target, &options, &args),
-        Command::Build { app, recipe, options } => build::build(recipe.as_deref(), &app, &options),
-        Command::Base { recipe, dev, options } => build::base(&recipe, dev, &options),
+        Command::Build { app, recipe, options } => build::build(recipe.as_deref(), &app, *options),
+        Command::Base { recipe, dev, options } => build::base(&recipe, dev, *options),
         Command::Recipe(words) => build_with_recipe(words, &user),
-        Command::Plan { recipe, app, options } => build::plan(&recipe, &app, &options),
-        Command::Why { package, recipe, app, options } => build::why(&package, &recipe, &app, &options),
+        Command::Plan { recipe, app, options } => build::plan(&recipe, &app, *options),
+        Command::Why { package, recipe, app, options } => build::why(&package, &recipe, &app, *options),
         Command::Push { image, reference, push: options, common, network } => {
             push(&image, &reference, &options, &common, &network)
         }
@@ -167,7 +162,8 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<u8, CliError> {
         }
         Command::Rm { images, common } => remove(&images, &common),
         Command::Gc { all, common } => gc(all, &common),
-        Command::Recipes { name, app } => recipes(name.as_deref(), &app),
+        Command::Recipes { name: Some(name), files: Some(to), app } => recipe_files(&name, to.as_deref(), &app),
+        Command::Recipes { name, app, .. } => recipes(name.as_deref(), &app),
         Command::Login { registry, username, password_stdin, network } => {
             login(&registry, username, password_stdin, &network)
         }
@@ -181,42 +177,28 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<u8, CliError> {
     done.map(|()| 0)
 }
 
-/// Fills the options of `command` in with what the user's own configuration says.
-fn fill(command: &mut Command, user: &UserConfig) -> Result<(), CliError> {
-    let mut none = BuildOptions::default();
-    let BuildOptions { delivery, source, network, common, .. } = &mut none;
-    let groups = Groups { common, network, source, delivery };
-    let groups = match command {
+/// Fills in what the user's own configuration says where neither a flag nor a variable says something.
+fn fill(command: &mut Command, user: &UserConfig) {
+    match command {
         Command::Build { options, .. }
         | Command::Base { options, .. }
         | Command::Plan { options, .. }
-        | Command::Why { options, .. } => groups_of(options),
-        Command::Run { options, .. } => {
-            let RunOptions { source, network, common, .. } = &mut **options;
-            Groups { common, network, source, ..groups }
+        | Command::Why { options, .. } => options.fill(user),
+        Command::Run { options, .. } => options.setup.fill(user),
+        Command::Dev { options, .. } => options.setup.fill(user),
+        Command::Push { common, network, .. } => {
+            common.fill(&user.common);
+            network.fill(&user.network);
         }
-        Command::Dev { options, .. } => {
-            let DevOptions { source, network, common, .. } = &mut **options;
-            Groups { common, network, source, ..groups }
-        }
-        Command::Push { common, network, .. } => Groups { common, network, ..groups },
-        Command::Login { network, .. } => Groups { network, ..groups },
+        Command::Login { network, .. } => network.fill(&user.network),
         Command::Images { common }
         | Command::Inspect { common, .. }
         | Command::Export { common, .. }
         | Command::Rm { common, .. }
-        | Command::Gc { common, .. } => Groups { common, ..groups },
+        | Command::Gc { common, .. } => common.fill(&user.common),
         // The first has options of its own, which are yet to be read.
-        Command::Recipe(_) | Command::Recipes { .. } | Command::Logout { .. } | Command::Completions { .. } => {
-            return Ok(());
-        }
-    };
-    defaults::fill(user, groups)
-}
-
-fn groups_of(options: &mut BuildOptions) -> Groups<'_> {
-    let BuildOptions { delivery, source, network, common, .. } = options;
-    Groups { common, network, source, delivery }
+        Command::Recipe(_) | Command::Recipes { .. } | Command::Logout { .. } | Command::Completions { .. } => {}
+    }
 }
 
 /// `microbuild RECIPE [APP]`: the recipe stands where another command's name would.
@@ -229,8 +211,8 @@ fn build_with_recipe(words: Vec<OsString>, user: &UserConfig) -> Result<(), CliE
         .bin_name(name.clone())
         .about(format!("Builds APP with the recipe `{recipe}`; the options stand in the environment and in files too"));
     let RecipeCli { app, mut options } = parse(command, std::iter::once(OsString::from(&name)).chain(words))?;
-    defaults::fill(user, groups_of(&mut options))?;
-    build::build(Some(&recipe), &app, &options)
+    options.fill(user);
+    build::build(Some(&recipe), &app, *options)
 }
 
 /// Reads the words with the clap command of `T`.
@@ -240,7 +222,7 @@ fn parse<T: FromArgMatches>(command: clap::Command, words: impl IntoIterator<Ite
 }
 
 fn ui(common: &CommonOptions) -> Ui {
-    let mode = if common.quiet { ui::Mode::None } else { common.progress.map_or(ui::Mode::Auto, Into::into) };
+    let mode = if common.quiet { ui::Mode::None } else { common.progress.unwrap_or_default() };
     Ui::new(mode, common.verbose)
 }
 
@@ -320,7 +302,7 @@ fn push(
     let store = store(common.cache_dir.as_deref())?;
     let pushed = push_to(std::slice::from_ref(&reference), &artifact, options.options(), &http, &store, &ui)?;
     let digest = report::pushed_digest(&artifact, &pushed);
-    if common.json {
+    if is_on(common.json) {
         return print(&(pretty(&report::push_json(&reference, &artifact, &pushed)) + "\n"));
     }
     print(&format!("{reference}@{digest}\n"))
@@ -341,7 +323,7 @@ fn push_to(
 
 fn list_images(common: &CommonOptions) -> Result<(), CliError> {
     let rows = LocalImages::open(&images::default_dir()?)?.list()?;
-    if common.json {
+    if is_on(common.json) {
         return print(&(pretty(&report::image_rows_json(&rows)) + "\n"));
     }
     print(&report::image_rows(&rows))
@@ -363,7 +345,7 @@ fn gc(all: bool, common: &CommonOptions) -> Result<(), CliError> {
     crate::sandbox::bundle::sweep();
     let local = LocalImages::open(&images::default_dir()?)?;
     let freed = local.gc(&store(common.cache_dir.as_deref())?, GcOptions { unused_for: UNUSED, all })?;
-    if common.json {
+    if is_on(common.json) {
         return print(&(pretty(&serde_json::json!({"removed": freed.removed, "freed": freed.freed})) + "\n"));
     }
     ui(common).say(&format!("{} files removed, {} freed", freed.removed, ui::size(freed.freed)));
@@ -393,6 +375,27 @@ fn recipes(name: Option<&str>, app: &Path) -> Result<(), CliError> {
             print(&all.iter().map(line).collect::<String>())
         }
     }
+}
+
+/// Prints the files of the recipe `name`, each below a line with its name, or writes them into the folder `to`.
+fn recipe_files(name: &str, to: Option<&Path>, app: &Path) -> Result<(), CliError> {
+    let recipe = shelves(app, Trust::Yes).find(name)?;
+    let Some(folder) = to else {
+        let shown = |(name, content): (&String, &String)| format!("==> {RUN}/{name} <==\n{content}\n");
+        let text = recipe.programs.iter().map(shown).collect::<String>();
+        return if io::stdout().is_terminal() { print(&text) } else { print_as_it_is(&text) };
+    };
+    let error = |path: &Path, source: io::Error| CliError::Usage {
+        message: format!("cannot write {}: {source}", path.display()),
+        hint: "--files=DIR names a folder that has none of these files yet".into(),
+    };
+    fs::create_dir_all(folder).map_err(|e| error(folder, e))?;
+    for (name, content) in &recipe.programs {
+        let path = folder.join(name);
+        let made = fs::File::options().write(true).create_new(true).open(&path);
+        made.and_then(|mut file| file.write_all(content.as_bytes())).map_err(|e| error(&path, e))?;
+    }
+    Ok(())
 }
 
 fn login(
@@ -468,11 +471,5 @@ pub fn explain(error: &CliError) -> u8 {
         CliError::Sandbox(error) => error.status().unwrap_or(error.kind() as u8),
         CliError::Build(error) => error.status().unwrap_or(error.kind() as u8),
         error => error.kind() as u8,
-    }
-}
-
-impl BuildOptions {
-    fn ui(&self) -> Ui {
-        ui(&self.common)
     }
 }

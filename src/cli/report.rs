@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 use crate::{
     digest::Digest,
     image::{Artifact, Image},
-    images::Row,
-    pipeline::Built,
+    images,
+    lock::{Lock, Row},
+    package::locked::Because,
+    pipeline::{Built, Resolution, Resolved},
     recipe::Recipe,
     registry::Reference,
     sink::registry::{Outcome, PushReport},
@@ -67,8 +69,9 @@ pub(super) fn json(built: &Built, names: &[String], recipe: &Recipe, delivered: 
         "platforms": built.platforms.iter().map(|report| report.platform.to_string()).collect::<Vec<_>>(),
         "layers": layers,
         "packages": packages,
+        "dev_packages": built.dev.as_ref().map(packages_of).unwrap_or_default(),
         "left_out": built.platforms.iter().map(|report| report.left_out).sum::<u64>(),
-        "timings": built.timings.iter().map(|(step, time)| (*step, milliseconds(time))).collect::<std::collections::BTreeMap<_, _>>(),
+        "timings": built.timings.iter().map(|(step, time)| (step.clone(), milliseconds(time))).collect::<std::collections::BTreeMap<_, _>>(),
     })
 }
 
@@ -101,6 +104,82 @@ pub(super) fn table(built: &Built, delivered: &Delivered) -> String {
     text
 }
 
+/// What `microbuild plan` prints: the packages of each image, and how many the dev variant has.
+pub(super) fn plan_text(resolution: &Resolution) -> String {
+    let mut text = String::new();
+    let base = &resolution.base;
+    for Resolved { lock, unknown, .. } in &resolution.images {
+        let rows = lock.packages.rows();
+        let width = rows.iter().map(|row| row.title().len()).max().unwrap_or(0);
+        let _ = writeln!(text, "{base} of {} {}, {}", base.distribution.name(), lock.release, lock.arch);
+        for row in &rows {
+            let _ = writeln!(text, "  {:width$}  {:>9}", row.title(), ui::size(row.size));
+        }
+        let total = rows.iter().map(|row| row.size).sum();
+        let _ = writeln!(text, "  {:width$}  {:>9}", "total", ui::size(total));
+        if !unknown.is_empty() {
+            let names = unknown.join(", ");
+            let _ =
+                writeln!(text, "  known after the first build: libraries that the result of {names} is linked with");
+        }
+    }
+    if let Some(dev) = &resolution.dev {
+        let rows = dev.packages.rows();
+        let total = ui::size(rows.iter().map(|row| row.size).sum());
+        let _ = writeln!(text, "dev variant, not in the image: {} packages, {total} (--json lists them)", rows.len());
+    }
+    text
+}
+
+/// What `microbuild plan --json` prints.
+pub(super) fn plan_json(resolution: &Resolution) -> Value {
+    let lock = |lock: &Lock| json!({"arch": lock.arch, "release": lock.release, "packages": packages_of(lock)});
+    let image = |image: &Resolved| -> Value {
+        let mut value = lock(&image.lock);
+        value["platform"] = image.platform.to_string().into();
+        value["unknown"] = image.unknown.clone().into();
+        value
+    };
+    json!({
+        "base": resolution.base.to_string(),
+        "images": resolution.images.iter().map(image).collect::<Vec<_>>(),
+        "dev": resolution.dev.as_ref().map(lock),
+    })
+}
+
+fn packages_of(lock: &Lock) -> Vec<Value> {
+    let row = |row: Row<'_>| json!({"name": row.name, "version": row.version, "size": row.size});
+    lock.packages.rows().into_iter().map(row).collect()
+}
+
+/// The chain of dependencies that brings `package` into `lock`; `None` when it is not there.
+pub(super) fn why(lock: &Lock, package: &str, recipe: &str) -> Option<String> {
+    let rows = lock.packages.rows();
+    let mut at = rows.iter().position(|row| row.name == package)?;
+    let title = |at: usize| rows[at].title();
+    let mut text = title(at);
+    loop {
+        let (next, why) = match rows[at].because {
+            Because::Wish(wish) => {
+                let _ = writeln!(text, "\n  is asked for, as {wish}, by recipe {recipe} or --package");
+                return Some(text);
+            }
+            Because::Linked => {
+                let _ = writeln!(text, "\n  has a library that a program is linked with");
+                return Some(text);
+            }
+            Because::Shipped => {
+                let _ = writeln!(text, "\n  is what a step has put parts of into the image");
+                return Some(text);
+            }
+            Because::Needed { by, through } => (*by, format!("is needed, as {through}, by {}", title(*by))),
+            Because::Along { with } => (*with, format!("comes along with {}", title(*with))),
+        };
+        let _ = write!(text, "\n  {why}");
+        at = next;
+    }
+}
+
 fn word(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Pushed => "pushed",
@@ -128,8 +207,9 @@ pub(super) fn push_json(reference: &Reference, artifact: &Artifact, pushed: &[Pu
 }
 
 /// The table of `microbuild images`.
-pub(super) fn image_rows(rows: &[Row]) -> String {
-    let width = |column: fn(&Row) -> usize, title: &str| rows.iter().map(column).max().unwrap_or(0).max(title.len());
+pub(super) fn image_rows(rows: &[images::Row]) -> String {
+    let width =
+        |column: fn(&images::Row) -> usize, title: &str| rows.iter().map(column).max().unwrap_or(0).max(title.len());
     let name = width(|row| row.name.chars().count(), "NAME");
     let tag = width(|row| row.tag.chars().count(), "TAG");
     let mut text = format!("{:name$}  {:tag$}  {:19}  {:>9}  PLATFORMS\n", "NAME", "TAG", "DIGEST", "SIZE");
@@ -143,8 +223,8 @@ pub(super) fn image_rows(rows: &[Row]) -> String {
 }
 
 /// The list of `microbuild images --json`.
-pub(super) fn image_rows_json(rows: &[Row]) -> Value {
-    let row = |row: &Row| {
+pub(super) fn image_rows_json(rows: &[images::Row]) -> Value {
+    let row = |row: &images::Row| {
         json!({
             "name": row.name, "tag": row.tag, "digest": row.digest, "size": row.size, "platforms": row.platforms,
             "created": row.created, "broken": row.broken,

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::{
     CliError,
-    args::{BuildOptions, DevOptions, RunOptions},
-    build::{Job, builds},
+    args::{DevOptions, RunOptions},
+    build::builds,
+    job::Job,
     store,
 };
 use crate::{
@@ -19,29 +20,30 @@ use crate::{
     plan::host_platform,
     project::{self, Project},
     sandbox::{Forward, Ids, Mount, Network, Output, Root, Runtime, Sandbox, SandboxError, roots},
-    secret::{Secrets, StepName},
+    secret::{DEV, Secrets},
     store::Workspace,
     ui::Ui,
 };
 
 /// `microbuild dev RECIPE [APP] -- CMD…`: the command's exit status.
-pub(super) fn dev(recipe: &str, app: &Path, options: &DevOptions, command: &[String]) -> Result<u8, CliError> {
-    let job = Job::new(Some(recipe), app, &building(&options.source, &options.network, &options.common))?;
+pub(super) fn dev(recipe: &str, app: &Path, options: DevOptions, command: &[String]) -> Result<u8, CliError> {
+    let job = Job::new(Some(recipe), app, options.setup.into())?;
     let runtime = Runtime::find(job.request.step.runtime.as_deref())?;
     let secrets = Secrets::read(&job.request.step.secrets)?;
-    let (variant, root, caches) = unpack_dev(&job)?;
+    let (project, variant, root, caches) = unpack_dev(&job)?;
     let folder = fs::canonicalize(app).map_err(stdio("find the app's folder"))?;
     let args = if options.shell { vec!["/bin/sh".to_owned()] } else { command.to_vec() };
-    let env = variables(&options.env);
-    let (name, step) = (StepName::Dev, &job.request.step);
-    let secrets = secrets.of(name, &job.recipe);
-    let dev_job = DevJob { args, folder, env, mounts: Vec::new(), name, secrets, step };
+    let (mut env, secret_files) = DevVariant::variables(&job.recipe, &project, &|name| std::env::var(name).ok());
+    env.extend(variables(&options.env));
+    let secrets = secrets.of(DEV, &job.recipe);
+    let step = &job.request.step;
+    let dev_job = DevJob { args, folder, env, secret_files, mounts: Vec::new(), secrets, step };
     let sandbox = variant.sandbox(&job.recipe, &root, &caches, dev_job).map_err(BuildError::from)?;
     Ok(sandbox.run(&runtime, Output::Inherit)?.code())
 }
 
 /// The recipe's dev variant, unpacked, and the folders that are kept between builds.
-fn unpack_dev(job: &Job) -> Result<(DevVariant, Root, Caches), CliError> {
+fn unpack_dev(job: &Job) -> Result<(Project, DevVariant, Root, Caches), CliError> {
     // The root's own lock outlives that of the tools: whoever works in it for hours keeps no `gc` waiting.
     let tools = job.tools()?;
     let (fetcher, store) = (&tools.fetcher, tools.fetcher.store());
@@ -59,12 +61,12 @@ fn unpack_dev(job: &Job) -> Result<(DevVariant, Root, Caches), CliError> {
     let variant = DevVariant::new(&request, &job.recipe, &project, fetcher)?;
     let root = variant.unpack(store, &job.ui)?;
     let caches = Caches::new(&job.recipe, &Owner::of(&job.request.step, &project), store)?;
-    Ok((variant, root, caches))
+    Ok((project, variant, root, caches))
 }
 
 /// `microbuild run IMAGE|APP [-- ARG…]`: its exit status.
 pub(super) fn run(target: &str, options: &RunOptions, args: &[String]) -> Result<u8, CliError> {
-    let ui = super::ui(&options.common);
+    let ui = super::ui(&options.setup.common);
     let (artifact, runtime) = artifact(target, options)?;
     let image = for_this_machine(target, &artifact)?;
     let config: Value = serde_json::from_slice(&image.config.bytes).unwrap_or_default();
@@ -132,13 +134,12 @@ fn unlimited(publish: &Publish) -> String {
 fn artifact(target: &str, options: &RunOptions) -> Result<(Artifact, Runtime), CliError> {
     let path = Path::new(target);
     if path.is_dir() {
-        let build = building(&options.source, &options.network, &options.common);
-        let mut job = Job::new(options.recipe.as_deref(), path, &build)?;
+        let mut job = Job::new(options.recipe.as_deref(), path, options.setup.clone().into())?;
         job.request.platforms = vec![host_platform()];
         let runtime = Runtime::find(job.request.step.runtime.as_deref())?;
         return Ok((builds(&job)?, runtime));
     }
-    let runtime = Runtime::find(options.source.runtime.as_deref())?;
+    let runtime = Runtime::find(options.setup.machine.runtime.as_deref())?;
     let image = LocalImages::open(&images::default_dir()?)?.get(target).map_err(|error| match error {
         images::ImagesError::NotFound { .. } => CliError::Usage {
             message: format!("expected the app's folder or a local image, found neither at `{target}`"),
@@ -170,7 +171,7 @@ enum Rootfs {
 
 impl Rootfs {
     fn unpack(image: &Image, options: &RunOptions, ui: &Ui) -> Result<Self, CliError> {
-        let store = store(options.common.cache_dir.as_deref())?;
+        let store = store(options.setup.common.cache_dir.as_deref())?;
         let _in_use = store.lock_shared()?;
         if !options.writable {
             let root = roots::unpack(&store, &image.layers, &[], ui)?;
@@ -200,15 +201,6 @@ fn mount(volume: &Volume) -> Result<Mount, CliError> {
         hint: "-v SOURCE:TARGET mounts a file or folder that exists".into(),
     })?;
     Ok(Mount::Bind { source, target: volume.target.clone(), writable: volume.writable })
-}
-
-/// A build's options, of which only these are said.
-fn building(
-    source: &super::args::SourceOptions,
-    network: &super::NetworkOptions,
-    common: &super::CommonOptions,
-) -> BuildOptions {
-    BuildOptions { source: source.clone(), network: network.clone(), common: common.clone(), ..BuildOptions::default() }
 }
 
 /// `KEY=VALUE`, or `KEY` for its value here.

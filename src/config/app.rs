@@ -1,83 +1,41 @@
 //! The app's own `microbuild.toml`: what its image is.
 
-use std::{collections::BTreeMap, fmt, path::Path, str::FromStr};
+use std::{fmt, path::Path, str::FromStr};
 
 use serde::Deserialize;
 
 use super::{
-    Base, Command, Compression, ConfigError, Deps, FILE, Port, Size, User, ValueError, Workdir, comma_list, command,
-    document::{Elsewhere, keys, parse_one_of_two},
-    list, optional, texts,
+    ConfigError, ContentsOptions, FILE, ImageOptions, ValueError,
+    document::{Elsewhere, keys, parse_groups},
+    list,
     user::{USER_FILE, UserConfig},
 };
-use crate::{app_folder::AppFolder, glob::Pattern, image::Platform, recipe::is_path};
+use crate::{app_folder::AppFolder, recipe::is_path};
 
 /// The most bytes that the file may have.
 const LARGEST: u64 = 1 << 20;
 
 /// A `microbuild.toml`. Its keys are the long names of the flags that describe an image; what it leaves out is `None` or
 /// empty. It may be a stranger's: no key reaches the user's files, credentials or trust.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct AppConfig {
     /// `recipe`: a recipe's name, or the path of a recipe file, which is read only in an app that the user trusts.
     pub recipe: Option<String>,
     /// `tag`: the names that the image gets among the local images.
-    #[serde(deserialize_with = "list")]
     pub tag: Vec<LocalTag>,
-    /// `base`: where the root filesystem starts.
-    #[serde(deserialize_with = "optional")]
-    pub base: Option<Base>,
-    /// `platform`: what the image is built for.
-    #[serde(deserialize_with = "comma_list")]
-    pub platform: Vec<Platform>,
-    /// `package`: packages added to the recipe's.
+    /// What the root filesystem is made of.
+    pub contents: ContentsOptions,
+    /// What the image says of itself, and which files of the app it holds.
+    pub image: ImageOptions,
+}
+
+/// The keys that are no options, or mean less than the option of that name.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct OwnKeys {
+    recipe: Option<String>,
     #[serde(deserialize_with = "list")]
-    pub package: Vec<String>,
-    /// `dev-package`: packages added to the recipe's in the dev variant only.
-    #[serde(deserialize_with = "list")]
-    pub dev_package: Vec<String>,
-    /// `compression`: how layers made here are compressed.
-    #[serde(deserialize_with = "optional")]
-    pub compression: Option<Compression>,
-    /// `deps`: what becomes of the project's dependencies.
-    #[serde(deserialize_with = "optional")]
-    pub deps: Option<Deps>,
-    /// `ignore-scripts`: whether packages' own scripts are left alone when they are installed.
-    pub ignore_scripts: Option<bool>,
-    /// `env`: variables of the image's environment.
-    #[serde(deserialize_with = "texts")]
-    pub env: BTreeMap<String, String>,
-    /// `entrypoint`: `Config.Entrypoint`, a line or a list of words.
-    #[serde(deserialize_with = "optional_command")]
-    pub entrypoint: Option<Command>,
-    /// `cmd`: `Config.Cmd`, a line or a list of words.
-    #[serde(deserialize_with = "optional_command")]
-    pub cmd: Option<Command>,
-    /// `workdir`: where in the image the app lies.
-    #[serde(deserialize_with = "optional")]
-    pub workdir: Option<Workdir>,
-    /// `user`: the user that the app runs as.
-    #[serde(deserialize_with = "optional")]
-    pub user: Option<User>,
-    /// `port`: ports that the app listens on.
-    #[serde(deserialize_with = "list")]
-    pub port: Vec<Port>,
-    /// `label`: `Config.Labels`.
-    #[serde(deserialize_with = "texts")]
-    pub label: BTreeMap<String, String>,
-    /// `annotation`: annotations of the manifest.
-    #[serde(deserialize_with = "texts")]
-    pub annotation: BTreeMap<String, String>,
-    /// `include`: files to take that the ignore file, or microbuild itself, leaves out.
-    #[serde(deserialize_with = "list")]
-    pub include: Vec<Pattern>,
-    /// `exclude`: further files to leave out.
-    #[serde(deserialize_with = "list")]
-    pub exclude: Vec<Pattern>,
-    /// `max-size`: the size of the compressed layers beyond which the build fails.
-    #[serde(deserialize_with = "optional")]
-    pub max_size: Option<Size>,
+    tag: Vec<LocalTag>,
 }
 
 /// A name for a local image, such as `shop:1.4`: it names no registry, since the app must not say where an image is pushed.
@@ -111,7 +69,11 @@ impl AppConfig {
     /// When it is not TOML, has an unknown key, one that only the user may set, or a value that its key cannot have; with
     /// line and column.
     pub fn parse(text: &str, file: &str) -> Result<Self, ConfigError> {
-        Ok(parse_one_of_two(text, file, &users_key)?)
+        let (mut own, mut contents, mut image) =
+            (OwnKeys::default(), ContentsOptions::default(), ImageOptions::default());
+        parse_groups(text, file, &mut [&mut own, &mut contents, &mut image], &users_key)?;
+        let OwnKeys { recipe, tag } = own;
+        Ok(Self { recipe, tag, contents, image })
     }
 
     /// Reads `microbuild.toml` in the folder `app`, its relative paths taken from there. Without such a file: the
@@ -133,14 +95,18 @@ impl AppConfig {
 
     /// The keys that it may have.
     pub(crate) fn keys() -> Vec<String> {
-        keys::<Self>()
+        [keys::<OwnKeys>(), keys::<ContentsOptions>(), keys::<ImageOptions>()].concat()
     }
 
     /// What it says of the root filesystem, and nothing that is the app's own.
     #[must_use]
     pub fn without_app(self) -> Self {
-        let Self { base, platform, compression, .. } = self;
-        Self { base, platform, compression, ..Self::default() }
+        let (ContentsOptions { base, .. }, ImageOptions { platform, compression, .. }) = (self.contents, self.image);
+        Self {
+            contents: ContentsOptions { base, ..ContentsOptions::default() },
+            image: ImageOptions { platform, compression, ..ImageOptions::default() },
+            ..Self::default()
+        }
     }
 }
 
@@ -158,15 +124,12 @@ fn users_key(key: &str) -> Option<Elsewhere> {
     })
 }
 
-fn optional_command<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Command>, D::Error> {
-    command(deserializer).map(Some)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::*;
+    use crate::config::Command;
     use crate::error::{Explain as _, Kind};
 
     fn file(text: &str) -> Result<AppConfig, ConfigError> {
@@ -205,7 +168,7 @@ mod tests {
     #[test]
     fn an_empty_file_says_nothing() {
         assert_eq!(file("").unwrap(), AppConfig::default());
-        assert_eq!(file("tag = []\nentrypoint = []").unwrap().entrypoint, Some(Command::default()));
+        assert_eq!(file("tag = []\nentrypoint = []").unwrap().image.entrypoint, Some(Command::default()));
     }
 
     #[test]

@@ -36,23 +36,71 @@ pub(super) struct Elsewhere {
     pub(super) hint: String,
 }
 
-/// Reads the TOML document `text`, one of two kinds; `file` is its name in messages, `elsewhere` knows the keys of the other
-/// kind.
+/// A part of a document: a struct that reads its own keys, and refuses others.
+pub(super) trait Group {
+    /// The keys that it has, in their order.
+    fn keys(&self) -> Vec<String>;
+
+    /// Reads the part of a document that holds its keys.
+    fn read(&mut self, table: DeTable<'_>) -> Result<(), toml::de::Error>;
+}
+
+impl<T: DeserializeOwned> Group for T {
+    fn keys(&self) -> Vec<String> {
+        keys::<Self>()
+    }
+
+    fn read(&mut self, table: DeTable<'_>) -> Result<(), toml::de::Error> {
+        *self = Self::deserialize(toml::Deserializer::from(toml::Spanned::new(0..0, table)))?;
+        Ok(())
+    }
+}
+
+/// Reads the TOML document `text` into the `groups` that its keys belong to; `file` is its name in messages, `elsewhere` knows
+/// the keys of another document.
 ///
 /// # Errors
-/// When it is not TOML, or not a `T`.
-pub(super) fn parse_one_of_two<T: DeserializeOwned>(
+/// The first mistake in the document: it is not TOML, a key is in no group, or a value is none of its key's.
+pub(super) fn parse_groups(
     text: &str,
     file: &str,
+    groups: &mut [&mut dyn Group],
     elsewhere: &dyn Fn(&str) -> Option<Elsewhere>,
-) -> Result<T, DocumentError> {
-    toml::from_str(text).map_err(|error| {
-        let (message, hint) = match unknown_key(error.message()).and_then(elsewhere) {
-            Some(Elsewhere { message, hint }) => (message, Some(hint)),
-            None => explain(error.message()),
-        };
-        DocumentError::at(text, file, error.span().unwrap_or(0..0), message, hint)
-    })
+) -> Result<(), DocumentError> {
+    let told = |error: &toml::de::Error| {
+        let (message, hint) = explain(error.message());
+        (error.span().unwrap_or(0..0), message, hint)
+    };
+    let document = match DeTable::parse(text) {
+        Ok(document) => document.into_inner(),
+        Err(error) => {
+            let (span, message, hint) = told(&error);
+            return Err(DocumentError::at(text, file, span, message, hint));
+        }
+    };
+    let known: Vec<Vec<String>> = groups.iter().map(|group| group.keys()).collect();
+    let mut tables: Vec<DeTable<'_>> = groups.iter().map(|_| DeTable::new()).collect();
+    let mut mistakes = Vec::new();
+    for (key, value) in document {
+        match known.iter().position(|keys| keys.iter().any(|known| *known == **key.get_ref())) {
+            Some(at) => drop(tables[at].insert(key, value)),
+            None => {
+                let found = key.get_ref();
+                let (message, hint) = match elsewhere(found) {
+                    Some(Elsewhere { message, hint }) => (message, Some(hint)),
+                    None => unknown("key", found, &known.iter().flatten().map(String::as_str).collect::<Vec<_>>()),
+                };
+                mistakes.push((key.span(), message, hint));
+            }
+        }
+    }
+    for (group, table) in groups.iter_mut().zip(tables) {
+        mistakes.extend(group.read(table).err().as_ref().map(told));
+    }
+    match mistakes.into_iter().min_by_key(|(span, ..)| span.start) {
+        Some((span, message, hint)) => Err(DocumentError::at(text, file, span, message, hint)),
+        None => Ok(()),
+    }
 }
 
 /// The keys that a document of type `T` may have, in their order. `T` must refuse unknown ones.
@@ -62,21 +110,17 @@ pub(super) fn keys<T: DeserializeOwned>() -> Vec<String> {
     message.split('`').skip(3).step_by(2).map(str::to_owned).collect()
 }
 
-/// The key that serde's message calls unknown.
-fn unknown_key(message: &str) -> Option<&str> {
-    message.strip_prefix("unknown field `")?.split('`').next()
-}
-
-/// The same of a document whose key `like` may name another one, which `find` knows: what the one does not say is taken from the
-/// other, and tables are merged key by key.
+/// Reads the TOML document `text`, whose key `like` may name another one that `find` knows: keys that it lacks are taken from
+/// the other, and tables are merged key by key. `file` is its name in messages. The second value is all texts of the merged
+/// document, whatever their keys.
 ///
 /// # Errors
-/// As [`parse_one_of_two`], and when there is no document of that name.
+/// When it is not TOML, or not a `T`, and when there is no document of that name.
 pub(crate) fn parse_like<'t, T: DeserializeOwned>(
     text: &'t str,
     file: &str,
     find: &dyn Fn(&str) -> Result<&'t str, String>,
-) -> Result<T, DocumentError> {
+) -> Result<(T, Vec<String>), DocumentError> {
     let mistake = |error: toml::de::Error| {
         let (message, hint) = explain(error.message());
         DocumentError::at(text, file, error.span().unwrap_or(0..0), message, hint)
@@ -89,7 +133,20 @@ pub(crate) fn parse_like<'t, T: DeserializeOwned>(
         like = named(other.get_ref());
         add(document.get_mut(), other.into_inner());
     }
-    T::deserialize(toml::Deserializer::from(document)).map_err(mistake)
+    let mut texts = Vec::new();
+    document.get_ref().values().for_each(|value| collect(value.get_ref(), &mut texts));
+    let value = T::deserialize(toml::Deserializer::from(document)).map_err(mistake)?;
+    Ok((value, texts))
+}
+
+/// Adds to `texts` all texts in `value`.
+fn collect(value: &DeValue<'_>, texts: &mut Vec<String>) {
+    match value {
+        DeValue::String(text) => texts.push(text.to_string()),
+        DeValue::Array(values) => values.iter().for_each(|value| collect(value.get_ref(), texts)),
+        DeValue::Table(table) => table.values().for_each(|value| collect(value.get_ref(), texts)),
+        _ => {}
+    }
 }
 
 /// What the key `like` says, and where.
@@ -114,7 +171,13 @@ fn add<'t>(table: &mut DeTable<'t>, other: DeTable<'t>) {
 
 impl DocumentError {
     /// A mistake at the bytes `span` of `text`.
-    fn at(text: &str, file: &str, span: std::ops::Range<usize>, message: String, hint: Option<String>) -> Self {
+    pub(crate) fn at(
+        text: &str,
+        file: &str,
+        span: std::ops::Range<usize>,
+        message: String,
+        hint: Option<String>,
+    ) -> Self {
         let before = text.get(..span.start).unwrap_or(text);
         let (line, column) =
             (before.matches('\n').count() + 1, before.rsplit('\n').next().unwrap_or("").chars().count() + 1);
@@ -128,24 +191,26 @@ impl DocumentError {
     }
 }
 
+/// What is said of a name that is none of the `known` ones, and the hint that follows.
+fn unknown(kind: &str, found: &str, known: &[&str]) -> (String, Option<String>) {
+    let hint = match nearest(found, known.iter().copied()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("known here: {}", known.join(", ")),
+    };
+    (format!("unknown {kind} `{found}`"), Some(hint))
+}
+
 /// serde's message in this program's words, and the hint that follows from it. serde gives names that it does not know
 /// as text only: "unknown field `x`, expected one of `a`, `b`".
 fn explain(message: &str) -> (String, Option<String>) {
     let mut names = message.split('`').skip(1).step_by(2);
-    let unknown = |kind: &str, found: &str, known: Vec<&str>| {
-        let hint = match nearest(found, known.iter().copied()) {
-            Some(name) => format!("did you mean `{name}`?"),
-            None => format!("known here: {}", known.join(", ")),
-        };
-        (format!("unknown {kind} `{found}`"), Some(hint))
-    };
     if message.starts_with("unknown field `") {
         let found = names.next().unwrap_or_default();
-        return unknown("key", found, names.collect());
+        return unknown("key", found, &names.collect::<Vec<_>>());
     }
     if message.starts_with("unknown variant `") {
         let found = names.next().unwrap_or_default();
-        return unknown("value", found, names.collect());
+        return unknown("value", found, &names.collect::<Vec<_>>());
     }
     let other = ["invalid type: ", "invalid value: "].into_iter().find_map(|prefix| message.strip_prefix(prefix));
     if let Some((found, expected)) = other.and_then(|rest| rest.split_once(", expected ")) {
@@ -295,6 +360,17 @@ pub(crate) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeM
     }
 
     deserializer.deserialize_any(Texts)
+}
+
+/// A table of texts as [`texts`] reads it, in the order of its keys.
+pub(crate) fn pairs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<super::Pair>, D::Error> {
+    let pair = |(key, value)| super::Pair { key, value };
+    texts(deserializer).map(|table| table.into_iter().map(pair).collect())
+}
+
+/// A command as [`command`] reads it, for a key that may be absent.
+pub(crate) fn optional_command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<super::Command>, D::Error> {
+    command(deserializer).map(Some)
 }
 
 /// A command: a line that is split into words, or the list of words.

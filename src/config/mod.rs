@@ -24,6 +24,7 @@
 mod app;
 mod container;
 mod document;
+mod options;
 mod user;
 mod value;
 mod words;
@@ -38,9 +39,17 @@ use crate::{
 pub use app::AppConfig;
 pub use container::{Publish, Volume};
 pub use document::DocumentError;
-pub(crate) use document::{comma_list, command, list, optional, parse_like, switch_or_list, texts, value};
+pub(crate) use document::{
+    comma_list, command, list, optional, optional_command, pairs, parse_like, switch_or_list, texts, value,
+};
+pub(crate) use options::switch;
+pub use options::{
+    CommonOptions, ContentsOptions, DeliveryOptions, ImageOptions, MachineOptions, Merge, NetworkOptions,
+};
 pub use user::{UserConfig, config_home, is_trusted};
-pub use value::{Base, Compression, Deps, Id, Pair, Port, Protocol, Release, Size, Suite, User, ValueError, Workdir};
+pub use value::{
+    Base, Compression, Deps, Distribution, Id, Pair, Port, Protocol, Release, Size, Suite, User, ValueError, Workdir,
+};
 pub(crate) use words::split;
 pub use words::{Command, CommandError};
 

@@ -5,69 +5,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
-
 use super::{
-    AppConfig, ConfigError, FILE,
-    document::{Elsewhere, keys, parse_one_of_two},
-    list, switch_or_list,
+    AppConfig, CommonOptions, ConfigError, DeliveryOptions, FILE, MachineOptions, NetworkOptions,
+    document::{Elsewhere, keys, parse_groups},
 };
-use crate::{
-    http::Insecure,
-    secret::{Origin, SecretSource},
-    ui,
-};
+use crate::secret::Origin;
 
-/// A `config.toml` of the user. Its keys are the long names of the flags that speak for this machine, and `trust`; what it
-/// leaves out is `None` or empty.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+/// A `config.toml` of the user. Its keys are the long names of the flags that speak for this machine; `trust` names the folders
+/// of apps. What it leaves out is `None` or empty.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct UserConfig {
-    /// `trust`: the folders of apps whose own recipes are taken.
-    #[serde(deserialize_with = "list")]
-    pub trust: Vec<PathBuf>,
-    /// `tag`: the references that an image gets.
-    #[serde(deserialize_with = "list")]
-    pub tag: Vec<String>,
-    /// `push`: whether it is pushed to their registries.
-    pub push: Option<bool>,
-    /// `output`: other sinks, `KIND:PATH` or `docker`; their paths are taken from the work folder, as a flag's are.
-    #[serde(deserialize_with = "list")]
-    pub output: Vec<String>,
-    /// `metadata-file`: the file that gets the JSON object of `--json`.
-    pub metadata_file: Option<PathBuf>,
-    /// `json`: whether stdout gets a JSON object.
-    pub json: Option<bool>,
-    /// `progress`: `auto`, `plain` or `none`.
-    #[serde(deserialize_with = "progress")]
-    pub progress: Option<ui::Mode>,
-    /// `mirror`: the URL or folder of a mirror of Alpine, or of Debian.
-    pub mirror: Option<String>,
-    /// `keys`: files of keys, or folders of them, that are trusted like the built-in ones.
-    #[serde(deserialize_with = "list")]
-    pub keys: Vec<PathBuf>,
-    /// `repository`: URLs or folders of further repositories.
-    #[serde(deserialize_with = "list")]
-    pub repository: Vec<String>,
-    /// `secret`: what steps may know, and no layer.
-    #[serde(deserialize_with = "list")]
-    pub secret: Vec<SecretSource>,
-    /// `runtime`: the OCI runtime, by name or path.
-    pub runtime: Option<String>,
-    /// `offline`: whether the network is left alone.
-    pub offline: Option<bool>,
-    /// `cache-dir`: the store's folder.
-    pub cache_dir: Option<PathBuf>,
-    /// `shared-cache`: whether all projects use the same caches of package managers and compilers.
-    pub shared_cache: Option<bool>,
-    /// `allow-rollback`: whether a mirror may have an older state than it had.
-    pub allow_rollback: Option<bool>,
-    /// `insecure`: the hosts that may be spoken to over plain HTTP or without a known certificate; `true` for all.
-    #[serde(deserialize_with = "switch_or_list")]
-    pub insecure: Vec<Insecure>,
-    /// `ca`: files of certificates that are trusted like the system's.
-    #[serde(deserialize_with = "list")]
-    pub ca: Vec<PathBuf>,
+    /// Where images go.
+    pub delivery: DeliveryOptions,
+    /// What a build may use and trust.
+    pub machine: MachineOptions,
+    /// How mirrors and registries are reached.
+    pub network: NetworkOptions,
+    /// What every command understands.
+    pub common: CommonOptions,
 }
 
 impl UserConfig {
@@ -77,7 +32,10 @@ impl UserConfig {
     /// When it is not TOML, has an unknown key, one that describes an image, or a value that its key cannot have; with line
     /// and column.
     pub fn parse(text: &str, file: &str) -> Result<Self, ConfigError> {
-        Ok(parse_one_of_two(text, file, &apps_key)?)
+        let mut config = Self::default();
+        let Self { delivery, machine, network, common } = &mut config;
+        parse_groups(text, file, &mut [machine, delivery, network, common], &apps_key)?;
+        Ok(config)
     }
 
     /// Reads `microbuild/config.toml` in `home` ([`config_home`]), its relative paths taken from its folder. Without such a
@@ -97,22 +55,43 @@ impl UserConfig {
         }
     }
 
-    /// The same, with `folder` before every relative path but those of outputs.
+    /// The same, its relative paths taken from `folder`. What a build writes stays relative to the current folder.
     fn below(mut self, folder: &Path) -> Self {
+        let Self { delivery, machine, network, common } = &mut self;
+        // Without `..`, so that a new option is thought of here.
+        let MachineOptions {
+            trust: _,
+            trusted,
+            secret,
+            shared_cache: _,
+            runtime,
+            mirror,
+            keys,
+            repository,
+            allow_rollback: _,
+            offline: _,
+        } = machine;
+        let DeliveryOptions { tag: _, push: _, output: _, metadata_file: _ } = delivery;
+        let NetworkOptions { ca, insecure: _ } = network;
+        let CommonOptions { cache_dir, json: _, progress: _, quiet: _, verbose: _ } = common;
         let text = |path: &str| folder.join(path).display().to_string();
-        let place = |place: &str| if place.contains([':', ' ']) { place.to_owned() } else { text(place) };
-        self.mirror = self.mirror.map(|mirror| place(&mirror));
-        for repository in &mut self.repository {
-            *repository = place(repository);
+        for place in mirror.iter_mut().chain(repository) {
+            // Neither a URL nor a line of apt's sources.
+            if !place.contains([':', ' ']) {
+                *place = text(place);
+            }
         }
-        for secret in &mut self.secret {
-            if let Origin::File(path) = &mut secret.from {
+        for source in secret {
+            if let Origin::File(path) = &mut source.from {
                 *path = folder.join(&*path);
             }
         }
-        self.runtime = self.runtime.map(|runtime| if runtime.contains('/') { text(&runtime) } else { runtime });
-        let paths = self.trust.iter_mut().chain(&mut self.keys).chain(&mut self.cache_dir).chain(&mut self.ca);
-        for path in paths {
+        if let Some(runtime) = runtime
+            && runtime.contains('/')
+        {
+            *runtime = text(runtime);
+        }
+        for path in trusted.iter_mut().chain(keys).chain(ca).chain(cache_dir) {
             *path = folder.join(&*path);
         }
         self
@@ -120,11 +99,12 @@ impl UserConfig {
 
     /// The keys that it may have.
     pub(crate) fn keys() -> Vec<String> {
-        keys::<Self>()
+        let (machine, delivery) = (keys::<MachineOptions>(), keys::<DeliveryOptions>());
+        [machine, delivery, keys::<NetworkOptions>(), keys::<CommonOptions>()].concat()
     }
 }
 
-/// Whether `app`, or a folder that it lies in, is one of the `folders` that [`UserConfig::trust`] names, links followed.
+/// Whether `app`, or a folder that it lies in, is one of the `folders` that [`MachineOptions::trusted`] names, links followed.
 pub fn is_trusted(app: &Path, folders: &[PathBuf]) -> bool {
     let Ok(app) = fs::canonicalize(app) else { return false };
     folders.iter().filter_map(|folder| fs::canonicalize(folder).ok()).any(|folder| app.starts_with(folder))
@@ -148,27 +128,10 @@ fn apps_key(key: &str) -> Option<Elsewhere> {
     })
 }
 
-fn progress<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<ui::Mode>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "lowercase")]
-    enum Name {
-        Auto,
-        Plain,
-        None,
-    }
-    Name::deserialize(deserializer).map(|name| {
-        Some(match name {
-            Name::Auto => ui::Mode::Auto,
-            Name::Plain => ui::Mode::Plain,
-            Name::None => ui::Mode::None,
-        })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Explain as _;
+    use crate::{error::Explain as _, http::Insecure};
 
     #[test]
     fn reads_every_key() {
@@ -200,7 +163,7 @@ mod tests {
 
     #[test]
     fn insecure_is_a_switch_or_a_list_of_hosts() {
-        let read = |text: &str| UserConfig::parse(text, "config.toml").map(|config| config.insecure);
+        let read = |text: &str| UserConfig::parse(text, "config.toml").map(|config| config.network.insecure);
         for (text, expected) in [
             ("true", vec![Insecure::All]),
             ("false", vec![Insecure::None]),
@@ -232,8 +195,8 @@ mod tests {
         }
         fs::write(folder.join("config.toml"), "trust = 'mine'\nmirror = 'https://m/x'\n").unwrap();
         let config = UserConfig::read(Some(home.path())).unwrap();
-        assert_eq!(config.mirror.as_deref(), Some("https://m/x"));
-        let trusts = |app: &Path| is_trusted(app, &config.trust);
+        assert_eq!(config.machine.mirror.as_deref(), Some("https://m/x"));
+        let trusts = |app: &Path| is_trusted(app, &config.machine.trusted);
         assert!(trusts(&folder.join("mine")) && trusts(&folder.join("other/../mine/api")));
         assert!(!trusts(&folder.join("other")) && !trusts(&folder.join("mine/none")));
         std::os::unix::fs::symlink(folder.join("other"), folder.join("mine/link")).unwrap();

@@ -103,20 +103,46 @@ impl fmt::Display for Size {
     }
 }
 
-/// Where the root filesystem starts (SPEC §2).
+/// Where the root filesystem starts (SPEC §2): a distribution, and whether the image gets its shell.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Base {
-    /// Nothing: the runtime's package closure only, from the default release's packages; no shell.
-    Scratch,
-    /// A release of Alpine, with its baselayout and shell.
+pub struct Base {
+    /// Whose packages the root filesystem is made of.
+    pub distribution: Distribution,
+    /// Whether it starts from the distribution's base system with a shell, or from nothing: the runtime's package closure only.
+    pub shell: bool,
+}
+
+/// A distribution of Linux, and which of its versions.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Distribution {
+    /// A release of Alpine.
     Alpine(Release),
-    /// A suite of Debian or Ubuntu: the runtime's package closure, no shell; `None` for that of this machine.
+    /// A suite of Debian or Ubuntu; `None` for that of this machine.
     Debian(Option<Suite>),
 }
 
+impl Distribution {
+    /// Its name, as people write it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Alpine(_) => "Alpine",
+            Self::Debian(_) => "Debian",
+        }
+    }
+
+    /// The C library that its programs are linked with, as npm and others call it.
+    pub fn libc(&self) -> &'static str {
+        match self {
+            Self::Alpine(_) => "musl",
+            Self::Debian(_) => "glibc",
+        }
+    }
+}
+
 impl Default for Base {
+    /// `alpine`
     fn default() -> Self {
-        Self::Alpine(Release::default())
+        Self::alpine(Release::default())
     }
 }
 
@@ -124,37 +150,48 @@ impl Base {
     /// The names that a recipe's `[base.NAME]` can have.
     pub const NAMES: [&'static str; 3] = ["scratch", "alpine", "debian"];
 
+    /// `scratch:RELEASE`: packages of Alpine without its base system, and without a shell.
+    pub fn scratch(release: Release) -> Self {
+        Self { distribution: Distribution::Alpine(release), shell: false }
+    }
+
+    /// `alpine:RELEASE`: Alpine's baselayout and shell, and its packages.
+    pub fn alpine(release: Release) -> Self {
+        Self { distribution: Distribution::Alpine(release), shell: true }
+    }
+
+    /// `debian:SUITE`: packages of Debian or Ubuntu without a shell; `None` for this machine's own suite.
+    pub fn debian(suite: Option<Suite>) -> Self {
+        Self { distribution: Distribution::Debian(suite), shell: false }
+    }
+
     /// The name that a recipe knows it by, in `[base.NAME]`.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Scratch => "scratch",
-            Self::Alpine(_) => "alpine",
-            Self::Debian(_) => "debian",
+        match (&self.distribution, self.shell) {
+            (Distribution::Alpine(_), false) => "scratch",
+            (Distribution::Alpine(_), true) => "alpine",
+            (Distribution::Debian(_), _) => "debian",
         }
     }
 
-    /// The Alpine release that packages come from; the default one for a base that has none.
-    pub fn release(&self) -> Release {
-        match self {
-            Self::Alpine(release) => release.clone(),
-            Self::Scratch | Self::Debian(_) => Release::default(),
-        }
+    /// Whether it is `scratch` of some release.
+    pub fn is_scratch(&self) -> bool {
+        matches!((&self.distribution, self.shell), (Distribution::Alpine(_), false))
     }
 
-    /// Whose packages it is made of, as people write it.
-    pub fn distribution(&self) -> &'static str {
-        match self {
-            Self::Scratch | Self::Alpine(_) => "Alpine",
-            Self::Debian(_) => "Debian",
+    /// The base of the dev variant for images on it: package managers want a shell, so that the dev variant of `scratch` is
+    /// Alpine's, of the same release and hence with the same runtime.
+    #[must_use]
+    pub fn dev(&self) -> Self {
+        match &self.distribution {
+            Distribution::Alpine(release) => Self::alpine(release.clone()),
+            Distribution::Debian(_) => self.clone(),
         }
     }
 
     /// The C library that programs on it are linked with, as npm and others call it.
     pub fn libc(&self) -> &'static str {
-        match self {
-            Self::Scratch | Self::Alpine(_) => "musl",
-            Self::Debian(_) => "glibc",
-        }
+        self.distribution.libc()
     }
 }
 
@@ -164,28 +201,31 @@ impl FromStr for Base {
     fn from_str(s: &str) -> Result<Self, ValueError> {
         let error = || {
             let release = Release::default();
-            let known = "scratch, alpine, or of another release alpine:3.22, alpine:latest-stable, alpine:edge";
+            let known =
+                "scratch, alpine, or of another release scratch:3.22, alpine:3.22, alpine:latest-stable, alpine:edge";
             let debian = "debian, or of a given suite debian:bookworm, debian:trixie, debian:noble";
-            ValueError::new(format!("a base: {known} (alpine alone is {release}); {debian}"), s)
+            ValueError::new(format!("a base: {known} (alpine and scratch alone are {release}); {debian}"), s)
         };
-        match s.split_once(':') {
-            None if s == "scratch" => Ok(Self::Scratch),
-            None if s == "alpine" => Ok(Self::default()),
-            None if s == "debian" => Ok(Self::Debian(None)),
-            Some(("debian", suite)) => suite.parse().map(|suite| Self::Debian(Some(suite))).map_err(|_| error()),
-            Some(("alpine", release)) => release.parse().map(Self::Alpine).map_err(|_| error()),
-            _ => Err(error()),
-        }
+        let (name, version) = s.split_once(':').map_or((s, None), |(name, version)| (name, Some(version)));
+        let release = || version.map_or(Ok(Release::default()), str::parse);
+        let base = match name {
+            "scratch" => release().map(Self::scratch),
+            "alpine" => release().map(Self::alpine),
+            "debian" => version.map(str::parse).transpose().map(Self::debian),
+            _ => return Err(error()),
+        };
+        base.map_err(|_| error())
     }
 }
 
 impl fmt::Display for Base {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Scratch => f.write_str("scratch"),
-            Self::Alpine(release) => write!(f, "alpine:{release}"),
-            Self::Debian(None) => f.write_str("debian"),
-            Self::Debian(Some(suite)) => write!(f, "debian:{suite}"),
+        f.write_str(self.name())?;
+        match &self.distribution {
+            // `scratch` of the default release never had it in its name, which images and lock files bear.
+            Distribution::Alpine(release) if !self.shell && *release == Release::default() => Ok(()),
+            Distribution::Alpine(release) => write!(f, ":{release}"),
+            Distribution::Debian(suite) => suite.as_ref().map_or(Ok(()), |suite| write!(f, ":{suite}")),
         }
     }
 }
@@ -547,18 +587,29 @@ mod tests {
     fn reads_bases() {
         for (text, base, branch) in [
             ("scratch", "scratch", "v3.23"),
+            ("scratch:3.23", "scratch", "v3.23"),
+            ("scratch:3.22", "scratch:3.22", "v3.22"),
+            ("scratch:edge", "scratch:edge", "edge"),
             ("alpine", "alpine:3.23", "v3.23"),
             ("alpine:3.22", "alpine:3.22", "v3.22"),
             ("alpine:v3.9", "alpine:3.9", "v3.9"),
             ("alpine:edge", "alpine:edge", "edge"),
             ("alpine:latest-stable", "alpine:latest-stable", "latest-stable"),
-            ("debian", "debian", "v3.23"),
-            ("debian:bookworm", "debian:bookworm", "v3.23"),
-            ("debian:noble", "debian:noble", "v3.23"),
+            ("debian", "debian", ""),
+            ("debian:bookworm", "debian:bookworm", ""),
+            ("debian:noble", "debian:noble", ""),
         ] {
             let read: Base = text.parse().unwrap();
-            assert_eq!((read.to_string().as_str(), read.release().branch().as_str()), (base, branch));
+            let of_alpine = match &read.distribution {
+                Distribution::Alpine(release) => release.branch(),
+                Distribution::Debian(_) => String::new(),
+            };
+            assert_eq!((read.to_string().as_str(), of_alpine.as_str()), (base, branch));
             assert!(Base::NAMES.contains(&read.name()));
+            let is_scratch = base.starts_with("scratch");
+            assert_eq!((read.is_scratch(), read.shell), (is_scratch, base.starts_with("alpine")), "{base}");
+            assert_eq!(read.dev().distribution, read.distribution);
+            assert_eq!(read.dev().name(), if is_scratch { "alpine" } else { read.name() });
         }
         for text in [
             "",
@@ -574,7 +625,10 @@ mod tests {
             "alpine:+3.23",
             "alpine:3.023",
             "alpine:latest",
-            "scratch:edge",
+            "scratch:",
+            "scratch:x",
+            "scratch:3",
+            "scratch:bookworm",
             "Alpine",
         ] {
             assert!(text.parse::<Base>().is_err(), "{text}");
@@ -618,6 +672,7 @@ mod tests {
             "brotli".parse::<Compression>().unwrap_err(),
             "30 M".parse::<Size>().unwrap_err(),
             "fedora".parse::<Base>().unwrap_err(),
+            "scratch:x".parse::<Base>().unwrap_err(),
             "3".parse::<Release>().unwrap_err(),
             "yes".parse::<Deps>().unwrap_err(),
             "a b".parse::<User>().unwrap_err(),

@@ -7,10 +7,10 @@ use super::{
     control::{Record, RecordError, paragraphs},
     release::IndexFile,
 };
-pub use crate::package::Packing;
 use crate::{
     digest::Digest,
     error::{Explain, Kind},
+    package::Packing,
 };
 
 /// Debian's main has 55 MB of text, Ubuntu's universe 70.

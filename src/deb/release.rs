@@ -10,12 +10,12 @@ use jiff::{SignedDuration, Timestamp, fmt::rfc2822::DateTimeParser};
 
 use super::{
     control::{ParseControlError, lines, paragraphs},
-    index::Packing,
     key::{KeyRing, SignatureError, Verifier},
 };
 use crate::{
     digest::Digest,
     error::{Explain, Kind},
+    package::Packing,
 };
 
 /// How far the clocks of an archive and of this machine may be apart: as far as time zones are that somebody forgot.

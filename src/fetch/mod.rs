@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fmt,
     fs::{self, File},
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -19,9 +18,9 @@ use crate::{
     digest::Digest,
     error::{Explain, Kind},
     http::{Fault, Http, HttpError, Method, Request, Retry, SLOW, Transient, header, is_too_slow, parse_url},
-    lock::Locked,
-    package::{Contents as _, Listed, PackageError},
-    store::{Store, StoreError},
+    location::Location,
+    package::{Contents, Listed, PackageError, locked::Locked},
+    store::{Bucket, Key, Store, StoreError},
     ui::{Task, Ui},
 };
 
@@ -33,52 +32,6 @@ use seen::SeenError;
 const INDEX_LIMIT: u64 = 64 << 20;
 /// Downloads under way at once: enough to hide a mirror's latency, few enough to be a polite client.
 const PARALLEL: usize = 8;
-/// The bucket of memos about indexes, and that about packages. Their versions are those of what is written there.
-const INDEXES: &str = "indexes-v1";
-/// That of indexes that were not there.
-const MISSING: &str = "missing-v1";
-const PACKAGES: &str = "packages-v4";
-
-/// Where a mirror or repository is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Location {
-    /// `http://` or `https://`, without a slash at the end.
-    Url(String),
-    /// A folder of this machine.
-    Folder(PathBuf),
-}
-
-impl Location {
-    /// The location that `text` names: a URL with `http`, `https` or `file`, or else a path.
-    pub fn new(text: &str) -> Self {
-        if text.starts_with("http://") || text.starts_with("https://") {
-            return Self::Url(text.trim_end_matches('/').to_owned());
-        }
-        Self::Folder(PathBuf::from(text.strip_prefix("file://").unwrap_or(text)))
-    }
-
-    /// What lies at `path` below it.
-    #[must_use]
-    pub fn join(&self, path: &str) -> Self {
-        match self {
-            Self::Url(url) => Self::Url(format!("{url}/{path}")),
-            Self::Folder(folder) => Self::Folder(folder.join(path)),
-        }
-    }
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            // A URL may carry a password.
-            Self::Url(url) => match parse_url(url) {
-                Ok(url) => f.write_str(&crate::http::display_url(&url)),
-                Err(_) => f.write_str(url),
-            },
-            Self::Folder(folder) => folder.display().fmt(f),
-        }
-    }
-}
 
 /// Why something could not be fetched.
 #[derive(Debug, thiserror::Error)]
@@ -306,7 +259,7 @@ impl Fetcher {
 
     /// What the store knows of the index at `url`, provided that it has it.
     fn known(&self, url: &str) -> Option<IndexMemo> {
-        let known: Option<IndexMemo> = self.store.recall(INDEXES, &Digest::of(url));
+        let known: Option<IndexMemo> = self.store.recall(Bucket::Indexes, &url_key(url));
         known.filter(|memo| self.store.blobs().contains(&memo.digest, memo.size))
     }
 
@@ -338,7 +291,7 @@ impl Fetcher {
                         url: url.clone(),
                     }),
                     None if self.offline => {
-                        let was_missing: Option<bool> = self.store.recall(MISSING, &Digest::of(url));
+                        let was_missing: Option<bool> = self.store.recall(Bucket::MissingIndexes, &url_key(url));
                         Err(if was_missing == Some(true) {
                             FetchError::WasMissing(name)
                         } else {
@@ -348,7 +301,7 @@ impl Fetcher {
                     known => {
                         let answer = self.http.retrying(|_| self.request_index(&name, url, known.as_ref()));
                         if answer.as_ref().is_err_and(FetchError::is_missing) {
-                            self.store.remember(MISSING, &Digest::of(url), &true)?;
+                            self.store.remember(Bucket::MissingIndexes, &url_key(url), &true)?;
                         }
                         answer
                     }
@@ -406,7 +359,7 @@ impl Fetcher {
     pub fn keep_index(&self, index: &UnverifiedIndex) -> Result<(), FetchError> {
         if let (Some(bytes), Some(memo)) = (&index.bytes, &index.memo) {
             self.store.blobs().put(bytes)?;
-            self.store.remember(INDEXES, &Digest::of(&index.url), memo)?;
+            self.store.remember(Bucket::Indexes, &url_key(&index.url), memo)?;
         }
         Ok(())
     }
@@ -505,28 +458,36 @@ impl Fetcher {
     }
 
     fn recall<R: Listed>(&self, record: &R) -> Option<R::Package> {
-        let package: R::Package = self.store.recall(PACKAGES, &record.key())?;
-        let data = package.data();
-        self.store.blobs().contains(&data.digest, data.size).then_some(package)
+        self.store.recall(Bucket::Packages, &record.key()).filter(|package| self.has_data_of(package))
     }
 
-    /// Fetches and verifies one package, whatever the store remembers.
+    /// Whether the store has the data stream of the package.
+    fn has_data_of(&self, package: &impl Contents) -> bool {
+        let data = package.data();
+        self.store.blobs().contains(&data.digest, data.size)
+    }
+
+    /// The package, fetched and verified unless the store has it by now.
     fn package<R: Listed>(&self, locked: &Locked<R>, task: Option<&Task>) -> Result<R::Package, FetchError> {
+        let has_data = |package: &R::Package| self.has_data_of(package);
+        let fetch = || self.fetch_package(locked, task);
+        Ok(self.store.memo(Bucket::Packages, &locked.record.key(), has_data, fetch)?.value)
+    }
+
+    fn fetch_package<R: Listed>(&self, locked: &Locked<R>, task: Option<&Task>) -> Result<R::Package, FetchError> {
         let record = &locked.record;
-        let package = match &locked.location {
+        match &locked.location {
             Location::Folder(path) => {
                 let file = File::open(path).map_err(|source| FetchError::Folder { path: path.clone(), source })?;
-                record.verify(Counted { inner: file, task }, self.store.blobs())?
+                Ok(record.verify(Counted { inner: file, task }, self.store.blobs())?)
             }
-            Location::Url(_) if self.offline => return Err(FetchError::Offline(record.title())),
+            Location::Url(_) if self.offline => Err(FetchError::Offline(record.title())),
             Location::Url(url) => self.http.retrying(|_| {
                 let failed = |source| FetchError::Http { what: record.title(), source };
                 let response = self.http.get(url).map_err(failed)?;
-                Ok::<_, FetchError>(record.verify(Counted { inner: response, task }, self.store.blobs())?)
-            })?,
-        };
-        self.store.remember(PACKAGES, &record.key(), &package)?;
-        Ok(package)
+                Ok(record.verify(Counted { inner: response, task }, self.store.blobs())?)
+            }),
+        }
     }
 
     /// Puts the data stream of a package that was verified before back into the store.
@@ -536,6 +497,11 @@ impl Fetcher {
     pub fn restore<R: Listed>(&self, locked: &Locked<R>) -> Result<(), FetchError> {
         self.package(locked, None).map(drop)
     }
+}
+
+/// The key of what is known of an index.
+fn url_key(url: &str) -> Key {
+    Key::new().text("url", url)
 }
 
 /// A reader that moves a progress bar.
@@ -551,19 +517,5 @@ impl<R: io::Read> io::Read for Counted<'_, R> {
             task.inc(n as u64);
         }
         Ok(n)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn locations() {
-        let url = Location::new("https://user:pass@mirror.example/alpine/");
-        assert_eq!(url.join("v3.23/main"), Location::new("https://user:pass@mirror.example/alpine/v3.23/main"));
-        assert!(!url.to_string().contains("pass"), "{url}");
-        assert_eq!(Location::new("file:///srv/alpine"), Location::Folder("/srv/alpine".into()));
-        assert_eq!(Location::new("alpine").join("x"), Location::Folder("alpine/x".into()));
     }
 }

@@ -35,11 +35,12 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{FetchError, Fetcher, Location};
+use super::{FetchError, Fetcher};
 use crate::{
     apk::revision::Revision,
     digest::Digest,
     error::{Explain, Kind},
+    location::Location,
     store::{StoreError, replace_file},
 };
 

@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::{Artifact, Document, Image, ImageError, canonical};
 use crate::{
     error::{Explain, Kind},
-    layer::{GZIP, Layer, ZSTD},
+    layer::Layer,
+    media::{GZIP, ZSTD},
 };
 
 /// `application/vnd.docker.distribution.manifest.v2+json`.

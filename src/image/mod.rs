@@ -294,7 +294,7 @@ mod tests {
     pub(super) fn layer(title: &str) -> Layer {
         let (digest, diff_id) = (Digest::of(title), Digest::of([title, "!"].concat()));
         let content = Arc::new(title.as_bytes().to_vec());
-        Layer { digest, diff_id, size: 3, media_type: crate::layer::GZIP.into(), title: title.into(), content }
+        Layer { digest, diff_id, size: 3, media_type: crate::media::GZIP.into(), title: title.into(), content }
     }
 
     fn settings() -> Configuration {

@@ -5,7 +5,7 @@ use std::{
     io::{self, Read, Write},
 };
 
-use crate::apk::package::XATTR;
+use crate::media::XATTR;
 
 /// Mode and owner of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

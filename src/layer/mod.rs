@@ -28,11 +28,6 @@ pub mod system;
 use archive::Archive;
 use compress::{Compression, Compressor};
 
-/// `application/vnd.oci.image.layer.v1.tar+gzip` (OCI image specification, "Image Layer Filesystem Changeset").
-pub const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-/// `application/vnd.oci.image.layer.v1.tar+zstd`.
-pub const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
-
 /// Why a layer is not written.
 #[derive(Debug, thiserror::Error)]
 pub enum LayerError {

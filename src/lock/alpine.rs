@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Because, Lock, LockError, Locked, Packages, Remembered, RememberedPackage};
+use super::{Lock, LockError, Packages, Remembered, RememberedPackage};
 use crate::{
     apk::{
         index::{self, Index, IndexError},
@@ -12,16 +12,15 @@ use crate::{
     },
     digest::Digest,
     fetch::{
-        FetchError, Fetcher, Location, UnverifiedIndex,
+        FetchError, Fetcher, UnverifiedIndex,
         seen::{Mark, Seen},
     },
     image::Platform,
+    location::Location,
+    package::locked::{Because, Locked, Selection},
     plan::alpine::{RepositorySource, Wanted, architecture},
-    rootfs::Share,
+    store::{Bucket, Key},
 };
-
-/// The bucket of remembered solutions. Its version is that of the solver's behaviour and of [`Remembered`].
-const SOLUTIONS: &str = "solutions-v2";
 
 /// What a verified index says of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -53,24 +52,19 @@ pub(super) fn lock(
         let (source, index): (&RepositorySource, &UnverifiedIndex) = (&wanted.repositories[at], &indexes[at]);
         check(source, state, &index.name, &seen[at], fetcher)
     };
-    let remembered: Option<Remembered> = fetcher.store().recall(SOLUTIONS, &key);
-    let solution = match remembered.filter(|solution| solution.states.len() == indexes.len()) {
-        Some(solution) => {
-            solution.states.iter().enumerate().try_for_each(|(at, state)| check(at, state))?;
-            solution
-        }
-        None => {
-            let solution = solve(wanted, dropped, arch, open(&indexes, &keys, fetcher, check)?)?;
-            fetcher.store().remember(SOLUTIONS, &key, &solution).map_err(FetchError::from)?;
-            solution
-        }
-    };
+    let has_states = |solution: &Remembered| solution.states.len() == indexes.len();
+    let make = || solve(wanted, dropped, arch, open(&indexes, &keys, fetcher, check)?);
+    let solution = fetcher.store().memo::<_, LockError>(Bucket::AlpineSolutions, &key, has_states, make)?;
+    if solution.cached {
+        solution.value.states.iter().enumerate().try_for_each(|(at, state)| check(at, state))?;
+    }
+    let solution = solution.value;
     let packages = solution.packages.into_iter().map(|package| {
         let mut index = index::parse(&package.record)?;
         let missing = || IndexError { index: "the store".into(), problem: index::Problem::NoIndex };
         let record = index.records.pop().ok_or_else(missing)?;
         let location = folders[package.repository].join(&record.file_name());
-        Ok(Locked { record, location, because: package.because, share: Share::default() })
+        Ok(Locked { record, location, because: package.because, selection: Selection::default() })
     });
     let packages = Packages::Alpine(packages.collect::<Result<_, LockError>>()?);
     Ok(Lock { arch: arch.to_owned(), release: solution.release, packages })
@@ -85,19 +79,18 @@ fn fetch_indexes(files: &[Location], fetcher: &Fetcher) -> Result<Vec<Unverified
 }
 
 /// All that a solution depends on.
-fn key(wanted: &Wanted, dropped: &[String], arch: &str, keys: &KeyRing, indexes: &[UnverifiedIndex]) -> Digest {
-    let mut text = format!("{}\n{arch}\n", wanted.branch);
-    for (RepositorySource { tag, .. }, index) in wanted.repositories.iter().zip(indexes) {
-        text += &format!("{} {}\n", index.digest, tag.as_deref().unwrap_or_default());
-    }
-    for wish in &wanted.world {
-        text += &format!("{wish}\n");
-    }
-    text += &format!("-{}\n", dropped.join(" "));
-    for (name, pem) in keys.files() {
-        text += &format!("{name} {}\n", Digest::of(pem));
-    }
-    Digest::of(text)
+fn key(wanted: &Wanted, dropped: &[String], arch: &str, keys: &KeyRing, indexes: &[UnverifiedIndex]) -> Key {
+    let repositories = wanted.repositories.iter().zip(indexes);
+    let repository = |(source, index): (&RepositorySource, &UnverifiedIndex)| {
+        Key::new().text("index", index.digest).option("tag", source.tag.as_ref())
+    };
+    Key::new()
+        .text("branch", &wanted.branch)
+        .text("architecture", arch)
+        .nested_list("repositories", repositories.map(repository))
+        .list("world", &wanted.world)
+        .list("dropped", dropped)
+        .pairs("keys", keys.files().map(|(name, pem)| (name, Digest::of(pem))))
 }
 
 /// The indexes, once each is verified and `check` has nothing against what it says of itself.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::{Because, Lock, LockError, Locked, Packages, Remembered, RememberedPackage};
+use super::{Lock, LockError, Packages, Remembered, RememberedPackage};
 use crate::{
     deb::{
         control::{self, Record},
@@ -14,22 +14,19 @@ use crate::{
         solve::{self, Repository, Wish},
         sources::Source,
     },
-    digest::Digest,
     fetch::{
-        FetchError, Fetcher, Location, UnverifiedIndex,
+        FetchError, Fetcher, UnverifiedIndex,
         seen::{Mark, Seen},
     },
     image::Platform,
+    location::Location,
+    package::locked::{Because, Locked},
     plan::{
         Drop,
         debian::{Wanted, architecture},
     },
+    store::{Bucket, Key},
 };
-
-/// The bucket of remembered solutions. Its version is that of the solver's behaviour and of [`Remembered`].
-const SOLUTIONS: &str = "debian-solutions-v3";
-/// The bucket of signatures that were checked, under the digests of what was signed and of the keys.
-const SIGNATURES: &str = "signatures-v2";
 
 /// Suites without a companion for security updates.
 const UNRELEASED: [&str; 4] = ["sid", "unstable", "experimental", "rc-buggy"];
@@ -48,22 +45,15 @@ pub(super) fn lock(wanted: &Wanted, dropped: &Drop, platform: &Platform, fetcher
     let arch = architecture(platform)?;
     let suites = suites(wanted, arch, fetcher)?;
     let key = key(wanted, dropped, arch, &suites);
-    let remembered = fetcher.store().recall(SOLUTIONS, &key);
-    let solution: Remembered = match remembered {
-        Some(solution) => solution,
-        None => {
-            let solution = solve(wanted, dropped, arch, &suites, fetcher)?;
-            fetcher.store().remember(SOLUTIONS, &key, &solution).map_err(FetchError::from)?;
-            solution
-        }
-    };
+    let make = || solve(wanted, dropped, arch, &suites, fetcher);
+    let solution: Remembered = fetcher.store().memo(Bucket::DebianSolutions, &key, |_| true, make)?.value;
     let packages = solution.packages.into_iter().map(|package| {
         let unreadable = |e| IndexError { index: "the store".into(), problem: Problem::Record(e) };
         let paragraph = control::paragraphs(&package.record).next().unwrap_or_default();
         let record = Record::parse(&paragraph).map_err(unreadable)?;
         let source = &suites[package.repository].source;
         let location = source.package(record.filename()).unwrap_or_else(|| Location::new(record.filename()));
-        Ok(Locked { record, location, share: package.share(), because: package.because })
+        Ok(Locked { record, location, selection: package.selection(), because: package.because })
     });
     let packages = Packages::Debian(packages.collect::<Result<_, LockError>>()?);
     Ok(Lock { arch: arch.to_owned(), release: solution.release, packages })
@@ -237,31 +227,41 @@ fn verified(
     fetcher: &Fetcher,
 ) -> Result<Signed, LockError> {
     let name = &files[0].name;
-    let digests: String = files.iter().map(|file| format!("{}\n", file.digest)).collect();
-    let key = Digest::of(format!("{digests}{}", keys.digest()));
-    let release = if source.trusted || fetcher.store().recall::<bool>(SIGNATURES, &key) == Some(true) {
-        text.trust(name)?
-    } else {
+    if source.trusted {
+        let release = text.trust(name)?;
+        return Ok((files, release));
+    }
+    let key = Key::new().list("files", files.iter().map(|file| file.digest)).text("keys", keys.digest());
+    let mut release = None;
+    let check = || {
         let verifier = Verifier::find(&std::env::var_os("PATH").unwrap_or_default())?;
-        let release = text.verify(keys, &verifier, name)?;
-        fetcher.store().remember(SIGNATURES, &key, &true).map_err(FetchError::from)?;
-        release
+        release = Some(text.clone().verify(keys, &verifier, name)?);
+        Ok::<_, LockError>(true)
+    };
+    fetcher.store().memo(Bucket::Signatures, &key, |is_good| *is_good, check)?;
+    let release = match release {
+        Some(release) => release,
+        None => text.trust(name)?,
     };
     Ok((files, release))
 }
 
 /// All that a solution depends on.
-fn key(wanted: &Wanted, dropped: &Drop, arch: &str, suites: &[Suite]) -> Digest {
-    let mut text = format!("{}\n{arch}\n", wanted.suite);
-    for suite in suites {
-        let digests: Vec<_> = suite.indexes.iter().flatten().map(|file| file.digest.to_string()).collect();
-        text += &format!("{} {} {}\n", suite.release.priority(), suite.release.version, digests.join(" "));
-    }
-    for wish in &wanted.world {
-        text += &format!("{wish}\n");
-    }
-    text += &format!("{}\n", wanted.own);
-    Digest::of(text + "-" + &dropped.own.join(" ") + "\n-" + &dropped.all.join(" "))
+fn key(wanted: &Wanted, dropped: &Drop, arch: &str, suites: &[Suite]) -> Key {
+    let suite = |suite: &Suite| {
+        Key::new()
+            .text("priority", suite.release.priority())
+            .text("version", &suite.release.version)
+            .list("indexes", suite.indexes.iter().flatten().map(|file| file.digest))
+    };
+    Key::new()
+        .text("suite", &wanted.suite)
+        .text("architecture", arch)
+        .nested_list("suites", suites.iter().map(suite))
+        .list("world", &wanted.world)
+        .text("own", wanted.own)
+        .list("dropped", &dropped.own)
+        .list("dropped of all", &dropped.all)
 }
 
 fn solve(

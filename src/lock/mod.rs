@@ -12,15 +12,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     apk, deb,
-    digest::Digest,
     error::{Explain, Kind},
-    fetch::{FetchError, Fetcher, Location},
+    fetch::{FetchError, Fetcher},
     glob::Pattern,
     image::Platform,
-    package::Listed,
+    package::{
+        Listed,
+        locked::{Because, Locked, Selection},
+    },
     plan::{Plan, PlanError, Wanted},
-    rootfs::Share,
     solve::explain::Unsolvable,
+    store::{Key, StoreError},
 };
 
 /// The packages of one platform's root filesystem.
@@ -44,45 +46,8 @@ pub enum Packages {
     Debian(Vec<Locked<deb::control::Record>>),
 }
 
-/// A package that was chosen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Locked<R> {
-    /// What the verified index says of it.
-    pub record: R,
-    /// Where its file is.
-    pub location: Location,
-    /// Why it is there.
-    pub because: Because,
-    /// Which of its files are taken: all, when it is there for what is wished for besides the recipe's packages, or named there
-    /// itself.
-    pub share: Share,
-}
-
 /// Files of packages: paths below the root, by the names of their packages.
 pub type Needs = BTreeMap<String, BTreeSet<String>>;
-
-/// Why a package is part of a lock: the shortest way to it. Places are those in the list of packages.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Because {
-    /// The plan asks for it, in these words.
-    Wish(String),
-    /// Another package depends on it.
-    Needed {
-        /// The other's place.
-        by: usize,
-        /// The dependency: `so:libssl.so.3`.
-        through: String,
-    },
-    /// A program that was made here is linked with a library of it.
-    Linked,
-    /// A step has put parts of it into the image, such as a runtime.
-    Shipped,
-    /// It comes along as soon as all of its `install_if` are there, of which the last is this.
-    Along {
-        /// The other's place.
-        with: usize,
-    },
-}
 
 /// What every kind of package has.
 #[derive(Debug, Clone, Copy)]
@@ -127,13 +92,13 @@ impl Packages {
             for (name, paths) in needs {
                 let found = others.iter().find(|other| other.record.name() == name);
                 if let Some(there) = packages.iter_mut().find(|package| package.record.name() == name) {
-                    if there.share == Share::Stripped {
-                        there.share = Share::And(paths.clone());
+                    if there.selection == Selection::Stripped {
+                        there.selection = Selection::StrippedExcept(paths.clone());
                     }
                 } else if let Some(found) = found {
-                    let share = Share::Only(paths.clone());
+                    let selection = Selection::Only(paths.clone());
                     let because = if paths.is_empty() { Because::Shipped } else { Because::Linked };
-                    packages.push(Locked { share, because, ..found.clone() });
+                    packages.push(Locked { selection, because, ..found.clone() });
                 }
             }
         }
@@ -144,9 +109,10 @@ impl Packages {
         }
     }
 
-    fn keys(&self) -> Vec<String> {
-        fn keys<R: Listed>(packages: &[Locked<R>]) -> Vec<String> {
-            packages.iter().map(|package| format!("{} {:?}", package.record.key(), package.share)).collect()
+    fn keys(&self) -> Vec<Key> {
+        fn keys<R: Listed>(packages: &[Locked<R>]) -> Vec<Key> {
+            let key = |package: &Locked<R>| package.selection.key().nested("package", &package.record.key());
+            packages.iter().map(key).collect()
         }
         match self {
             Self::Alpine(packages) => keys(packages),
@@ -156,10 +122,10 @@ impl Packages {
 }
 
 impl Lock {
-    /// Names everything that images depend on here: the packages, in order.
-    pub fn digest(&self) -> Digest {
-        let lines = self.packages.keys().into_iter().map(|key| format!("{key}\n"));
-        Digest::of(lines.collect::<String>() + &self.arch + "\n" + &self.release)
+    /// Everything that images depend on here: the packages, in order, and what the distribution calls its release.
+    pub fn key(&self) -> Key {
+        let key = Key::new().text("architecture", &self.arch).text("release", &self.release);
+        key.nested_list("packages", self.packages.keys())
     }
 
     /// The version of the package that `names` as its authors count: without an epoch, without the distribution's revision
@@ -210,6 +176,12 @@ pub enum LockError {
     DebianIndex(#[from] deb::index::IndexError),
 }
 
+impl From<StoreError> for LockError {
+    fn from(error: StoreError) -> Self {
+        Self::Fetch(error.into())
+    }
+}
+
 impl LockError {
     fn inner(&self) -> &dyn Explain {
         match self {
@@ -255,8 +227,8 @@ struct RememberedPackage {
 }
 
 impl RememberedPackage {
-    fn share(&self) -> Share {
-        if self.whole { Share::Whole } else { Share::Stripped }
+    fn selection(&self) -> Selection {
+        if self.whole { Selection::All } else { Selection::Stripped }
     }
 }
 

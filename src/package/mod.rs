@@ -3,6 +3,7 @@
 //!
 //! [`crate::apk::package`] and [`crate::deb::package`] know the containers around that tar, and what vouches for it.
 
+pub mod locked;
 mod members;
 
 use std::{
@@ -19,8 +20,8 @@ use crate::{
     digest::{Digest, Hashing},
     elf::{Scanned, Scanner},
     error::{Explain, Kind},
-    layer::{GZIP, ZSTD},
-    store::{BlobDir, StoreError},
+    media::{GZIP, ZSTD},
+    store::{BlobDir, Key, StoreError},
 };
 use members::{Member, MemberKind, Members, TarError};
 
@@ -34,8 +35,6 @@ const TAR_OVERHEAD: u64 = 64 << 20;
 const TRAILER_LIMIT: u64 = 1 << 20;
 /// What `xz -9` asks for is 65 MB.
 const XZ_MEMORY: u64 = 256 << 20;
-/// Prefix of the PAX records that hold extended attributes, as star(1) began it and container engines read it.
-pub(crate) const XATTR: &str = "SCHILY.xattr.";
 /// Prefixes of the attributes with which overlayfs marks files that are deleted, moved or elsewhere: engines that keep layers on
 /// it take a package's for their own.
 const OVERLAY: [&str; 2] = ["trusted.overlay.", "user.overlay."];
@@ -55,7 +54,7 @@ pub trait Listed: Clone + Send + Sync {
     fn size(&self) -> u64;
 
     /// Names what [`verify`](Self::verify) makes of its file, and hence all of the record that this depends on.
-    fn key(&self) -> Digest;
+    fn key(&self) -> Key;
 
     /// Reads the package, checks it against this record, and keeps its data in `blobs`.
     ///

@@ -2,22 +2,15 @@
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
-use super::{BuildError, DependenciesError, compile::Compiled, linked::Linked, step::Step, system::Folders};
+use super::{BuildError, StepError, steps::Steps, system::Folders};
 use crate::{
     app_folder::AppFolder,
-    digest::Digest,
     fetch::Fetcher,
-    image::Platform,
-    layer::{Layer, LayerRecord, Remade, app::AppLayer, compress::Compression},
-    lock::Packages,
-    plan::Plan,
+    layer::{Layer, LayerRecord, Remade, app::AppLayer, archive::Meta, compress::Compression},
     project::AppFile,
-    recipe::Hook,
     secret::{SecretError, Secrets},
+    store::{Bucket, Key, Memo},
 };
-
-/// The bucket of remembered layers of app folders.
-const APPS: &str = "apps-v1";
 
 /// Where the app's files lie in an image: all that their layers have in common.
 pub(super) struct App {
@@ -32,6 +25,22 @@ pub(super) struct App {
 }
 
 impl App {
+    /// At the root of nothing: how results of steps are kept for later steps.
+    pub(super) fn nowhere() -> Self {
+        Self { workdir: String::new(), parents: Vec::new(), links: BTreeMap::new(), epoch: 0 }
+    }
+
+    /// All that a layer depends on because of where the app lies.
+    pub(super) fn key(&self) -> Key {
+        let owner = |meta: &Meta| format!("{:o} {} {}", meta.mode, meta.uid, meta.gid);
+        let parents = self.parents.iter().map(|(path, meta)| (path, owner(meta)));
+        Key::new()
+            .text("work folder", &self.workdir)
+            .pairs("parents", parents)
+            .pairs("links", &self.links)
+            .text("epoch", self.epoch)
+    }
+
     /// The layer of `files`, which lie in the folder `root`.
     pub(super) fn layer(&self, title: &str, root: &AppFolder, files: Vec<AppFile>) -> AppLayer {
         AppLayer {
@@ -46,49 +55,14 @@ impl App {
     }
 }
 
-/// What the app in an image is.
-pub(super) enum Made<'a> {
-    /// The project's files, and what their programs are linked with.
-    Files(Linked),
-    /// What is compiled of them.
-    Compiled(Box<Compiled<'a>>),
-}
-
-impl<'a> Step<'a> {
-    /// What the app is for `platform`: compiled, where the recipe says how.
-    pub(super) fn made(&self, platform: &'a Platform, plan: &Plan) -> Result<Made<'a>, BuildError> {
-        match &self.recipe.compile {
-            Some(compile) => Ok(Made::Compiled(Box::new(self.compiled(compile, platform, plan)?))),
-            None if self.recipe.app.hook == Some(Hook::Static) => Ok(Made::Files(self.linked(platform, plan)?)),
-            None => Ok(Made::Files(Linked::default())),
-        }
-    }
-}
-
-impl Made<'_> {
-    /// Adds what the app's programs are linked with to the `packages` of the image.
-    pub(super) fn link(&self, packages: &mut Packages) {
-        match self {
-            Self::Files(linked) => linked.link(packages),
-            Self::Compiled(compiled) => compiled.link(packages),
-        }
-    }
-
-    /// The layer of libraries that no package has, when there are any.
-    pub(super) fn libraries(&self, step: &Step<'_>, app: &App) -> Result<Option<MaybeCached>, BuildError> {
-        match self {
-            Self::Files(linked) => step.linked_layer(linked, app),
-            Self::Compiled(_) => Ok(None),
-        }
-    }
-
-    /// The app's own layers.
-    pub(super) fn layers(self, step: &Step<'_>, app: &App) -> Result<Vec<MaybeCached>, BuildError> {
-        let Step { request, project, fetcher, secrets, .. } = step;
-        if let Self::Compiled(compiled) = self {
-            return step.compiled_layers(*compiled, app);
-        }
+impl Steps<'_> {
+    /// The layers of the app's own files, unless the image holds what steps make of them instead.
+    pub(super) fn own_layers(&self, app: &App) -> Result<Vec<MaybeCached>, BuildError> {
+        let Steps { request, project, fetcher, secrets, .. } = self;
         let mut layers = Vec::new();
+        if self.recipe.app.is_made {
+            return Ok(layers);
+        }
         let root = project.folder()?;
         for (title, files) in [("dependencies", &project.dependencies), ("app", &project.files)] {
             if title == "app" || !files.is_empty() {
@@ -110,7 +84,7 @@ pub(super) fn check_secrets(layer: &AppLayer, secrets: &Secrets) -> Result<(), B
         return Ok(());
     }
     match layer.leak(&secrets.needles)? {
-        Some(id) => Err(DependenciesError::from(SecretError::Leaked { id, place: layer.title.clone() }).into()),
+        Some(id) => Err(StepError::from(SecretError::Leaked { id, place: layer.title.clone() }).into()),
         None => Ok(()),
     }
 }
@@ -119,21 +93,11 @@ pub(super) fn check_secrets(layer: &AppLayer, secrets: &Secrets) -> Result<(), B
 fn app_layer(layer: &AppLayer, compression: Compression, fetcher: &Fetcher) -> Result<MaybeCached, BuildError> {
     let store = fetcher.store();
     let diff_id = layer.diff_id()?;
-    let key = Digest::of(format!("{diff_id} {} {}", layer.title, compression.id()));
-    let recalled: Option<LayerRecord> = store.recall(APPS, &key);
-    let cached = recalled.is_some();
-    let record = match recalled {
-        Some(record) => record,
-        None => {
-            let record = layer.write(store.blobs(), compression)?;
-            store.remember(
-                APPS,
-                &Digest::of(format!("{} {} {}", record.diff_id, layer.title, compression.id())),
-                &record,
-            )?;
-            record
-        }
-    };
+    let key = Key::new().text("diff_id", diff_id).text("title", &layer.title).text("compression", compression.id());
+    // A file that was changed while it was read makes another layer than the one that the key names.
+    let is_same = |record: &LayerRecord| record.diff_id == diff_id;
+    let write = || layer.write(store.blobs(), compression);
+    let Memo { value: record, cached } = store.memo(Bucket::Apps, &key, is_same, write)?;
     let path = store.blobs().path(&record.digest);
     let (layer, blobs) = (layer.clone(), store.blobs().clone());
     let make = move || layer.write(&blobs, compression).map(drop).map_err(io::Error::other);

@@ -2,7 +2,7 @@
 
 use super::BuildError;
 use crate::{
-    config::Base,
+    config::{Base, Distribution},
     deb::solve::Wish,
     fetch::{FetchError, Fetcher},
     lock::LockError,
@@ -19,18 +19,19 @@ use crate::{
 /// When the mirror cannot be reached, and there is nothing else.
 pub fn settle(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> Result<Request, BuildError> {
     let mut settled = Request { fallback: false, ..request.clone() };
-    if !request.fallback || matches!(request.base, Base::Debian(_)) || recipe.packages(&request.base).is_err() {
+    let Distribution::Alpine(release) = &request.base.distribution else { return Ok(settled) };
+    if !request.fallback || recipe.packages(&request.base).is_err() {
         return Ok(settled);
     }
     let platform = request.platforms.first().cloned().unwrap_or_else(host_platform);
-    let wanted = alpine::Wanted::new(request, &request.base.release(), &[])?;
+    let wanted = alpine::Wanted::new(request, release, &[])?;
     let Some(index) = wanted.first_index(alpine::architecture(&platform)?) else { return Ok(settled) };
     let Err(error) = fetcher.reach(&index) else { return Ok(settled) };
     // Words that only Alpine knows were meant for Alpine.
     let understood = request.packages.iter().all(|package| package.parse::<Wish>().is_ok());
     match debian::own_suite().filter(|_| recipe.base.debian.is_some() && understood) {
         Some(suite) if error.is_unreachable() => {
-            settled.base = Base::Debian(Some(suite));
+            settled.base = Base::debian(Some(suite));
             ui.warn(&warning(&error, &request.base, &settled.base));
             Ok(settled)
         }

@@ -20,7 +20,7 @@ use crate::{
     recipe::Recipe,
     request::Step,
     sandbox::Mount,
-    store::{Folder, Store, StoreError},
+    store::{Folder, Key, Store, StoreError},
 };
 
 /// As much of a cache's path as stands in its folder's name, for those who look.
@@ -52,13 +52,18 @@ impl Owner {
 
 /// The folders of `recipe` that are kept, by their paths in the container.
 fn paths(recipe: &Recipe) -> BTreeSet<&String> {
-    let dependencies = recipe.dependencies.iter().map(|dependencies| &dependencies.cache);
-    dependencies.chain(recipe.compile.iter().map(|compile| &compile.cache)).flatten().collect()
+    recipe.steps.iter().flat_map(|step| &step.cache).collect()
 }
 
-/// All that the result of a step of `recipe` depends on because of caches: nothing when there are none.
-pub(super) fn influence(recipe: &Recipe, owner: &Owner) -> String {
-    if paths(recipe).is_empty() { String::new() } else { format!("caches of {owner:?}\n") }
+/// Whose caches the result of a step of `recipe` depends on: nobody's when there are none.
+pub(super) fn influence(recipe: &Recipe, owner: &Owner) -> Option<String> {
+    if paths(recipe).is_empty() {
+        return None;
+    }
+    Some(match owner {
+        Owner::Everyone => "all projects".to_owned(),
+        Owner::Project(project) => project.to_string(),
+    })
 }
 
 /// The folders that are kept between builds, and the home that they lie in.
@@ -91,7 +96,12 @@ impl Caches {
 fn name(recipe: &str, owner: &Owner, target: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
     let shown: String = format!("{recipe}{target}").chars().map(plain).take(SHOWN).collect();
-    format!("{shown}-{}", &Digest::of(format!("{owner:?}\n{recipe}\n{target}")).hex()[..32])
+    let owner = match owner {
+        Owner::Everyone => None,
+        Owner::Project(project) => Some(project),
+    };
+    let key = Key::new().option("owner", owner).text("recipe", recipe).text("target", target);
+    format!("{shown}-{}", &key.digest().hex()[..32])
 }
 
 #[cfg(test)]

@@ -2,19 +2,18 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use super::{BuildError, Caches, DependenciesError, system::System};
+use super::{BuildError, Caches, StepError, system::System};
 use crate::{
-    digest::Digest,
     fetch::Fetcher,
     layer::{Layer, compress::Compression},
     lock::{Lock, lock},
     plan::{PATH, Plan},
     project::Project,
-    recipe::{Compile, Dependencies, Recipe},
+    recipe::{RUN, Recipe, Step as RecipeStep},
     request::{Request, Step},
-    sandbox::{FileContent, Ids, Mount, Network, Root, Sandbox, SandboxError, roots},
-    secret::{Secret, StepName},
-    store::Store,
+    sandbox::{FileContent, Ids, Mount, Network, Root, Sandbox, roots},
+    secret::Secret,
+    store::{Key, Store},
     surroundings::Surroundings,
     ui::Ui,
 };
@@ -36,37 +35,33 @@ pub struct DevJob<'a> {
     pub env: BTreeMap<String, String>,
     /// What is mounted besides.
     pub mounts: Vec<Mount>,
-    /// Which of a recipe's steps it is.
-    pub name: StepName,
+    /// Variables that hold the path of a secret's file, by the secret's id.
+    pub secret_files: BTreeMap<String, String>,
     /// What it may know.
     pub secrets: Vec<Secret>,
     /// Its network and whom it trusts there.
     pub step: &'a Step,
 }
 
-/// A dev variant: an image's layers, for this machine's processor.
+/// A dev variant, for this machine's processor. Its layers are made when it is unpacked.
 pub struct DevVariant {
     /// Its packages.
     pub lock: Lock,
     /// What its layers are made of.
     pub(super) system: System,
-    /// Its layers.
-    pub layers: Vec<Layer>,
     /// The folder that the app is mounted at.
     pub workdir: String,
     /// Whether it has the recipe's compilers.
     pub(super) compiles: bool,
-    /// In which of the recipe's ways the project's dependencies are installed.
-    way: usize,
 }
 
 impl DevVariant {
-    /// Chooses and fetches the packages for `project`, or recalls them.
+    /// Chooses the packages for `project`. Fetches indexes only.
     ///
     /// # Errors
-    /// When they cannot be had.
+    /// When they cannot be chosen.
     pub fn new(request: &Request, recipe: &Recipe, project: &Project, fetcher: &Fetcher) -> Result<Self, BuildError> {
-        let scripts = project.install.as_ref().is_some_and(|install| !install.scripts.is_empty());
+        let scripts = project.steps.iter().any(|step| !step.scripts.is_empty());
         Self::with(request, recipe, project, scripts && !request.step.ignore_scripts, fetcher)
     }
 
@@ -74,7 +69,7 @@ impl DevVariant {
     ///
     /// # Errors
     /// As [`DevVariant::new`].
-    pub fn compiling(
+    pub fn with_compilers(
         request: &Request,
         recipe: &Recipe,
         project: &Project,
@@ -93,18 +88,17 @@ impl DevVariant {
         let plan = Plan::dev(request, recipe, project, compiles)?;
         let lock = lock(&plan, &plan.platforms[0], fetcher)?;
         let system = System::new(&plan, &lock, COMPRESSION, fetcher)?;
-        let layers = system.layers()?.layers.into_iter().map(|(layer, _)| layer).collect();
-        let way = project.install.as_ref().map_or(0, |install| install.way);
-        Ok(Self { lock, system, layers, compiles, workdir: plan.configuration.workdir, way })
+        Ok(Self { lock, system, compiles, workdir: plan.configuration.workdir })
     }
 
     /// Its root filesystem, unpacked into `store` once.
     ///
     /// # Errors
-    /// When a layer cannot be had, or the store cannot hold it.
-    pub fn unpack(&self, store: &Store, ui: &Ui) -> Result<Root, SandboxError> {
+    /// When a package cannot be had, or the store cannot hold it.
+    pub fn unpack(&self, store: &Store, ui: &Ui) -> Result<Root, BuildError> {
+        let layers: Vec<Layer> = self.system.layers()?.layers.into_iter().map(|(layer, _)| layer).collect();
         let app = roots::Target { path: self.workdir.clone(), is_file: false };
-        roots::unpack(store, &self.layers, &[app], ui)
+        Ok(roots::unpack(store, &layers, &[app], ui).map_err(StepError::from)?)
     }
 
     /// The sandbox in which `job` is run for an app of `recipe`, in this variant unpacked at `root`.
@@ -117,24 +111,18 @@ impl DevVariant {
         root: &Root,
         caches: &Caches,
         job: DevJob<'_>,
-    ) -> Result<Sandbox, DependenciesError> {
+    ) -> Result<Sandbox, StepError> {
         let surroundings = Surroundings::of_machine(|name| std::env::var(name).ok(), &job.step.ca);
-        let surroundings = surroundings.map_err(DependenciesError::Certificates)?;
-        let dependencies = recipe.dependencies.get(self.way);
-        let of_install = dependencies.filter(|_| job.name != StepName::Compile).map(|way| &way.secret);
-        let of_compile =
-            recipe.compile.as_ref().filter(|_| job.name != StepName::Install).map(|compile| &compile.secret);
-        let named = of_install.into_iter().chain(of_compile).flatten().map(|(id, name)| (id.clone(), name.clone()));
-        let given = Given::new(&job.secrets, &named.collect());
+        let surroundings = surroundings.map_err(StepError::Certificates)?;
+        let given = Given::new(&job.secrets, &job.secret_files);
         let mut mounts = caches.mounts.clone();
         mounts.push(Mount::Bind { source: job.folder, target: self.workdir.clone(), writable: true });
+        mounts.extend(programs(recipe));
         mounts.extend(surroundings.mounts);
         mounts.extend(given.mounts);
         mounts.extend(job.mounts);
         let mut env = home();
-        let variables = dependencies.map(Dependencies::variables).unwrap_or_default();
-        let compile = recipe.compile.as_ref().map(Compile::variables).unwrap_or_default();
-        [surroundings.env, variables, compile, given.env, job.env].into_iter().for_each(|more| env.extend(more));
+        [surroundings.env, job.env, given.env].into_iter().for_each(|more| env.extend(more));
         Ok(Sandbox {
             root: root.path().to_owned(),
             writable: false,
@@ -149,10 +137,30 @@ impl DevVariant {
         })
     }
 
-    /// Names the content of its root filesystem.
-    pub fn digest(&self) -> Digest {
-        Digest::of(self.layers.iter().map(|layer| format!("{}\n", layer.diff_id)).collect::<String>())
+    /// The variables, and the variables for secrets' files, that all steps of `project` together have: those of the command of
+    /// `microbuild dev`.
+    pub fn variables(
+        recipe: &Recipe,
+        project: &Project,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+        let steps = || project.steps.iter().filter_map(|step| recipe.steps.get(step.at));
+        let env = steps().flat_map(|step: &RecipeStep| step.variables(environment)).collect();
+        (env, steps().flat_map(|step| step.secret.clone()).collect())
     }
+
+    /// Names all that its root filesystem depends on.
+    pub fn key(&self) -> Key {
+        self.system.key()
+    }
+}
+
+/// The recipe's own files.
+fn programs(recipe: &Recipe) -> impl Iterator<Item = Mount> {
+    recipe.programs.iter().map(|(name, content)| Mount::File {
+        content: FileContent(content.clone().into_bytes()),
+        target: format!("{RUN}/{name}"),
+    })
 }
 
 /// Variables that every command in a dev variant has.

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{App, BuildError, MaybeCached, programs, step::Step, system::System};
+use super::{App, BuildError, MaybeCached, programs, steps::Steps, system::System};
 use crate::{
     app_folder::AppFolder,
     config::Base,
@@ -18,6 +18,7 @@ use crate::{
     error::{Explain, Kind},
     fetch::Fetcher,
     image::Platform,
+    lang::Language,
     lock::{self, Needs, Packages},
     plan::{Plan, Wanted, host_platform},
     project::{Project, ProjectError},
@@ -116,9 +117,12 @@ impl Linked {
     }
 }
 
-impl Step<'_> {
+impl Steps<'_> {
     /// What the project's own programs are linked with.
     pub(super) fn linked(&self, platform: &Platform, plan: &Plan) -> Result<Linked, BuildError> {
+        if !self.recipe.language.is_some_and(Language::is_finished) {
+            return Ok(Linked::default());
+        }
         let workdir = plan.configuration.workdir.trim_matches('/');
         let mut programs = programs::read(&self.project.folder()?, &self.project.files, workdir, plan.library_path());
         let entry = self.project.entry.as_ref().map(|entry| format!("{workdir}/{entry}"));
@@ -133,11 +137,11 @@ impl Step<'_> {
         };
         let found = libc(elf);
         match &plan.base {
-            Base::Scratch if found == "glibc" && *platform != host_platform() => {
+            base if base.is_scratch() && found == "glibc" && *platform != host_platform() => {
                 let (host, platform) = (host_platform(), platform.clone());
                 Err(LinkError::Foreign { host, platform, file: file.clone() }.into())
             }
-            Base::Scratch if found == "glibc" => self.of_machine(&programs),
+            base if base.is_scratch() && found == "glibc" => self.of_machine(&programs),
             base if base.libc() == found => self.of_packages(platform, plan, &programs),
             base => {
                 let (base, expected) = (base.clone(), base.libc());
@@ -178,7 +182,7 @@ impl Step<'_> {
         request.packages.extend(candidates(plan, platform, programs, self.fetcher)?);
         let plan = Plan::new(&request, self.recipe, self.project)?;
         let lock = lock::lock(&plan, platform, self.fetcher)?;
-        let needs = System::new(&plan, &lock, self.request.compression, self.fetcher)?.needs(programs)?;
+        let needs = System::new(&plan, &lock, self.request.compression, self.fetcher)?.needs(programs, &|_| true)?;
         Ok(Linked { packages: Some((lock.packages, needs)), machine: None })
     }
 

@@ -14,13 +14,12 @@
 mod app;
 mod base;
 mod caches;
-mod compile;
-mod dependencies;
 mod dev;
 mod linked;
 mod programs;
+mod resolve;
 mod runtime;
-mod step;
+mod steps;
 mod system;
 
 use std::{
@@ -31,11 +30,13 @@ use std::{
 use app::{App, MaybeCached, check_secrets};
 pub use base::settle;
 pub use caches::{Caches, Owner};
-pub use dependencies::DependenciesError;
 pub use dev::{DevJob, DevVariant, HOSTNAME};
 pub use linked::LinkError;
+use resolve::Parts;
+pub use resolve::{Resolution, Resolved, resolve};
 pub use runtime::{BaseImage, base_image};
-use step::Step;
+pub use steps::StepError;
+use steps::Steps;
 use system::System;
 
 use crate::{
@@ -44,7 +45,7 @@ use crate::{
     fetch::{FetchError, Fetcher},
     image::{Artifact, Image, ImageError, Platform},
     layer::LayerError,
-    lock::{Lock, LockError, lock},
+    lock::{Lock, LockError},
     plan::{Plan, PlanError},
     project::{self, Project, ProjectError},
     recipe::{Recipe, RecipeError},
@@ -76,9 +77,9 @@ pub enum BuildError {
     /// The packages make no root filesystem.
     #[error(transparent)]
     Rootfs(#[from] RootfsError),
-    /// Dependencies are not installed.
+    /// A step has no result.
     #[error(transparent)]
-    Dependencies(Box<DependenciesError>),
+    Step(Box<StepError>),
     /// A program's libraries cannot be had.
     #[error(transparent)]
     Link(Box<LinkError>),
@@ -129,7 +130,7 @@ impl BuildError {
             Self::Lock(e) => e.as_ref(),
             Self::Fetch(e) => e,
             Self::Rootfs(e) => e,
-            Self::Dependencies(e) => e.as_ref(),
+            Self::Step(e) => e.as_ref(),
             Self::Link(e) => e.as_ref(),
             Self::Layer(e) => e,
             Self::Image(e) => e,
@@ -143,8 +144,8 @@ impl BuildError {
     /// What a shell's `$?` would be when a signal ended the build: 130 for Ctrl-C. `None` when nothing did.
     pub fn status(&self) -> Option<u8> {
         match self {
-            Self::Dependencies(error) => match **error {
-                DependenciesError::Interrupted { signal, .. } => u8::try_from(128 + signal).ok(),
+            Self::Step(error) => match **error {
+                StepError::Interrupted { signal, .. } => u8::try_from(128 + signal).ok(),
                 _ => None,
             },
             _ => None,
@@ -180,10 +181,12 @@ pub struct Built {
     pub base: Base,
     /// What each image consists of, in the artifact's order.
     pub platforms: Vec<PlatformReport>,
-    /// The project, for whoever names the image after it.
+    /// The packages of the dev variant, where steps were run in it.
+    pub dev: Option<Lock>,
+    /// The project, after which the image may be named.
     pub project: Arc<Project>,
     /// How long each step took, in their order.
-    pub timings: Vec<(&'static str, Duration)>,
+    pub timings: Vec<(String, Duration)>,
 }
 
 /// What an image consists of.
@@ -209,31 +212,25 @@ pub fn build(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> 
     let (project, plan) = plan(request, recipe, ui)?;
     let project = Arc::new(project);
     clock.lap("plan");
-    let secrets = Secrets::read(&request.step.secrets).map_err(DependenciesError::from)?;
+    let secrets = Secrets::read(&request.step.secrets).map_err(StepError::from)?;
     let secrets = secrets.watching(&recipe.passed());
-    secrets.idle(recipe).iter().for_each(|warning| ui.warn(warning));
-    let step = Step { request, recipe, project: &project, secrets: &secrets, fetcher, ui };
-    let mut images = Vec::new();
-    let mut platforms = Vec::new();
+    secrets.idle(recipe).map_err(StepError::from)?.iter().for_each(|warning| ui.warn(warning));
+    let steps = Steps::new(request, recipe, &project, &secrets, fetcher, ui);
+    steps.check(&plan.platforms)?;
+    let mut parts = Vec::new();
     for platform in &plan.platforms {
-        let (image, report) = build_image(platform, &plan, &step, &mut clock)?;
+        parts.push(steps.parts(platform, &plan, &mut |name| clock.lap(name))?);
+    }
+    let dev = steps.dev_lock()?;
+    let (mut images, mut platforms) = (Vec::new(), Vec::new());
+    for parts in parts {
+        let (image, report) = image(parts, &plan, &steps, &mut clock)?;
         check_size(&image, request)?;
         images.push(image);
         platforms.push(report);
     }
     let artifact = Artifact::new(images, &plan.configuration.annotations)?;
-    Ok(Built { artifact, base: plan.base, platforms, project, timings: clock.laps })
-}
-
-/// The base and the packages of each image that `request` asks for. Fetches indexes only.
-///
-/// # Errors
-/// As [`build`]'s first steps.
-pub fn locks(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> Result<(Base, Vec<Lock>), BuildError> {
-    let request = &base::settle(request, recipe, fetcher, ui)?;
-    let (_, plan) = plan(request, recipe, ui)?;
-    let locks = plan.platforms.iter().map(|platform| Ok(lock(&plan, platform, fetcher)?));
-    Ok((plan.base.clone(), locks.collect::<Result<_, BuildError>>()?))
+    Ok(Built { artifact, base: plan.base, platforms, dev, project: Arc::clone(&project), timings: clock.laps })
 }
 
 fn plan(request: &Request, recipe: &Recipe, ui: &Ui) -> Result<(Project, Plan), BuildError> {
@@ -252,28 +249,24 @@ fn plan(request: &Request, recipe: &Recipe, ui: &Ui) -> Result<(Project, Plan), 
     Ok((project, plan))
 }
 
-fn build_image(
-    platform: &Platform,
+/// The image of `parts`: its layers, from the one that changes least.
+fn image(
+    parts: Parts<'_>,
     plan: &Plan,
-    step: &Step<'_>,
+    steps: &Steps<'_>,
     clock: &mut Clock,
 ) -> Result<(Image, PlatformReport), BuildError> {
-    let Step { request, project, fetcher, .. } = step;
-    let mut lock = lock(plan, platform, fetcher)?;
-    if let Some(version) = plan.version_from.as_ref().and_then(|name| lock.version_of(name)) {
-        project.check_engines(&version)?;
-    }
-    clock.lap("lock");
-    let made = step.made(platform, plan)?;
-    made.link(&mut lock.packages);
-    clock.lap("compile");
+    let Parts { platform, lock, outputs, linked } = parts;
+    let Steps { request, fetcher, .. } = steps;
     let system = System::new(plan, &lock, request.compression, fetcher)?.layers()?;
     clock.lap("system");
     let app = App { workdir: system.workdir, parents: system.parents, links: system.links, epoch: request.epoch };
-    let dependencies = step.layer(platform, &app)?;
-    clock.lap("dependencies");
-    let layers = system.layers.into_iter().chain(made.libraries(step, &app)?).chain(dependencies);
-    let layers: Vec<_> = layers.chain(made.layers(step, &app)?).collect();
+    let mut layers = system.layers;
+    layers.extend(steps.linked_layer(&linked, &app)?);
+    for output in outputs {
+        layers.extend(steps.layers(output, &app)?);
+    }
+    layers.extend(steps.own_layers(&app)?);
     clock.lap("app");
     let (layers, cached) = layers.into_iter().unzip();
     let image = Image::build(platform.clone(), &plan.configuration, layers)?;
@@ -295,7 +288,7 @@ fn check_size(image: &Image, request: &Request) -> Result<(), BuildError> {
 /// Measures the steps of a build.
 struct Clock {
     last: Instant,
-    laps: Vec<(&'static str, Duration)>,
+    laps: Vec<(String, Duration)>,
 }
 
 impl Clock {
@@ -304,12 +297,12 @@ impl Clock {
     }
 
     /// Ends the step `name`; a step that comes again (for another platform) is added to itself.
-    fn lap(&mut self, name: &'static str) {
+    fn lap(&mut self, name: &str) {
         let now = Instant::now();
         let took = now - std::mem::replace(&mut self.last, now);
-        match self.laps.iter_mut().find(|(known, _)| *known == name) {
+        match self.laps.iter_mut().find(|(known, _)| known == name) {
             Some((_, sum)) => *sum += took,
-            None => self.laps.push((name, took)),
+            None => self.laps.push((name.to_owned(), took)),
         }
     }
 }

@@ -35,7 +35,7 @@ pub fn base_image(
     fetcher: &Fetcher,
     ui: &Ui,
 ) -> Result<BaseImage, BuildError> {
-    if !dev && recipe.compile.as_ref().is_some_and(|compile| compile.libraries) {
+    if !dev && recipe.app.own_runtime {
         return Err(BuildError::NoRuntime(recipe.name.clone()));
     }
     let mut clock = Clock::start();
@@ -66,6 +66,6 @@ pub fn base_image(
         platforms.push(PlatformReport { platform: platform.clone(), lock, cached, left_out: system.left_out });
     }
     let artifact = Artifact::new(images, &plan.configuration.annotations)?;
-    let built = Built { artifact, base: plan.base, platforms, project: project.into(), timings: clock.laps };
+    let built = Built { artifact, base: plan.base, platforms, dev: None, project: project.into(), timings: clock.laps };
     Ok(BaseImage { built, version })
 }

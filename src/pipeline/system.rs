@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BuildError, MaybeCached};
 use crate::{
-    digest::Digest,
+    elf::closure::ClosureError,
     fetch::Fetcher,
     layer::{
         Content, LayerRecord, Remade,
@@ -19,19 +19,15 @@ use crate::{
         compress::Compression,
         system::{package_layer, package_layers, system_layer},
     },
-    lock::{Lock, Locked, Needs, Packages},
-    package::{Contents as _, EntryKind, Listed},
+    lock::{Lock, Needs, Packages},
+    package::{Contents as _, EntryKind, Listed, locked::Locked},
     plan::{Plan, PlanError},
     rootfs::{
         self, Content as TreeContent, Installed, NodeKind, Programs, ReadMembers, RootfsError, Settings, Tree, alpine,
         debian,
     },
-    store::BlobDir,
+    store::{BlobDir, Bucket, Key, Memo},
 };
-
-/// The bucket of remembered root filesystems. Its version is that of everything between packages and layers: whoever changes
-/// what a tree holds or how a layer is written raises it.
-const SYSTEMS: &str = "systems-v6";
 
 /// Folders by their paths, with mode and owner.
 pub(super) type Folders = Vec<(String, Meta)>;
@@ -84,23 +80,25 @@ impl System {
         compression: Compression,
         fetcher: &Fetcher,
     ) -> Result<Self, PlanError> {
-        Ok(Self { lock: lock.clone(), settings: plan.rootfs(lock)?, compression, fetcher: fetcher.clone() })
+        Ok(Self {
+            lock: lock.clone(),
+            settings: plan.rootfs(&lock.arch, &lock.release)?,
+            compression,
+            fetcher: fetcher.clone(),
+        })
+    }
+
+    /// Names all that the layers depend on.
+    pub(super) fn key(&self) -> Key {
+        let key = Key::new().nested("lock", &self.lock.key()).nested("settings", &self.settings.key());
+        key.text("compression", self.compression.id())
     }
 
     /// The layers, remembered or made.
     pub(super) fn layers(&self) -> Result<SystemLayers, BuildError> {
         let store = self.fetcher.store();
-        let key = Digest::of(format!("{}\n{:?}\n{}", self.lock.digest(), self.settings, self.compression.id()));
-        let recalled: Option<RememberedSystem> = store.recall(SYSTEMS, &key);
-        let cached = recalled.is_some();
-        let remembered = match recalled {
-            Some(remembered) => remembered,
-            None => {
-                let made = self.make()?;
-                store.remember(SYSTEMS, &key, &made)?;
-                made
-            }
-        };
+        let key = self.key();
+        let Memo { value: remembered, cached } = store.memo(Bucket::Systems, &key, |_| true, || self.make())?;
         let layers = remembered.layers.into_iter().map(|(record, package)| {
             let path = store.blobs().path(&record.digest);
             let restored = package.and_then(|at| self.restored(path.clone(), at));
@@ -168,17 +166,22 @@ impl System {
     ) -> Result<(Vec<Installed<R>>, Tree), BuildError> {
         let packages: Vec<Installed<R>> = (self.fetcher.packages(locked)?.into_iter())
             .zip(locked)
-            .map(|(package, locked)| Installed { record: locked.record.clone(), package, share: locked.share.clone() })
+            .map(|(package, locked)| Installed {
+                record: locked.record.clone(),
+                package,
+                selection: locked.selection.clone(),
+            })
             .collect();
         let tree = assemble(&packages, &self.settings, &reader(&packages, self.fetcher.store().blobs()))?;
         Ok((packages, tree))
     }
 
-    /// The files of the packages that `programs` are linked with.
-    pub(super) fn needs(&self, programs: &Programs) -> Result<Needs, BuildError> {
+    /// The files of the packages that `programs` are linked with. A library that lacks something is a warning when `may_lack`
+    /// says so of its path below the root, and an error otherwise.
+    pub(super) fn needs(&self, programs: &Programs, may_lack: &dyn Fn(&str) -> bool) -> Result<Needs, BuildError> {
         match &self.lock.packages {
-            Packages::Alpine(packages) => self.needs_of(packages, alpine::assemble, programs),
-            Packages::Debian(packages) => self.needs_of(packages, debian::assemble, programs),
+            Packages::Alpine(packages) => self.needs_of(packages, alpine::assemble, programs, may_lack),
+            Packages::Debian(packages) => self.needs_of(packages, debian::assemble, programs, may_lack),
         }
     }
 
@@ -187,11 +190,17 @@ impl System {
         locked: &[Locked<R>],
         assemble: Assemble<R>,
         programs: &Programs,
+        may_lack: &dyn Fn(&str) -> bool,
     ) -> Result<Needs, BuildError> {
         let (packages, tree) = self.tree(locked, assemble)?;
         let read = reader(&packages, self.fetcher.store().blobs());
         let found = rootfs::libraries(&tree, &packages, &self.settings.arch, &read, programs)?;
-        for missing in found.optional {
+        let (optional, missing): (Vec<_>, Vec<_>) =
+            found.optional.into_iter().partition(|missing| may_lack(&missing.file));
+        if !missing.is_empty() {
+            return Err(RootfsError::from(ClosureError { missing }).into());
+        }
+        for missing in optional {
             self.fetcher.ui().warn(&format!("{missing}; whatever would load it does without"));
         }
         Ok(found.paths.into_iter().map(|(at, paths)| (packages[at].record.name().to_owned(), paths)).collect())

@@ -6,8 +6,8 @@ use super::{PlanError, architecture_of};
 use crate::{
     apk::{dependency::Dependency, key::KeyRing, revision::is_branch},
     config::Release,
-    fetch::Location,
     image::Platform,
+    location::Location,
     request::{DEFAULT_MIRROR, Request},
     rootfs::ApkSettings,
 };

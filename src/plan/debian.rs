@@ -10,8 +10,8 @@ use crate::{
         solve::Wish,
         sources::{self, Keys, Source, Sources, SourcesError},
     },
-    fetch::Location,
     image::Platform,
+    location::Location,
     request::Request,
 };
 

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 
 use crate::{
     apk,
-    config::{Base, User},
+    config::{Base, Distribution, User},
     deb,
     error::{Explain, Kind},
     glob::{Pattern, PatternSet},
     image::{Configuration, Platform, timestamp},
-    lock::Lock,
+    lang::Language,
     project::Project,
-    recipe::{Hook, Packages, Recipe, RecipeError},
+    recipe::{Packages, Recipe, RecipeError},
     request::Request,
     rootfs::{ApkSettings, Settings},
 };
@@ -193,7 +193,7 @@ impl Plan {
     /// # Errors
     /// When it does not.
     pub fn check_command(&self, recipe: &Recipe) -> Result<(), PlanError> {
-        let is_there = recipe.app.hook == Some(Hook::Static)
+        let is_there = recipe.language.is_some_and(Language::is_finished)
             || !self.configuration.entrypoint.is_empty()
             || !self.configuration.cmd.is_empty();
         if is_there { Ok(()) } else { Err(PlanError::NoCommand(recipe.name.clone())) }
@@ -205,7 +205,7 @@ impl Plan {
     /// # Errors
     /// As [`Plan::new`].
     pub fn dev(request: &Request, recipe: &Recipe, project: &Project, compiles: bool) -> Result<Self, PlanError> {
-        let base = Recipe::dev_base(&request.base);
+        let base = request.base.dev();
         let packages = recipe.packages(&base)?;
         let compile = packages.compile.iter().filter(|_| compiles);
         let asked = packages.packages.iter().chain(&packages.dev).chain(compile).chain(&request.packages);
@@ -225,19 +225,19 @@ impl Plan {
         })
     }
 
-    /// How the root filesystem is made out of `lock`'s packages.
+    /// How the root filesystem is made out of packages for the architecture `arch` of the distribution's release `release`.
     ///
     /// # Errors
     /// When a key that the image is to have cannot be read.
-    pub fn rootfs(&self, lock: &Lock) -> Result<Settings, PlanError> {
+    pub fn rootfs(&self, arch: &str, release: &str) -> Result<Settings, PlanError> {
         let apk = match &self.wanted {
-            Wanted::Alpine(wanted) => wanted.settings(&lock.arch, self.base != Base::Scratch)?,
+            Wanted::Alpine(wanted) => wanted.settings(arch, self.base.shell)?,
             Wanted::Debian(_) => ApkSettings::default(),
         };
         Ok(Settings {
             apk,
-            arch: lock.arch.clone(),
-            release: lock.release.clone(),
+            arch: arch.to_owned(),
+            release: release.to_owned(),
             workdir: self.configuration.workdir.trim_matches('/').to_owned(),
             strip: self.strip.clone(),
             epoch: self.configuration.created,
@@ -278,13 +278,14 @@ impl Wanted {
 /// Where the packages `asked` for come from on `base`, and the base with all that it was not asked to say. The first `own` are
 /// those of the recipe's runtime.
 fn wanted(request: &Request, base: &Base, asked: &[String], own: usize) -> Result<(Base, Wanted), PlanError> {
-    match base {
-        Base::Scratch | Base::Alpine(_) => {
-            Ok((base.clone(), Wanted::Alpine(alpine::Wanted::new(request, &base.release(), asked)?)))
+    match &base.distribution {
+        Distribution::Alpine(release) => {
+            Ok((base.clone(), Wanted::Alpine(alpine::Wanted::new(request, release, asked)?)))
         }
-        Base::Debian(suite) => {
+        Distribution::Debian(suite) => {
             let wanted = debian::Wanted::new(request, suite.as_ref(), asked, own)?;
-            Ok((Base::Debian(Some(wanted.suite.clone())), Wanted::Debian(wanted)))
+            let distribution = Distribution::Debian(Some(wanted.suite.clone()));
+            Ok((Base { distribution, ..base.clone() }, Wanted::Debian(wanted)))
         }
     }
 }

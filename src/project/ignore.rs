@@ -67,20 +67,20 @@ impl Rules {
     /// The rules for an app: `file` (its ignore file), then what is always left out, then `include`, then `exclude`.
     ///
     /// Docker lets an ignore file's `!src` take back everything below `src`; here that never takes a `.env` along, which
-    /// only `--include` can do. `without` is the folder of installed dependencies, when they are not wanted;
+    /// only `--include` can do. `without` are the folders that steps make anew;
     /// `descriptions` are paths besides the usual ones that describe the image.
     pub(super) fn for_app(
         file: Vec<Pattern>,
         include: &[Pattern],
         exclude: &[Pattern],
-        without: Option<&'static str>,
+        without: &[Pattern],
         descriptions: impl IntoIterator<Item = String>,
     ) -> Self {
         let leave = |fits| Rule { fits, takes: false };
         let mut rules = Self::default();
         rules.patterns(file, false);
         rules.0.extend([leave(Fits::Name(".git")), leave(Fits::Secrets)]);
-        rules.0.extend(without.map(|name| leave(Fits::Name(name))));
+        rules.0.extend(without.iter().cloned().map(|pattern| leave(Fits::Pattern(pattern))));
         let usual = DESCRIPTIONS.into_iter().map(str::to_owned);
         rules.0.extend(usual.chain(descriptions).map(|path| leave(Fits::Path(path))));
         rules.patterns(include.iter().cloned(), true);
@@ -88,10 +88,12 @@ impl Rules {
         rules
     }
 
-    /// The rules for installed dependencies, which are taken as they are: only the caches that build tools leave in
+    /// The rules for installed dependencies in `folders`, which are taken as they are: only the caches that build tools leave in
     /// them, and what `exclude` names, stay out.
-    pub(super) fn for_dependencies(folder: &str, exclude: &[Pattern]) -> Self {
-        let mut rules = Self(vec![Rule { fits: Fits::CacheOf(folder.to_owned()), takes: false }]);
+    pub(super) fn for_dependencies(folders: &[Pattern], exclude: &[Pattern]) -> Self {
+        let name = |pattern: &Pattern| pattern.to_string().rsplit('/').next().unwrap_or_default().to_owned();
+        let caches = folders.iter().map(|folder| Rule { fits: Fits::CacheOf(name(folder)), takes: false });
+        let mut rules = Self(caches.collect());
         rules.patterns(exclude.iter().cloned(), false);
         rules
     }
@@ -201,7 +203,13 @@ mod tests {
             (&[], &[], &["*", "!a"], &["b"], &["a"]),
         ] {
             let (file, include, exclude) = (patterns(file), patterns(include), patterns(exclude));
-            let rules = Rules::for_app(file.clone(), &include, &exclude, Some("node_modules"), ["own.toml".to_owned()]);
+            let rules = Rules::for_app(
+                file.clone(),
+                &include,
+                &exclude,
+                &patterns(&["**/node_modules"]),
+                ["own.toml".to_owned()],
+            );
             for path in out {
                 assert!(leaves_out(&rules, path), "{file:?} {include:?} {exclude:?} leave out {path}");
             }
@@ -213,7 +221,7 @@ mod tests {
 
     #[test]
     fn dependencies_are_taken_as_they_are() {
-        let rules = Rules::for_dependencies("node_modules", &patterns(&["**/*.md"]));
+        let rules = Rules::for_dependencies(&patterns(&["**/node_modules"]), &patterns(&["**/*.md"]));
         for (path, out) in [
             ("node_modules/a/.env", false),
             ("node_modules/a/.git/x", false),
@@ -238,7 +246,7 @@ mod tests {
             path in "(a|b|ab)(/(a|b|ab)){1,3}",
         ) {
             let patterns = |texts: &[String]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<Pattern>>();
-            let rules = Rules::for_app(patterns(&file), &patterns(&include), &[], None, []);
+            let rules = Rules::for_app(patterns(&file), &patterns(&include), &[], &[], []);
             if !leaves_out(&rules, &path) {
                 let mut scope = rules.top();
                 for (at, _) in path.match_indices('/') {

@@ -2,10 +2,8 @@
 
 mod git;
 mod ignore;
-mod install;
-mod node;
 mod procfile;
-mod program;
+mod steps;
 mod walk;
 
 use std::{
@@ -15,15 +13,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use install::Install;
-pub use node::must_compile;
+pub use steps::ProjectStep;
 
+pub use crate::listing::{AppFile, FileKind};
 use crate::{
     app_folder::{AppFolder, AppFolderError},
     config::Deps,
     error::{Explain, Kind},
     glob::{Pattern, PatternError},
-    recipe::{Hook, Recipe, Start, Template},
+    lang::{Dependencies, Installed, LARGEST, Language, LanguageError, Source, Start, WantedRuntime, some},
+    listing::Listing,
+    recipe::{Recipe, Step, Template},
 };
 
 /// What a build's options say of the project.
@@ -41,54 +41,6 @@ pub struct Options {
     pub cmd: Option<Vec<String>>,
 }
 
-/// A file, folder or symbolic link of the app.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AppFile {
-    /// Relative to the app's folder, its separator `/`.
-    pub path: String,
-    /// What it is.
-    pub kind: FileKind,
-}
-
-/// What kind of thing a path names. Owner, times and all of the mode but one bit are left behind, so that an image does
-/// not depend on who builds it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FileKind {
-    /// A folder, 0755.
-    Folder,
-    /// A regular file, 0644, or 0755 when its owner may execute it.
-    File {
-        /// Its length in bytes.
-        size: u64,
-        /// Whether its owner may execute it.
-        executable: bool,
-    },
-    /// A symbolic link.
-    Link {
-        /// What it holds: relative and within the app, or absolute.
-        target: String,
-    },
-}
-
-/// The most bytes that a file of a project may have which is read whole: lock files are the largest.
-const LARGEST: u64 = 64 << 20;
-
-impl FileKind {
-    /// A regular file of `size` bytes whose permission bits are among `mode`.
-    fn file(size: u64, mode: u32) -> Self {
-        Self::File { size, executable: mode & 0o100 != 0 }
-    }
-
-    /// The permission bits in the image.
-    pub fn mode(&self) -> u32 {
-        match self {
-            Self::Folder | Self::File { executable: true, .. } => 0o755,
-            Self::File { executable: false, .. } => 0o644,
-            Self::Link { .. } => 0o777,
-        }
-    }
-}
-
 /// An app's folder, as a build sees it.
 #[derive(Debug, Clone, Default)]
 pub struct Project {
@@ -100,8 +52,8 @@ pub struct Project {
     pub dependencies: Vec<AppFile>,
     /// What is done about dependencies: [`Deps::None`] when there are none, or none are wanted.
     pub deps: Deps,
-    /// What has to be installed ([`Deps::Auto`]).
-    pub install: Option<Install>,
+    /// The recipe's steps that are run for it, in order.
+    pub steps: Vec<ProjectStep>,
     /// The file that is run, relative to the folder; `None` when options say what is run.
     pub entry: Option<String>,
     /// `Config.Entrypoint`.
@@ -118,18 +70,10 @@ pub struct Project {
     pub revision: Option<String>,
     /// The web address of its source.
     pub source: Option<String>,
-    /// The versions of the runtime that it runs on, when it says so; see [`Project::check_engines`].
-    pub engines: Option<Engines>,
+    /// The versions of the runtime that it runs on, when it says so; see [`Project::check_runtime`].
+    pub runtime: Option<WantedRuntime>,
     /// What whoever builds should know, each a line.
     pub warnings: Vec<String>,
-}
-
-/// A range of versions, as npm has them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Engines {
-    /// As it is written.
-    pub range: String,
-    parsed: nodejs_semver::Range,
 }
 
 /// What is wrong with a project.
@@ -186,41 +130,14 @@ pub enum ProjectError {
         /// What it holds.
         target: String,
     },
-    /// A `package.json` that is not JSON.
-    #[error("{}:{line}:{column}: {message}", file.display())]
-    PackageJson {
-        /// The file.
-        file: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// The column, from 1.
-        column: usize,
-        /// What was expected and what was found.
-        message: String,
-    },
-    /// Nothing says what is to be run.
-    #[error("expected a file that starts the app, found none; looked at: {}", looked.join(", "))]
-    NoEntry {
-        /// The places looked at.
-        looked: Vec<String>,
-        /// One that is there, and left out of the image.
-        left_out: Option<String>,
-        /// Whether the project has a build script, whose result may be what is missing.
-        builds: bool,
-    },
-    /// `engines.node` is not a range.
-    #[error("{}: expected engines.node to be a range of versions such as >=20, found `{range}`", file.display())]
-    EnginesRange {
-        /// The file.
-        file: PathBuf,
-        /// What it says.
-        range: String,
-    },
+    /// The language cannot read it.
+    #[error(transparent)]
+    Language(#[from] LanguageError),
     /// The runtime's version is not one that the project runs on.
-    #[error("expected a version of Node that fits engines.node in package.json (`{range}`), found {version}")]
-    Engines {
+    #[error("expected a version of {} that fits {} (`{}`), found {version}", wanted.runtime, wanted.place(), wanted.range)]
+    Runtime {
         /// What the project says.
-        range: String,
+        wanted: Box<WantedRuntime>,
         /// The version chosen.
         version: String,
     },
@@ -240,22 +157,6 @@ pub enum ProjectError {
         /// The app's folder.
         folder: PathBuf,
     },
-    /// What was to be run is no program of Linux.
-    #[error("expected a program of Linux (ELF), found {found}: {}", path.display())]
-    NotAProgram {
-        /// The file.
-        path: PathBuf,
-        /// What it is.
-        found: String,
-    },
-    /// Which of several programs is meant, nothing says.
-    #[error("expected one program in {}, found {}", folder.display(), some(names))]
-    Programs {
-        /// The folder.
-        folder: PathBuf,
-        /// Their paths below it.
-        names: Vec<String>,
-    },
     /// A line of a Procfile cannot be run.
     #[error("{}: expected a plain command for {process}, found {found}", file.display())]
     Procfile {
@@ -273,6 +174,8 @@ pub enum ProjectError {
         folder: PathBuf,
         /// The names of those that are missing.
         names: Vec<String>,
+        /// What installs them there.
+        install: String,
     },
     /// A file was written to while the image was built.
     #[error("expected {} to have {expected} bytes, found {found}: it changed while the image was built", path.display())]
@@ -284,16 +187,6 @@ pub enum ProjectError {
         /// Its length now.
         found: u64,
     },
-}
-
-/// The first few of `names`.
-fn some(names: &[String]) -> String {
-    const SHOWN: usize = 4;
-    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match names.len().checked_sub(SHOWN) {
-        None | Some(0) => shown,
-        Some(more) => format!("{shown} and {more} more"),
-    }
 }
 
 impl Explain for ProjectError {
@@ -318,131 +211,112 @@ impl Explain for ProjectError {
                  in .dockerignore or --exclude"
                     .into(),
             ),
-            Self::NoEntry { left_out: Some(file), .. } => {
-                Some(format!("--include {file} takes it in, whatever .dockerignore says"))
-            }
-            Self::NoEntry { builds: true, .. } => {
-                Some("`npm run build` first, if that makes it; or --cmd \"node FILE\"".into())
-            }
-            Self::NoEntry { .. } => Some("name it as main in package.json, or give --cmd \"node FILE\"".into()),
-            Self::EnginesRange { .. } => Some("npm's ranges: https://docs.npmjs.com/cli/configuring-npm/package-json#engines".into()),
-            Self::Engines { .. } => Some(
-                "another release has another version (--base alpine:edge, alpine:3.22, debian:trixie, …), or widen engines.node if \
-                 the app runs on this one too"
-                    .into(),
-            ),
+            Self::Language(error) => error.hint(),
+            Self::Runtime { wanted, .. } => Some(format!(
+                "another release has another version (--base alpine:edge, alpine:3.22, debian:trixie, …), or widen {} if the app \
+                 runs on this one too",
+                wanted.key.unwrap_or(&wanted.file)
+            )),
             Self::NotInstalled { .. } => Some(
                 "[dependencies] of the recipe says it (`microbuild recipes node` has one); --deps copy takes what is \
                  installed in the app's folder; --deps none builds without them"
                     .into(),
             ),
-            Self::Missing { folder, .. } => Some(format!(
-                "`microbuild dev node {} -- npm ci --omit=dev` puts them there; without --deps copy the build installs them itself",
-                folder.parent().unwrap_or(folder).display()
-            )),
+            Self::Missing { install, .. } => {
+                Some(format!("`{install}` puts them there; without --deps copy the build installs them itself"))
+            }
             Self::NoFile { .. } => Some("--cmd says what is run: --cmd 'python3 tool.py'; so does a Procfile: `web: python3 tool.py`".into()),
-            Self::NotAProgram { path, found } if found.starts_with("a script") => {
-                let name = path.file_name().unwrap_or_default().display();
-                Some(format!("what has an interpreter is another recipe's: `microbuild recipes`; a shell's: `microbuild build --recipe base --base alpine --cmd 'sh {name}' FOLDER`"))
-            }
-            Self::NotAProgram { .. } => Some("`microbuild recipes` lists what builds programs out of their source".into()),
-            Self::Programs { names, .. } => {
-                let name = names.first().map_or("PROGRAM", String::as_str);
-                Some(format!("--cmd './{name}' says which is started"))
-            }
             Self::Procfile { .. } => Some("what a shell would do with it, --cmd \"sh -c '…'\" does where the base has a shell (alpine)".into()),
             Self::Changed { .. } => Some("build again when nothing writes to the app's folder".into()),
-            Self::Io { .. } | Self::Ignore { .. } | Self::PackageJson { .. } => None,
+            Self::Io { .. } | Self::Ignore { .. } => None,
         }
     }
 }
 
 impl Project {
-    /// Reads the app in the folder `app` for an image after `recipe`. No file but the ignore file, `package.json` and
-    /// git's own is opened, each through an [`AppFolder`].
+    /// Reads the app in the folder `app` for an image after `recipe`. No file but the ignore file, the `Procfile`, git's own and
+    /// those that the recipe's language reads is opened, each through an [`AppFolder`].
     ///
     /// # Errors
     /// When something in the folder cannot go into an image, or nothing says what is to be run; see [`ProjectError`].
     pub fn read(app: &Path, recipe: &Recipe, options: &Options) -> Result<Self, ProjectError> {
-        let is_alone = recipe.app.hook == Some(Hook::Static) && app.is_file();
-        let unreadable = |source| ProjectError::Io { path: app.to_owned(), source };
         // A single file is the user's choice: where its name is a link, what that leads to is meant.
-        let real = if is_alone { fs::canonicalize(app).map_err(unreadable)? } else { app.to_owned() };
-        let app = real.as_path();
-        let alone = is_alone.then(|| program::alone(app)).transpose()?;
-        let app = match &alone {
-            Some(_) => app.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+        let unreadable = |source| ProjectError::Io { path: app.to_owned(), source };
+        let real = if app.is_file() { Some(fs::canonicalize(app).map_err(unreadable)?) } else { None };
+        let alone = match (recipe.language, &real) {
+            (Some(language), Some(path)) => language.single_file(path)?,
+            _ => None,
+        };
+        let app = match real.as_deref().filter(|_| alone.is_some()) {
+            Some(file) => file.parent().unwrap_or(Path::new("/")),
             None => app,
         };
         let root = folder(app)?;
-        let manifest = app.join("package.json");
         let door = &AppFolder::open(app)?;
-        let package = match recipe.app.hook {
-            Some(Hook::Node) => door
-                .read("package.json", LARGEST)?
-                .map_or(Ok(node::Package::default()), |text| node::Package::parse(&text, &manifest))?,
-            Some(Hook::Static) | None => node::Package::default(),
-        };
-        let package = node::Package { local: package.local || door.is_file(node::PNPM_WORKSPACE), ..package };
-        let wanted = if options.deps == Deps::Auto { install::wanted(door, recipe, &package)? } else { None };
+        let names = walk::names(door)?;
         let walk::Found { files, dependencies, mut warnings } = match alone {
             Some(file) => walk::Found::of(file),
-            None => list(door, &root, recipe, options)?,
+            None => list(door, &root, &names, recipe, options)?,
         };
-        if options.deps == Deps::Copy {
-            let there = |name: &String| dependencies.get(&format!("{}/{name}", node::MODULES)).is_some();
-            let missing: Vec<String> = package.dependencies.iter().filter(|name| !there(name)).cloned().collect();
-            if !missing.is_empty() {
-                return Err(ProjectError::Missing { folder: app.join(node::MODULES), names: missing });
-            }
-        }
         let given = options.entrypoint.is_some() || options.cmd.is_some();
-        let procfile = if given || recipe.compile.is_some() { None } else { procfile::read(door, recipe)? };
+        let procfile = if given || recipe.app.is_made { None } else { procfile::read(door, recipe)? };
         let by_file = recipe.app.start.iter().find(|start| start.when.iter().any(|path| files.get(path).is_some()));
         let by_file = by_file.filter(|_| !given).map(|start| start.cmd.0.clone());
         let (entrypoint, cmd) = match procfile.or(by_file) {
             Some(words) => (Words::Given(Vec::new()), Words::Given(words)),
             None => Words::of(recipe, options),
         };
-        let node::Entry { start, env, warnings: of_entry } = match recipe.app.hook {
-            _ if !entrypoint.has_places() && !cmd.has_places() => node::Entry::default(),
-            Some(Hook::Node) => node::App { root: door, files: &files, package: &package }.entry()?,
-            Some(Hook::Static) => {
-                let entry = program::meant(door, &root, &files)?.unwrap_or_default();
-                if entry.is_empty() {
-                    warnings.push("there is no program to be started: the image holds files only".into());
-                }
-                node::Entry { start: Start { entry, ..Start::default() }, ..node::Entry::default() }
-            }
+        let starts = entrypoint.has_places() || cmd.has_places();
+        let source = Source { folder: door, root: &root, files: &files, starts, installs: options.deps == Deps::Auto };
+        let facts = recipe.language.map(|language| language.read(&source)).transpose()?.unwrap_or_default();
+        if options.deps == Deps::Copy {
+            check_copied(recipe, app, facts.dependencies.as_ref(), &dependencies)?;
+        }
+        let chosen = steps::of_project(&names, recipe, facts.dependencies.as_ref());
+        let chosen = steps::to_run(&chosen, recipe, facts.dependencies.as_ref(), options.deps)?;
+        let is_finished = recipe.language.is_some_and(Language::is_finished);
+        let start = match facts.start {
+            Some(start) => start,
+            None if !starts || is_finished => Start::default(),
             None => {
                 let entry = recipe.app.entry.iter().find(|name| files.get(name).is_some());
                 let none = || ProjectError::NoFile { names: recipe.app.entry.clone(), folder: app.to_owned() };
-                let start = Start { entry: entry.ok_or_else(none)?.clone(), ..Start::default() };
-                node::Entry { start, ..node::Entry::default() }
+                Start { entry: entry.ok_or_else(none)?.clone(), ..Start::default() }
             }
         };
-        warnings.extend(of_entry);
-        let engines = package.engines(&manifest)?;
+        warnings.extend(facts.warnings);
+        let installs = chosen.iter().any(|at| recipe.steps.get(*at).is_some_and(|step| step.installs));
+        let generated = match recipe.language {
+            Some(language) if installs => language.prepare(&source)?,
+            _ => Vec::new(),
+        };
         let files = files.into_files();
-        let install =
-            wanted.map(|recipe| install::read(door, recipe, &package, &files, options, &mut warnings)).transpose()?;
+        let seen = steps::Seen {
+            folder: door,
+            files: &files,
+            dependencies: &facts.dependencies.unwrap_or_default(),
+            generated: &generated,
+            exclude: &options.exclude,
+        };
+        let steps = chosen.into_iter().filter_map(|at| Some((at, recipe.steps.get(at)?)));
+        let steps = steps.map(|(at, step)| seen.by(at, step, &mut warnings)).collect::<Result<Vec<_>, _>>()?;
         let git::Commit { revision, source } = git::commit(&root);
         Ok(Self {
             root: app.to_owned(),
             files,
-            deps: if dependencies.is_empty() && install.is_none() { Deps::None } else { options.deps },
-            install,
+            deps: if dependencies.is_empty() && !installs { Deps::None } else { options.deps },
+            steps,
             dependencies: dependencies.into_files(),
             entrypoint: entrypoint.fill(&start),
             // A folder of files without a program starts nothing.
             cmd: if start.entry.is_empty() && cmd.has_places() { Vec::new() } else { cmd.fill(&start) },
             entry: Some(start.entry).filter(|entry| !entry.is_empty()),
-            env,
-            title: package.name,
-            version: package.version,
+            env: facts.env,
+            title: facts.name,
+            version: facts.version,
             revision,
             source,
-            engines,
+            runtime: facts.runtime,
             warnings,
         })
     }
@@ -459,23 +333,19 @@ impl Project {
     /// of an app.
     pub fn without_app(recipe: &Recipe) -> Self {
         let words = |template: &Template| template.fixed();
-        let cmd = if recipe.compile.is_some() { Vec::new() } else { words(&recipe.app.cmd) };
+        let cmd = if recipe.app.is_made { Vec::new() } else { words(&recipe.app.cmd) };
         Self { cmd, entrypoint: words(&recipe.app.entrypoint), title: Some(recipe.name.clone()), ..Self::default() }
     }
 
-    /// Whether the project runs on `version` of the language's runtime, a package's version (`24.11.1-r0`).
+    /// Whether the project runs on `version` of the language's runtime, a package's version (`24.11.1-r0`). A warning for the
+    /// user where it may not.
     ///
     /// # Errors
-    /// When it says that it does not.
-    pub fn check_engines(&self, version: &str) -> Result<(), ProjectError> {
-        let Some(engines) = &self.engines else { return Ok(()) };
-        // Behind the first `-` or `_` stand the package's own revision and Alpine's suffixes, which npm would take for
-        // pre-releases.
-        let plain = version.split(['-', '_']).next().unwrap_or(version);
-        match plain.parse::<nodejs_semver::Version>() {
-            Ok(parsed) if engines.parsed.satisfies(&parsed) => Ok(()),
-            _ => Err(ProjectError::Engines { range: engines.range.clone(), version: version.to_owned() }),
-        }
+    /// When it says that it does not, in a way that is meant to be binding.
+    pub fn check_runtime(&self, version: &str) -> Result<Option<String>, ProjectError> {
+        let Some(wanted) = self.runtime.as_ref().filter(|wanted| !wanted.fits(version)) else { return Ok(None) };
+        let error = ProjectError::Runtime { wanted: Box::new(wanted.clone()), version: version.to_owned() };
+        if wanted.strict { Err(error) } else { Ok(Some(error.to_string())) }
     }
 
     /// Everything below `root`, where a compiler has put it, but for `strip`; sorted as [`Project::files`] are.
@@ -484,17 +354,6 @@ impl Project {
     /// When something there cannot go into an image.
     pub fn made(root: &Path, strip: &[Pattern]) -> Result<Vec<AppFile>, ProjectError> {
         Ok(walk::walk(&AppFolder::open(root)?, &ignore::Rules::without(strip), None)?.files.into_files())
-    }
-
-    /// The installed dependencies below `root`, another folder than the project's, as recipes call theirs `name`: sorted as
-    /// [`Project::dependencies`] are.
-    ///
-    /// # Errors
-    /// When something there cannot go into an image.
-    pub fn installed(root: &Path, name: &str, strip: &[Pattern]) -> Result<Vec<AppFile>, ProjectError> {
-        let rules = ignore::Rules::for_dependencies(name, strip);
-        let found = walk::walk(&AppFolder::open(root)?, &ignore::Rules::default(), Some(&(name, rules)))?;
-        Ok(found.dependencies.into_files())
     }
 }
 
@@ -558,16 +417,50 @@ fn folder(app: &Path) -> Result<PathBuf, ProjectError> {
     }
 }
 
-/// What of the folder `app`, whose absolute path is `root`, goes into the image.
-fn list(app: &AppFolder, root: &Path, recipe: &Recipe, options: &Options) -> Result<walk::Found, ProjectError> {
-    let modules = (recipe.app.hook == Some(Hook::Node)).then_some(node::MODULES);
-    let (copied, without) = if options.deps == Deps::Copy { (modules, None) } else { (None, modules) };
+/// Checks that what `needs` cannot do without is among the `dependencies` in the folder `app`.
+fn check_copied(
+    recipe: &Recipe,
+    app: &Path,
+    needs: Option<&Dependencies>,
+    dependencies: &Listing,
+) -> Result<(), ProjectError> {
+    let Some(Installed { folder, command }) = recipe.language.and_then(Language::installed) else { return Ok(()) };
+    let there = |name: &String| dependencies.get(&format!("{folder}/{name}")).is_some();
+    let required = needs.map(|needs| needs.required.as_slice()).unwrap_or_default();
+    let names: Vec<String> = required.iter().filter(|name| !there(name)).cloned().collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let install = format!("microbuild dev {} {} -- {command}", recipe.name, app.display());
+    Err(ProjectError::Missing { folder: app.join(folder), names, install })
+}
+
+/// What of the folder `app`, whose absolute path is `root` and which has things of these `names`, goes into the image. What a
+/// step would make anew stays out, unless it is to be copied.
+fn list(
+    app: &AppFolder,
+    root: &Path,
+    names: &[String],
+    recipe: &Recipe,
+    options: &Options,
+) -> Result<walk::Found, ProjectError> {
+    let steps = steps::of_project(names, recipe, None).into_iter().filter_map(|at| recipe.steps.get(at));
+    let results: Vec<&Pattern> = steps.filter(|step| step.installs).flat_map(Step::results).collect();
+    let results: Vec<Pattern> = results.into_iter().cloned().collect();
+    let copies = options.deps == Deps::Copy;
+    let without = if copies { &[][..] } else { &results };
     let own = recipe.origin.file().and_then(|path| fs::canonicalize(path).ok());
     let own = own.as_deref().and_then(|path| path.strip_prefix(root).ok()?.to_str()).map(str::to_owned);
     let ignored = recipe.app.ignore.iter().cloned().chain(ignore_file(app)?).collect();
     let rules = ignore::Rules::for_app(ignored, &options.include, &options.exclude, without, own);
-    let apart = copied.map(|folder| (folder, ignore::Rules::for_dependencies(folder, &options.exclude)));
-    walk::walk(app, &rules, apart.as_ref())
+    let apart = copies.then(|| (results.clone(), ignore::Rules::for_dependencies(&results, &options.exclude)));
+    let mut found = walk::walk(app, &rules, apart.as_ref())?;
+    let is_quiet = |name: &String| recipe.app.ignore.iter().any(|pattern| pattern.matches(name));
+    let is_left_out = |name: &&String| without.iter().any(|pattern| pattern.matches(name)) && !is_quiet(name);
+    found.warnings.extend(names.iter().filter(is_left_out).map(|name| {
+        format!("{name} in the app's folder stays out of the image, which gets what the build installs; --deps copy takes it")
+    }));
+    Ok(found)
 }
 
 /// The patterns of the app's ignore file.

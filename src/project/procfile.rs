@@ -5,11 +5,9 @@ use crate::{app_folder::AppFolder, config, recipe::Recipe};
 
 /// The file's name.
 const FILE: &str = "Procfile";
-/// Package managers that start what a project says; runtime images have none of them, and hooks read what they would.
-const MANAGERS: [&str; 5] = ["npm", "npx", "pnpm", "yarn", "bun"];
 
 /// The command of the process `web`, or else of the only one. `None` without a Procfile, or where it leaves the choice to a
-/// package manager that the recipe's hook knows.
+/// package manager that the recipe's language knows.
 pub(super) fn read(app: &AppFolder, recipe: &Recipe) -> Result<Option<Vec<String>>, ProjectError> {
     let Some(text) = app.read(FILE, LARGEST)? else { return Ok(None) };
     let processes = parse(&text);
@@ -21,7 +19,8 @@ pub(super) fn read(app: &AppFolder, recipe: &Recipe) -> Result<Option<Vec<String
         process: (*process).to_owned(),
         found: format!("`{command}`: {error}"),
     })?;
-    let managed = recipe.app.hook.is_some() && words.first().is_some_and(|first| MANAGERS.contains(&first.as_str()));
+    let first = words.first().map_or("", String::as_str);
+    let managed = recipe.language.is_some_and(|language| language.is_manager(first));
     Ok((!managed && !words.is_empty()).then_some(words))
 }
 

@@ -1,79 +1,17 @@
 //! The listing of an app's folder.
 
-use std::{collections::BTreeMap, ffi::OsStr, io, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{ffi::OsStr, io, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use super::{
-    AppFile, FileKind, ProjectError,
+    ProjectError,
     ignore::{Rules, Scope},
 };
 use crate::{
     app_folder::{self, AppFolder, Entry, EntryKind},
+    glob::Pattern,
     glob::ancestors,
+    listing::{AppFile, FileKind, Listing},
 };
-
-/// The files of a folder by their relative paths.
-#[derive(Debug, Default)]
-pub(super) struct Listing(BTreeMap<String, FileKind>);
-
-impl Listing {
-    /// What lies at `path` itself.
-    pub(super) fn get(&self, path: &str) -> Option<&FileKind> {
-        self.0.get(path)
-    }
-
-    /// All paths, sorted.
-    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// What lies at `path` when links are followed, as far as they lead within the listing. Never a link.
-    pub(super) fn follow(&self, path: &str) -> Option<&FileKind> {
-        /// As many as Linux follows (path_resolution(7)).
-        const LINKS: usize = 40;
-        let mut links = 0;
-        let mut todo: Vec<&str> = path.split('/').rev().collect();
-        let mut done: Vec<&str> = Vec::new();
-        while let Some(part) = todo.pop() {
-            match part {
-                "" | "." => continue,
-                ".." => {
-                    done.pop()?;
-                    continue;
-                }
-                part => done.push(part),
-            }
-            if let FileKind::Link { target } = self.0.get(&done.join("/"))? {
-                links += 1;
-                if links > LINKS || target.starts_with('/') {
-                    return None;
-                }
-                done.pop();
-                todo.extend(target.split('/').rev());
-            }
-        }
-        if done.is_empty() { Some(&FileKind::Folder) } else { self.0.get(&done.join("/")) }
-    }
-
-    /// The files, sorted by path: a folder's path is the beginning of its contents' and so comes before them.
-    pub(super) fn into_files(self) -> Vec<AppFile> {
-        self.0.into_iter().map(|(path, kind)| AppFile { path, kind }).collect()
-    }
-
-    /// Adds the folders that a file lies in where they are missing: what is taken out of a folder that itself stays out.
-    fn complete(&mut self) {
-        let missing: Vec<String> = self
-            .0
-            .keys()
-            .flat_map(|path| ancestors(path).take_while(|folder| !self.0.contains_key(*folder)))
-            .map(str::to_owned)
-            .collect();
-        self.0.extend(missing.into_iter().map(|folder| (folder, FileKind::Folder)));
-    }
-}
 
 /// What a walk found.
 #[derive(Debug, Default)]
@@ -86,7 +24,7 @@ pub(super) struct Found {
 impl Found {
     /// One file, and nothing else.
     pub(super) fn of(file: AppFile) -> Self {
-        Self { files: Listing(BTreeMap::from([(file.path, file.kind)])), ..Self::default() }
+        Self { files: [file].into_iter().collect(), ..Self::default() }
     }
 }
 
@@ -103,12 +41,12 @@ struct Folder<'a> {
     of_dependencies: bool,
 }
 
-/// Lists what `rules` leave of the folder `app`. Folders of the name that `dependencies` gives are listed apart, after
+/// Lists what `rules` leave of the folder `app`. Folders that the patterns of `dependencies` name are listed apart, after
 /// its rules.
 pub(super) fn walk(
     app: &AppFolder,
     rules: &Rules,
-    dependencies: Option<&(&str, Rules)>,
+    dependencies: Option<&(Vec<Pattern>, Rules)>,
 ) -> Result<Found, ProjectError> {
     let mut found = Found::default();
     let scope = rules.top();
@@ -125,8 +63,9 @@ pub(super) fn walk(
             let path =
                 format!("{}{}{}", folder.path, if folder.path.is_empty() { "" } else { "/" }, name.to_string_lossy());
             let is_folder = kind == EntryKind::Folder;
+            let is_apart = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(&path));
             let apart = dependencies
-                .filter(|(apart, _)| is_folder && folder.taken && !folder.of_dependencies && name == *apart);
+                .filter(|(patterns, _)| is_folder && folder.taken && !folder.of_dependencies && is_apart(patterns));
             let (rules, above, of_dependencies) = match apart {
                 Some((_, rules)) => (rules, &rules.top(), true),
                 None => (folder.rules, &folder.scope, folder.of_dependencies),
@@ -136,7 +75,7 @@ pub(super) fn walk(
                 let place = Place { app, folder: &opened, name: &name, path: &path };
                 let kind = place.inspect(kind, &mut found.warnings)?;
                 let listing = if of_dependencies { &mut found.dependencies } else { &mut found.files };
-                listing.0.insert(path.clone(), kind);
+                listing.insert(path.clone(), kind);
             }
             if is_folder && name.to_str().is_some() {
                 let scope = rules.enter(above, &path);
@@ -161,7 +100,7 @@ pub(super) fn top(app: &AppFolder, rules: &Rules, wanted: &dyn Fn(&str) -> bool)
         if let Some(file) = app.file(&name)? {
             let unreadable = |source| ProjectError::Io { path: app.path().join(&name), source };
             let about = file.metadata().map_err(unreadable)?;
-            listing.0.insert(name, FileKind::file(about.len(), about.permissions().mode()));
+            listing.insert(name, FileKind::file(about.len(), about.permissions().mode()));
         }
     }
     Ok(listing)

@@ -3,10 +3,10 @@
 //! `recipes/README.md` documents every key by example. The built-in recipes are the files of `recipes/`; a user's own
 //! stand in the app's `recipes/` or in `$XDG_CONFIG_HOME/microbuild/recipes/`, and win over a built-in one of their name.
 
-mod compile;
-mod dependencies;
+mod files;
 mod paths;
 mod shelves;
+mod step;
 mod template;
 
 use std::{
@@ -21,16 +21,19 @@ use serde::Deserialize;
 use crate::{
     app_folder::AppFolderError,
     config::{self, Base, Command, DocumentError, Port, User, Workdir},
+    digest::Digest,
     error::{Explain, Kind},
     glob::{Pattern, PatternSet},
+    lang::{self, Language},
     near::nearest,
 };
 
-pub use compile::{Compile, OUT};
-pub use dependencies::{Dependencies, Wishes};
+use files::Beside;
+pub use files::RUN;
 pub use shelves::{Shelves, Trust, is_path};
+pub use step::{Conditions, Extra, Foreign, Invocation, Keep, OUT, Place, Step};
+pub use template::Template;
 use template::template;
-pub use template::{Start, Template};
 
 /// The recipes that the program brings along, by name.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -219,6 +222,9 @@ pub struct Recipe {
     /// The recipes that it wins over where a project's files speak for both.
     #[serde(default, deserialize_with = "config::list")]
     pub over: Vec<String>,
+    /// The language that reads its projects and finds out what `{entry}` and its like stand for; see [`crate::lang`].
+    #[serde(default, deserialize_with = "lang::named")]
+    pub language: Option<&'static dyn Language>,
     /// The package whose version is the version of the language's runtime; `*` stands for a part of its name that changes.
     #[serde(default, deserialize_with = "config::optional")]
     pub version_from: Option<Pattern>,
@@ -227,11 +233,9 @@ pub struct Recipe {
     /// How the app lies and starts in the image.
     #[serde(default)]
     pub app: App,
-    /// How what a project depends on is installed: a project's files say in which of these ways.
-    #[serde(default, deserialize_with = "dependencies::one_or_many")]
-    pub dependencies: Vec<Dependencies>,
-    /// How an app is made of its source; then only what comes of it is in the image.
-    pub compile: Option<Compile>,
+    /// What is run in the dev variant for an app, in this order.
+    #[serde(default, rename = "step")]
+    pub steps: Vec<Step>,
     /// Variables of the image's environment.
     #[serde(default, deserialize_with = "config::texts")]
     pub env: BTreeMap<String, String>,
@@ -244,6 +248,13 @@ pub struct Recipe {
     /// Paths of packages that are left out of the image, on every base.
     #[serde(default, deserialize_with = "config::list")]
     pub strip: Vec<Pattern>,
+    /// Folders of files that microbuild brings along. A file that a command names below [`RUN`] is looked for in the folder beside
+    /// the recipe's own file first, then in these.
+    #[serde(default, deserialize_with = "files::folders")]
+    pub files: Vec<String>,
+    /// What its commands run: the files that they name below [`RUN`], and those that these name, by their names there.
+    #[serde(skip)]
+    pub programs: BTreeMap<String, String>,
     /// The recipe as it was written.
     #[serde(skip)]
     pub text: String,
@@ -314,6 +325,12 @@ pub struct App {
     /// `Config.Cmd`.
     #[serde(deserialize_with = "template")]
     pub cmd: Template,
+    /// Whether the app's own files are not in the image: it holds what steps make of them.
+    #[serde(rename = "made")]
+    pub is_made: bool,
+    /// Whether each app brings what it runs on, so that there is no base image of the language.
+    #[serde(rename = "own-runtime")]
+    pub own_runtime: bool,
     /// Files of a project that stay out of the image, unless its ignore file takes them back in.
     #[serde(deserialize_with = "config::list")]
     pub ignore: Vec<Pattern>,
@@ -322,8 +339,6 @@ pub struct App {
     /// Files of a project, of which the first that is there is what `{entry}` stands for.
     #[serde(deserialize_with = "paths::files")]
     pub entry: Vec<String>,
-    /// The code that finds out what `{entry}` and its like stand for.
-    pub hook: Option<Hook>,
 }
 
 /// `[[app.start]]`: what is run where a project has a file.
@@ -338,47 +353,53 @@ pub struct StartBy {
     pub cmd: Command,
 }
 
-/// Code that reads what a language's projects say of themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Hook {
-    /// `package.json` and `node_modules`.
-    Node,
-    /// Programs that were built elsewhere, or files without any.
-    Static,
-}
-
 impl Recipe {
-    /// Reads the text of a recipe; `file` is its name in messages.
+    /// Reads the text of a recipe that has no files beside it; `file` is its name in messages.
     ///
     /// # Errors
     /// When it is not TOML, has an unknown key, lacks one, or has a value that its key cannot have (with line and
-    /// column); when it has no base, or a place to fill in without a hook.
+    /// column); when it has no base, a place to fill in without a language or an entry, or a command that names a file which is
+    /// not there.
     pub fn parse(text: &str, file: &str) -> Result<Self, RecipeError> {
-        let mut recipe: Self = config::parse_like(text, file, &|name| built_in(name))?;
+        Self::parse_beside(text, file, &|_| Ok(None))
+    }
+
+    /// The same of a recipe that may have files `beside` it.
+    fn parse_beside(text: &str, file: &str, beside: Beside<'_>) -> Result<Self, RecipeError> {
+        let (mut recipe, texts): (Self, _) = config::parse_like(text, file, &|name| built_in(name))?;
         let meaning = |message: &str| RecipeError::Meaning { file: file.to_owned(), message: message.to_owned() };
         if recipe.bases().next().is_none() {
             return Err(meaning("expected [base.scratch], [base.alpine] or [base.debian], found none"));
         }
-        let filled = recipe.app.hook.is_some() || !recipe.app.entry.is_empty();
+        let filled = recipe.language.is_some() || !recipe.app.entry.is_empty();
         if !filled && (recipe.app.cmd.has_places() || recipe.app.entrypoint.has_places()) {
-            return Err(meaning("expected a hook or an entry in [app] to fill into the command, found neither"));
+            return Err(meaning("expected a language, or an entry in [app], to fill into the command, found neither"));
         }
-        if recipe.compile.as_ref().is_some_and(|compile| compile.libraries && !compile.foreign.is_empty()) {
-            return Err(meaning(
-                "expected either foreign or libraries in [compile]: the dev variant has this machine's libraries",
-            ));
+        let mut earlier: Vec<&str> = Vec::new();
+        for step in &recipe.steps {
+            if let Some(mistake) = step.mistake(&earlier) {
+                return Err(meaning(&mistake));
+            }
+            earlier.push(&step.name);
         }
+        recipe.programs = files::named(text, file, &texts, &recipe.files, beside)?;
         recipe.text = text.to_owned();
         Ok(recipe)
+    }
+
+    /// Names the content of the recipe's files: what a step makes depends on it. Empty when it has none.
+    pub fn files_digest(&self) -> String {
+        if self.programs.is_empty() {
+            return String::new();
+        }
+        let lines = self.programs.iter().map(|(name, content)| format!("{name} {}\n", Digest::of(content)));
+        format!("files {}\n", Digest::of(lines.collect::<String>()))
     }
 
     /// The same recipe, found at `path` in the folder of an app. That may be a stranger's, so that its steps are given no
     /// variable of this process's environment.
     fn of_app(mut self, path: PathBuf) -> Self {
-        let passed = self.dependencies.iter_mut().map(|dependencies| &mut dependencies.pass);
-        let passed = passed.chain(self.compile.iter_mut().map(|compile| &mut compile.pass));
-        let mut names: Vec<String> = passed.flat_map(std::mem::take).collect();
+        let mut names: Vec<String> = self.steps.iter_mut().flat_map(|step| std::mem::take(&mut step.pass)).collect();
         names.retain(|name| std::env::var_os(name).is_some());
         names.sort();
         names.dedup();
@@ -387,8 +408,7 @@ impl Recipe {
 
     /// The variables of this process's environment that its steps are given (`pass`).
     pub fn passed(&self) -> BTreeMap<String, String> {
-        let names = self.dependencies.iter().flat_map(|dependencies| &dependencies.pass);
-        let names = names.chain(self.compile.iter().flat_map(|compile| &compile.pass));
+        let names = self.steps.iter().flat_map(|step| &step.pass);
         names.filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect()
     }
 
@@ -407,12 +427,6 @@ impl Recipe {
     pub fn strip(&self, base: &Base) -> PatternSet {
         let own = self.bases().filter(|(name, _)| *name == base.name()).flat_map(|(_, packages)| &packages.strip);
         PatternSet::new(self.strip.iter().chain(own).cloned().collect())
-    }
-
-    /// The base of the dev variant for images on `base`: `scratch` has no shell, which package managers want, so that its dev
-    /// variant is Alpine's, of the same release and hence with the same runtime.
-    pub fn dev_base(base: &Base) -> Base {
-        if *base == Base::Scratch { Base::Alpine(base.release().clone()) } else { base.clone() }
     }
 
     fn bases(&self) -> impl Iterator<Item = (&'static str, &Packages)> {
@@ -478,7 +492,7 @@ mod tests {
                 let mut all = packages.packages.iter().chain(&packages.dev);
                 // What a package of another name brings, or one that is called after its version.
                 let is_named =
-                    |from: &Pattern| recipe.compile.is_some() || base != "alpine" || all.any(|name| from.matches(name));
+                    |from: &Pattern| recipe.app.is_made || base != "alpine" || all.any(|name| from.matches(name));
                 assert!(from.is_none_or(is_named), "{name} on {base}");
             }
         }
@@ -490,7 +504,7 @@ mod tests {
         let text = "name = 'mine'\nlike = 'node'\nstrip = ['usr/share']\n[base.alpine]\ndev = []\n[env]\nA = '1'\n";
         let mine = Recipe::parse(text, "mine.toml").unwrap();
         assert_eq!(mine.name, "mine");
-        assert_eq!((&mine.app, &mine.dependencies, &mine.detect), (&node.app, &node.dependencies, &node.detect));
+        assert_eq!((&mine.app, &mine.steps, &mine.detect), (&node.app, &node.steps, &node.detect));
         assert_eq!(mine.strip.len(), 1);
         let (own, other) = (mine.base.alpine.unwrap(), node.base.alpine.unwrap());
         assert_eq!((own.packages, own.dev), (other.packages, vec![]));
@@ -526,19 +540,8 @@ mod tests {
             Recipe::parse(example, "README.md").unwrap();
         }
         let unknown = Recipe::parse(&format!("zzzzzzzz = 1\n{SMALL}"), "x").unwrap_err().hint().unwrap();
-        let in_tables = [
-            "workdir",
-            "entrypoint",
-            "cmd",
-            "hook",
-            "entry =",
-            "when",
-            "libc =",
-            "packages",
-            "drop",
-            "scratch",
-            "alpine",
-        ];
+        let in_tables =
+            ["workdir", "entrypoint", "cmd", "entry =", "when", "libc =", "packages", "drop", "scratch", "alpine"];
         for key in unknown.trim_start_matches("known here: ").split(", ").chain(in_tables) {
             assert!(examples.iter().any(|example| example.contains(key)), "no example of {key}");
         }
@@ -608,7 +611,7 @@ mod tests {
         {
             assert_eq!(strip.matches(path), stripped, "{path}");
         }
-        assert!(!recipe.strip(&Base::Scratch).matches("usr/include/a.h"));
+        assert!(!recipe.strip(&Base::scratch(config::Release::default())).matches("usr/include/a.h"));
     }
 
     #[test]
@@ -624,10 +627,10 @@ mod tests {
             parse(&SMALL.replace("packages", "package")),
             parse(&SMALL.replace("['x']", "['a b']")),
             parse("name = 'x'\ndescription = 'x'\n[base]\n"),
-            small("[app]\nhook = 'nod'"),
+            parse(&format!("language = 'nod'\n{SMALL}")),
             small("[app]\nworkdir = 'app'"),
-            small("[app]\nhook = 'node'\ncmd = ['node', '{entri}']"),
-            small("[app]\nhook = 'node'\ncmd = ['node', 'x{args}']"),
+            small("[app]\ncmd = ['node', '{entri}']"),
+            small("[app]\ncmd = ['node', 'x{args}']"),
             small("[app]\ncmd = ['node', '{entry}']"),
             small("strip = ['[']"),
             no_recipes.find("nodejs").map(|_| ()),
@@ -635,7 +638,7 @@ mod tests {
             no_recipes.find("./nowhere/node").map(|_| ()),
             no_recipes.find("./src").map(|_| ()),
             no_recipes.find("").map(|_| ()),
-            Recipe::parse(SMALL, "x").unwrap().packages(&Base::Scratch).map(|_| ()),
+            Recipe::parse(SMALL, "x").unwrap().packages(&Base::scratch(config::Release::default())).map(|_| ()),
         ];
         let texts = mistakes.map(|mistake| {
             let error = mistake.unwrap_err();

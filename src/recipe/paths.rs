@@ -3,7 +3,7 @@
 
 use std::{path::Path, str::FromStr};
 
-use serde::{Deserializer, de::Error as _};
+use serde::Deserializer;
 
 use crate::{config, glob::Pattern};
 
@@ -78,15 +78,6 @@ pub(super) fn patterns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec
     config::list::<ProjectPattern, D>(deserializer).map(|list| list.into_iter().map(|pattern| pattern.0).collect())
 }
 
-/// The name of a folder.
-pub(super) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let name: String = config::value(deserializer)?;
-    if is_plain(&name) && !name.contains('/') {
-        return Ok(name);
-    }
-    Err(D::Error::custom(format_args!("expected the name of a folder, without `/`, found `{name}`")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,22 +131,19 @@ mod tests {
         let recipe = "name = 'x'\ndescription = 'x'\n[base.alpine]\npackages = ['x']\n";
         let app = |more: &str| format!("{recipe}[app]\n{more}\n");
         let way = |more: &str| {
-            let way = format!(
-                "[[dependencies]]\nfiles = []\nlock = []\nlocked = []\nunlocked = ['x']\nresult = 'r'\n{more}\n"
-            );
+            let way = format!("[[step]]\nname = 'install'\nrun = ['x']\nkeep = ['r']\n{more}\n");
             // A key that is said again is said instead.
             let key = more.split(' ').next().expect("a key");
             let lines = way.lines().filter(|line| *line == more || !line.starts_with(&format!("{key} ")));
             recipe.to_owned() + &lines.collect::<Vec<_>>().join("\n")
         };
-        let compile = |more: &str| format!("{recipe}[compile]\nrun = 'x'\n{more}\n");
         let mistakes = [
             way("cache = ['/root/.x', '/root/../../../../etc/planted']"),
             way("cache = 'root'"),
             way("cache = '/proc/self/cwd'"),
-            way("result = '../../etc'"),
+            way("keep = ['../../etc']"),
             way("lock = ['../x.lock']"),
-            compile("cache = '/root//x'"),
+            way("cache = '/root//x'"),
             app("entry = ['main.py', '/etc/passwd']"),
             app("start = [{ when = '../x', cmd = 'x' }]"),
             format!("detect = ['a/../../b']\n{recipe}"),

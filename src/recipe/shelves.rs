@@ -17,7 +17,7 @@ pub fn is_path(recipe: &str) -> bool {
     recipe.contains('/') || Path::new(recipe).extension().is_some_and(|extension| extension == "toml")
 }
 
-/// The most bytes that a recipe of an app may have.
+/// The most bytes that a recipe of an app, or a file of any recipe, may have.
 const LARGEST: u64 = 1 << 20;
 
 /// Whether the recipes of an app's own folder are taken. The folder may be a stranger's, and a recipe says what is run.
@@ -61,9 +61,10 @@ impl Shelves {
             if path.is_dir() {
                 return Err(RecipeError::NotAFile { path, found: "a folder" });
             }
-            let found = read(&path)?.ok_or_else(|| RecipeError::NotAFile { path: path.clone(), found: "nothing" })?;
             // The user named it. It is the app's all the same where it lies there.
             let inside = self.app.as_ref().is_some_and(|app| lies_in(&path, app));
+            let found = read(&path, inside)?;
+            let found = found.ok_or_else(|| RecipeError::NotAFile { path: path.clone(), found: "nothing" })?;
             return Ok(if inside { found.of_app(path) } else { found });
         }
         // Without reading it: it need not even be a recipe.
@@ -107,7 +108,7 @@ impl Shelves {
                 return named(found, recipe);
             }
             if let Some(folder) = &self.user
-                && let Some(found) = read(&folder.join(format!("{recipe}.toml")))?
+                && let Some(found) = read(&folder.join(format!("{recipe}.toml")), false)?
             {
                 return named(found, recipe);
             }
@@ -177,9 +178,11 @@ impl Shelves {
     fn of_app(&self, name: &str) -> Result<Option<Recipe>, RecipeError> {
         let Some(app) = self.app_folder() else { return Ok(None) };
         let file = file_of(name);
-        let Some(text) = AppFolder::open(app)?.read(&file, LARGEST)? else { return Ok(None) };
+        let door = AppFolder::open(app)?;
+        let Some(text) = door.read(&file, LARGEST)? else { return Ok(None) };
         let path = app.join(file);
-        let recipe = Recipe::parse(&text, &path.display().to_string())?;
+        let beside = |program: &str| Ok(door.read(&format!("{FOLDER}/{name}/{program}"), LARGEST)?);
+        let recipe = Recipe::parse_beside(&text, &path.display().to_string(), &beside)?;
         Ok(Some(recipe.of_app(path)))
     }
 
@@ -236,15 +239,41 @@ fn lies_in(path: &Path, folder: &Path) -> bool {
     real.is_some_and(|(path, folder)| path.starts_with(folder))
 }
 
-/// The recipe in the file `path`, or `None` when there is no such file.
-fn read(path: &Path) -> Result<Option<Recipe>, RecipeError> {
+/// The recipe in the file `path`, or `None` when there is no such file. Its own files lie in the folder beside it that is called as
+/// it is. Of one that lies `inside` an app they are opened as the app's files are.
+fn read(path: &Path, inside: bool) -> Result<Option<Recipe>, RecipeError> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
         Err(source) => return Err(RecipeError::Io { path: path.to_owned(), source }),
     };
-    let recipe = Recipe::parse(&text, &path.display().to_string())?;
+    let beside = |program: &str| {
+        let folder = path.with_extension("");
+        if !inside {
+            return read_program(&folder.join(program));
+        }
+        match (path.parent(), folder.file_name().and_then(|name| name.to_str())) {
+            (Some(parent), Some(name)) => {
+                let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+                Ok(AppFolder::open(parent)?.read(&format!("{name}/{program}"), LARGEST)?)
+            }
+            _ => Ok(None),
+        }
+    };
+    let recipe = Recipe::parse_beside(&text, &path.display().to_string(), &beside)?;
     Ok(Some(Recipe { origin: Origin::User(path.to_owned()), ..recipe }))
+}
+
+/// The file `path` of a user's own recipe, or `None` when there is none.
+fn read_program(path: &Path) -> Result<Option<String>, RecipeError> {
+    let error = |source| RecipeError::Io { path: path.to_owned(), source };
+    match fs::metadata(path) {
+        Ok(about) if !about.is_file() => Err(error(io::Error::other("it is no file"))),
+        Ok(about) if about.len() > LARGEST => Err(error(io::Error::other(format!("it has more than {LARGEST} bytes")))),
+        Ok(_) => fs::read_to_string(path).map(Some).map_err(error),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(e) => Err(error(e)),
+    }
 }
 
 /// `recipe`, when it goes by the name of its file.

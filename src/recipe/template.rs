@@ -1,22 +1,14 @@
 //! Commands of a recipe, in which what a project says is filled in.
 
-use crate::config::{self, Command};
+use crate::{
+    config::{self, Command},
+    lang::Start,
+};
 
 /// A command with places to fill in: a word that is `{options}` or `{args}` becomes any number of words, `{entry}` is
 /// replaced wherever it stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Template(Vec<String>);
-
-/// What a hook found out of how the app starts, to fill in a [`Template`].
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Start {
-    /// `{options}`: what the runtime itself is told.
-    pub options: Vec<String>,
-    /// `{entry}`: the file that is run, relative to the app's folder.
-    pub entry: String,
-    /// `{args}`: what the app is told.
-    pub args: Vec<String>,
-}
 
 impl Template {
     const PLACES: [&'static str; 3] = ["options", "entry", "args"];
@@ -36,7 +28,7 @@ impl Template {
         Ok(Self(words))
     }
 
-    /// Whether something is to be filled in, so that a hook has to say what.
+    /// Whether something is to be filled in, so that a language or an entry has to say what.
     pub fn has_places(&self) -> bool {
         self.0.iter().any(|word| places(word).next().is_some())
     }

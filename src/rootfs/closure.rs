@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Content, Installed, NodeKind, ReadMembers, RootfsError, Share, Tree, contents};
+use super::{Content, Installed, NodeKind, ReadMembers, RootfsError, Tree, contents};
 use crate::{
     elf::{
         Elf, Scanned,
-        closure::{Closure, ClosureError, Missing},
+        closure::{self, Closure, ClosureError, Missing},
     },
-    package::{Contents as _, Listed},
+    package::{Contents as _, Listed, locked::Selection},
 };
 
 /// `e_machine` of the programs for an architecture, in apk's or dpkg's words.
@@ -31,9 +31,22 @@ const MACHINES: [(&str, u16); 16] = [
     ("mips64el", 8),
 ];
 
+impl closure::Root for Tree {
+    fn resolve(&self, path: &str) -> Option<String> {
+        Tree::resolve(self, path)
+    }
+
+    fn link(&self, path: &str) -> Option<String> {
+        match &self.get(path)?.kind {
+            NodeKind::Symlink(target) => Some(target.clone()),
+            _ => None,
+        }
+    }
+}
+
 /// Checks that the loader would find everything that the ELF files of `tree` need; `extra` are the folders that
 /// LD_LIBRARY_PATH names. Files for other processors than `arch` (test data, firmware) do not count. What a plugin lacks that no
-/// program is linked with is no error where somebody asked for its package ([`Share::Whole`]): a package may merely recommend
+/// program is linked with is no error where somebody asked for its package ([`Selection::All`]): a package may merely recommend
 /// what its plugins need. That is returned.
 ///
 /// # Errors
@@ -50,7 +63,7 @@ pub fn check_libraries<R: Listed>(
     let is_optional = |missing: &Missing| {
         let package = tree.get(&missing.file).and_then(|node| node.package);
         let is_plugin = files.get(&missing.file).is_some_and(|elf| elf.interpreter.is_none());
-        is_plugin && missing.program.is_none() && package.is_some_and(|at| packages[at].share == Share::Whole)
+        is_plugin && missing.program.is_none() && package.is_some_and(|at| packages[at].selection == Selection::All)
     };
     let (optional, missing): (Vec<_>, Vec<_>) = missing.into_iter().partition(is_optional);
     if missing.is_empty() { Ok(optional) } else { Err(ClosureError { missing }.into()) }
@@ -165,8 +178,8 @@ mod tests {
     fn check_of(drafts: Vec<Draft>, whole: bool) -> Result<Vec<String>, String> {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let blobs = BlobDir::open(dir.path()).expect("a store");
-        let share = if whole { Share::Whole } else { Share::Stripped };
-        let of = |draft: Draft| Installed { share: share.clone(), ..draft.installed(&blobs) };
+        let share = if whole { Selection::All } else { Selection::Stripped };
+        let of = |draft: Draft| Installed { selection: share.clone(), ..draft.installed(&blobs) };
         let packages: Vec<_> = drafts.into_iter().map(of).collect();
         let read: &ReadMembers<'_> = &|_, _| unreachable!("nothing is unclear");
         let tree = assemble(&packages, &Settings::default(), read).expect("a tree");

@@ -4,13 +4,14 @@
 //! and give a [`Tree`]: path → [`Node`]. A node's content stays where it is, in its package's data, until a layer is written
 //! ([`crate::layer`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::{
     elf::closure::{ClosureError, walk},
     error::{Explain, Kind},
     glob::PatternSet,
-    package::{Entry, EntryKind, Listed},
+    package::{Entry, EntryKind, Listed, locked::Selection},
+    store::Key,
 };
 
 pub mod alpine;
@@ -269,6 +270,29 @@ pub struct ApkSettings {
     pub configuration: bool,
 }
 
+impl Settings {
+    /// All that a tree depends on besides its packages.
+    pub fn key(&self) -> Key {
+        let ApkSettings { world, repositories, keys, configuration } = &self.apk;
+        let apk = Key::new()
+            .list("world", world)
+            .list("repositories", repositories)
+            .pairs("keys", keys.iter().map(|(name, pem)| (name, pem)))
+            .text("configuration", configuration);
+        let key = Key::new()
+            .nested("apk", &apk)
+            .text("architecture", &self.arch)
+            .text("release", &self.release)
+            .text("workdir", &self.workdir)
+            .list("strip", self.strip.iter())
+            .text("epoch", self.epoch);
+        match &self.libraries {
+            Some(folders) => key.list("libraries", folders),
+            None => key,
+        }
+    }
+}
+
 /// Why packages make no root filesystem.
 #[derive(Debug, thiserror::Error)]
 pub enum RootfsError {
@@ -334,32 +358,16 @@ pub struct Installed<R: Listed> {
     /// What the package holds.
     pub package: R::Package,
     /// Which of its files are taken.
-    pub share: Share,
+    pub selection: Selection,
 }
 
-/// Which of a package's files a root filesystem takes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Share {
-    /// All but what is stripped.
-    #[default]
-    Stripped,
-    /// The same, and what is at these paths of the tree.
-    And(BTreeSet<String>),
-    /// All.
-    Whole,
-    /// What is at these paths of the tree, and what says whose it is.
-    Only(BTreeSet<String>),
-}
-
-impl Share {
-    /// Whether what would be at `path` is taken.
-    fn takes(&self, path: &str, strip: &PatternSet) -> bool {
-        match self {
-            Self::Stripped => !strip.matches(path),
-            Self::And(paths) => paths.contains(path) || !strip.matches(path),
-            Self::Whole => true,
-            Self::Only(paths) => paths.contains(path) || is_copyright(path),
-        }
+/// Whether `selection` takes what would be at `path`, when the recipe leaves out what `strip` matches.
+fn takes(selection: &Selection, path: &str, strip: &PatternSet) -> bool {
+    match selection {
+        Selection::Stripped => !strip.matches(path),
+        Selection::StrippedExcept(paths) => paths.contains(path) || !strip.matches(path),
+        Selection::All => true,
+        Selection::Only(paths) => paths.contains(path) || is_copyright(path),
     }
 }
 
@@ -404,22 +412,24 @@ fn member<'a>(entries: &'a [Entry], target: &str, link: usize) -> (usize, &'a En
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
-    fn a_share_is_what_the_recipe_leaves_all_or_a_list() {
+    fn selections_take_what_the_recipe_leaves_all_or_a_list() {
         let strip = PatternSet::new(vec!["usr/lib/*.so".parse().expect("a pattern")]);
-        let and = Share::And(BTreeSet::from(["usr/lib/a.so".to_owned()]));
-        let only = Share::Only(BTreeSet::from(["usr/lib/a.so".to_owned()]));
-        for (share, expected) in [
-            (Share::Stripped, [false, true, true]),
-            (Share::Whole, [true; 3]),
+        let and = Selection::StrippedExcept(BTreeSet::from(["usr/lib/a.so".to_owned()]));
+        let only = Selection::Only(BTreeSet::from(["usr/lib/a.so".to_owned()]));
+        for (selection, expected) in [
+            (Selection::Stripped, [false, true, true]),
+            (Selection::All, [true; 3]),
             (and, [true; 3]),
             (only, [true, false, true]),
         ] {
             let taken =
-                ["usr/lib/a.so", "usr/bin/a", "usr/share/doc/a/copyright"].map(|path| share.takes(path, &strip));
-            assert_eq!(taken, expected, "{share:?}");
+                ["usr/lib/a.so", "usr/bin/a", "usr/share/doc/a/copyright"].map(|path| takes(&selection, path, &strip));
+            assert_eq!(taken, expected, "{selection:?}");
         }
     }
 }

@@ -6,11 +6,10 @@
 //! first.
 
 use std::{
-    env,
     ffi::OsString,
     io,
     os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, atomic::AtomicBool},
     thread,
@@ -137,12 +136,6 @@ fn wait_for_another(parent: Pid) {
     while getppid() == Some(parent) {
         thread::sleep(Duration::from_millis(100));
     }
-}
-
-/// This program, whatever its file is called by now.
-pub(super) fn helper() -> PathBuf {
-    let own = Path::new("/proc/self/exe");
-    if own.exists() { own.to_owned() } else { env::current_exe().unwrap_or_else(|_| own.to_owned()) }
 }
 
 #[cfg(test)]

@@ -4,14 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::{SandboxError, paths, runtime::is_privileged, spec::MOUNT_POINTS, unpack::Unpacker};
 use crate::{
-    digest::Digest,
     layer::Layer,
-    store::{Store, folders::Folder},
+    store::{Bucket, Key, Store, folders::Folder},
     ui::Ui,
 };
-
-/// The bucket of unpacked roots. Its version is that of everything between layers and files.
-const ROOTS: &str = "roots-v1";
 
 /// An unpacked root filesystem.
 #[derive(Debug)]
@@ -51,10 +47,11 @@ pub struct Target {
 /// When a layer cannot be read, is not the one that it says, or would be written outside; and when the store cannot hold it.
 pub fn unpack(store: &Store, layers: &[Layer], targets: &[Target], ui: &Ui) -> Result<Root, SandboxError> {
     let owners = is_privileged();
-    let mut key = format!("owners: {owners}\n");
-    layers.iter().for_each(|layer| key += &format!("{}\n", layer.diff_id));
-    targets.iter().for_each(|target| key += &format!("{target:?}\n"));
-    let folder = store.folder(ROOTS, &Digest::of(key), |dir| fill(dir, owners, layers, targets, ui))?;
+    let key = Key::new()
+        .text("owners", owners)
+        .list("layers", layers.iter().map(|layer| layer.diff_id))
+        .pairs("targets", targets.iter().map(|target| (&target.path, target.is_file)));
+    let folder = store.folder(Bucket::Roots, &key, |dir| fill(dir, owners, layers, targets, ui))?;
     Ok(Root { path: folder.path().to_owned(), _folder: Some(folder) })
 }
 
@@ -66,6 +63,21 @@ pub fn unpack(store: &Store, layers: &[Layer], targets: &[Target], ui: &Ui) -> R
 pub fn unpack_private(layers: &[Layer], targets: &[Target], dir: &Path, ui: &Ui) -> Result<Root, SandboxError> {
     fill(dir, is_privileged(), layers, targets, ui)?;
     Ok(Root { path: dir.to_owned(), _folder: None })
+}
+
+/// Unpacks `layers` into the folder `dir`, which is there, is empty, and is the caller's: results of steps, for a step that sees
+/// them. Everything in it belongs to the caller.
+///
+/// # Errors
+/// As [`unpack`].
+pub fn unpack_into(layers: &[Layer], dir: &Path, ui: &Ui) -> Result<(), SandboxError> {
+    let mut unpacker = Unpacker::new(dir, false);
+    for layer in layers {
+        let task = ui.task(&format!("unpack {}", layer.title), Some(layer.size));
+        unpacker.layer(layer, |read| task.inc(read))?;
+    }
+    unpacker.finish()?;
+    Ok(())
 }
 
 fn fill(dir: &Path, owners: bool, layers: &[Layer], targets: &[Target], ui: &Ui) -> Result<(), SandboxError> {

@@ -137,14 +137,10 @@ impl Runtime {
     }
 }
 
-#[cfg(target_os = "linux")]
+/// This program, even when its file was renamed or replaced since it started: Linux has `/proc/self/exe`.
 fn helper() -> PathBuf {
-    super::guard::helper()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn helper() -> PathBuf {
-    env::current_exe().unwrap_or_default()
+    let own = Path::new("/proc/self/exe");
+    if own.exists() { own.to_owned() } else { env::current_exe().unwrap_or_else(|_| own.to_owned()) }
 }
 
 /// Whether this process is real root: the root of a user namespace may neither own files for others nor mount what it likes.

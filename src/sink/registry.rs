@@ -21,15 +21,14 @@ use crate::{
     digest::Digest,
     image::{Artifact, Document, Format, FormatError},
     registry::{Blob, Presence, Reference, Registry, RegistryError, Scope, Uploaded},
-    store::Store,
+    store::{Bucket, Key, Store},
     ui::{Ui, size},
 };
 
 /// How many blobs are on their way at once.
 const PARALLEL: usize = 6;
 
-/// Which repositories of a registry hold a blob: the memo's bucket, and how many are remembered.
-const MEMO: &str = "registry-blobs-v1";
+/// How many repositories that hold a blob are remembered.
 const REMEMBERED: usize = 4;
 
 /// How a push is done.
@@ -405,13 +404,13 @@ impl Push<'_> {
         Ok(outcome)
     }
 
-    fn memo_key(&self, digest: &Digest) -> Digest {
-        Digest::of(format!("{}\n{digest}", self.client.name()))
+    fn memo_key(&self, digest: &Digest) -> Key {
+        Key::new().text("registry", self.client.name()).text("blob", digest)
     }
 
     /// The repositories of this registry that had the blob when this program was last there, the latest first.
     fn holders(&self, digest: &Digest) -> Vec<String> {
-        self.store.and_then(|store| store.recall(MEMO, &self.memo_key(digest))).unwrap_or_default()
+        self.store.and_then(|store| store.recall(Bucket::PushedBlobs, &self.memo_key(digest))).unwrap_or_default()
     }
 
     fn remember(&self, item: &Item) {
@@ -432,7 +431,7 @@ impl Push<'_> {
 
     fn keep(&self, digest: &Digest, holders: &[String]) {
         let Some(store) = self.store else { return };
-        if let Err(error) = store.remember(MEMO, &self.memo_key(digest), &holders) {
+        if let Err(error) = store.remember(Bucket::PushedBlobs, &self.memo_key(digest), &holders) {
             self.ui.detail(&format!("not remembered for the next push: {error}"));
         }
     }

@@ -19,8 +19,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Store, StoreError, own};
-use crate::digest::Digest;
+use super::{Bucket, Key, Store, StoreError, own};
 
 /// The bucket of [`Store::cache_folder`]s.
 const CACHES: &str = "caches";
@@ -206,18 +205,17 @@ impl Drop for Workspace {
 
 impl Store {
     /// The folder of `bucket` under `key`; where it is missing, `make` fills an empty one, which then is renamed as a
-    /// whole. Of several processes that want the same, one makes it and the others wait. A bucket's name carries the version of what
-    /// it holds (`roots-v1`).
+    /// whole. Of several processes that want the same, one makes it and the others wait.
     ///
     /// # Errors
     /// `make`'s own, after which nothing is left; and when the folder can be neither written nor locked.
     pub fn folder<E: From<StoreError>>(
         &self,
-        bucket: &str,
-        key: &Digest,
+        bucket: Bucket,
+        key: &Key,
         mut make: impl FnMut(&Path) -> Result<(), E>,
     ) -> Result<Folder, E> {
-        let place = self.place(bucket, &key.hex())?;
+        let place = self.place(bucket.name(), &key.digest().hex())?;
         let since = start_of_system();
         loop {
             if let Some(folder) = place.get(Some(&since))? {
@@ -227,7 +225,7 @@ impl Store {
             if let Some(_lock) = place.alone()?
                 && !place.is_whole(Some(&since))?
             {
-                sweep(&self.root.join("folders").join(bucket))?;
+                sweep(&self.root.join("folders").join(bucket.name()))?;
                 place.make(&since, &mut make)?;
             }
         }
@@ -381,7 +379,7 @@ mod tests {
 
     use super::*;
 
-    const BUCKET: &str = "tests-v1";
+    const BUCKET: Bucket = Bucket::Roots;
 
     fn store() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().expect("a temporary folder");
@@ -402,7 +400,7 @@ mod tests {
     }
 
     fn names(store: &Store) -> Vec<String> {
-        let entries = fs::read_dir(store.root.join("folders").join(BUCKET)).expect("a bucket").flatten();
+        let entries = fs::read_dir(store.root.join("folders").join(BUCKET.name())).expect("a bucket").flatten();
         let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy()[64..].to_owned()).collect();
         names.sort();
         names
@@ -411,7 +409,7 @@ mod tests {
     #[test]
     fn a_folder_is_made_once_and_stays_while_it_is_used() {
         let (_dir, store) = store();
-        let key = Digest::of("key");
+        let key = Key::new().text("name", "key");
         let folder = store.folder(BUCKET, &key, write("hello")).expect("a folder");
         let again = store.folder(BUCKET, &key, never).expect("the same");
         assert_eq!(fs::read(again.path().join("file")).expect("read"), b"hello");
@@ -427,7 +425,7 @@ mod tests {
     #[test]
     fn what_fails_or_is_killed_leaves_nothing_that_counts() {
         let (_dir, store) = store();
-        let (key, other) = (Digest::of("key"), Digest::of("other"));
+        let (key, other) = (Key::new().text("name", "key"), Key::new().text("name", "other"));
         let fail = |folder: &Path| {
             fs::write(folder.join("half"), "half").expect("write");
             Err(StoreError::io("fill", folder)(io::Error::other("it fails")))
@@ -435,7 +433,7 @@ mod tests {
         assert!(store.folder(BUCKET, &key, fail).is_err());
         assert_eq!(names(&store), [".lock"]);
         // What a killed process leaves.
-        let place = store.place(BUCKET, &key.hex()).expect("a place");
+        let place = store.place(BUCKET.name(), &key.digest().hex()).expect("a place");
         fs::create_dir_all(place.half.join("closed")).expect("a folder");
         fs::write(place.half.join("closed/file"), "half").expect("write");
         fs::set_permissions(place.half.join("closed"), fs::Permissions::from_mode(0o0)).expect("its own folder");
@@ -448,7 +446,7 @@ mod tests {
     #[test]
     fn what_was_made_before_the_system_started_is_made_anew() {
         let (_dir, store) = store();
-        let key = Digest::of("key");
+        let key = Key::new().text("name", "key");
         let folder = store.folder(BUCKET, &key, write("old")).expect("made");
         let path = folder.path().to_owned();
         drop(folder);
@@ -461,7 +459,7 @@ mod tests {
     #[test]
     fn several_at_once_make_it_once() {
         let (_dir, store) = store();
-        let (key, made) = (Digest::of("key"), AtomicU32::new(0));
+        let (key, made) = (Key::new().text("name", "key"), AtomicU32::new(0));
         thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
@@ -480,7 +478,7 @@ mod tests {
     #[test]
     fn makers_and_removers_do_not_disturb_each_other() {
         let (_dir, store) = store();
-        let key = Digest::of("key");
+        let key = Key::new().text("name", "key");
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {

@@ -19,7 +19,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use serde::{Serialize, de::DeserializeOwned};
 use tempfile::NamedTempFile;
 
 use crate::{
@@ -28,9 +27,11 @@ use crate::{
 };
 
 pub mod folders;
+pub mod memo;
 mod own;
 
 pub use folders::{Folder, Workspace};
+pub use memo::{Bucket, Key, KeyLock, Memo, Named};
 pub use own::Alien;
 
 /// The folder beside the store of what is known of mirrors.
@@ -447,7 +448,7 @@ pub struct Store {
 
 /// Held while a store is in use; see [`Store::lock_shared`].
 #[must_use = "the lock is held for as long as this value lives"]
-pub struct Lock {
+pub struct FileLock {
     _file: File,
 }
 
@@ -507,83 +508,20 @@ impl Store {
     ///
     /// # Errors
     /// When the lock file cannot be opened or locked.
-    pub fn lock_shared(&self) -> Result<Lock, StoreError> {
+    pub fn lock_shared(&self) -> Result<FileLock, StoreError> {
         let file = self.lock_file()?;
         file.lock_shared().map_err(StoreError::io("lock", &self.root))?;
-        Ok(Lock { _file: file })
+        Ok(FileLock { _file: file })
     }
 
     /// The only lock under which blobs and memos may be removed; waits for the builds that are under way.
     ///
     /// # Errors
     /// When the lock file cannot be opened or locked.
-    pub fn lock_exclusive(&self) -> Result<Lock, StoreError> {
+    pub fn lock_exclusive(&self) -> Result<FileLock, StoreError> {
         let file = self.lock_file()?;
         file.lock().map_err(StoreError::io("lock", &self.root))?;
-        Ok(Lock { _file: file })
-    }
-
-    fn memo_path(&self, bucket: &str, key: &Digest) -> PathBuf {
-        self.root.join("memo").join(bucket).join(key.hex())
-    }
-
-    /// What was remembered in `bucket` under `key`; `None` too when it can't be read as a `T` (another version
-    /// wrote it), or others may have written it.
-    pub fn recall<T: DeserializeOwned>(&self, bucket: &str, key: &Digest) -> Option<T> {
-        own::is_own_folder(&self.root.join("memo").join(bucket)).then_some(())?;
-        let mut file = own::open(&self.memo_path(bucket, key), File::options().read(true)).ok()?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).ok()?;
-        serde_json::from_slice(&bytes).ok()
-    }
-
-    /// Remembers `value` in `bucket` under `key`. A bucket's name carries the version of what it holds (`layers-v1`).
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn remember<T: Serialize>(&self, bucket: &str, key: &Digest, value: &T) -> Result<(), StoreError> {
-        let path = self.memo_path(bucket, key);
-        let folder = self.root.join("memo").join(bucket);
-        own::folder(&folder)?;
-        let bytes = serde_json::to_vec(value).map_err(|e| StoreError::io("write", &path)(e.into()))?;
-        // Not synced: what a power cut leaves of a memo is no JSON, hence forgotten. A sync costs more than most memos save.
-        let mut file = shared_file(".new-", &folder).map_err(StoreError::io("create a file in", &folder))?;
-        file.write_all(&bytes).map_err(StoreError::io("write", &path))?;
-        file.persist(&path).map_err(|e| StoreError::io("rename a file to", &path)(e.error))?;
-        Ok(())
-    }
-
-    /// Lets one process at a time work on what will be remembered in `bucket` under `key`; waits for its turn.
-    ///
-    /// # Errors
-    /// When the lock cannot be had.
-    pub fn lock_key(&self, bucket: &str, key: &Digest) -> Result<Lock, StoreError> {
-        let folder = self.root.join("memo").join(bucket);
-        own::folder(&folder)?;
-        let path = folder.join(format!("{}.lock", key.hex()));
-        let file = own::lock_file(&path)?;
-        file.lock().map_err(StoreError::io("lock", &path))?;
-        Ok(Lock { _file: file })
-    }
-
-    /// Removes the memos whose last use satisfies `unused`; how many, and the bytes that this freed.
-    ///
-    /// # Errors
-    /// When they cannot be read or removed.
-    pub fn forget(&self, unused: impl Fn(SystemTime) -> bool) -> Result<(u64, u64), StoreError> {
-        let memo = self.root.join("memo");
-        let (mut count, mut freed) = (0, 0);
-        for bucket in own::entries(&memo)? {
-            for path in own::entries(&bucket)? {
-                let meta = path.symlink_metadata().map_err(StoreError::io("read", &path))?;
-                if unused(used(&meta)) {
-                    fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
-                    count += 1;
-                    freed += meta.len();
-                }
-            }
-        }
-        Ok((count, freed))
+        Ok(FileLock { _file: file })
     }
 }
 
@@ -656,19 +594,6 @@ mod tests {
         assert_eq!(layout.sweep(), 0, "it may still be written");
         assert_eq!(layout.sweep_older_than(Duration::ZERO), 4);
         assert_eq!(fs::read_dir(&folder).expect("list").count(), 2);
-    }
-
-    #[test]
-    fn memos_are_recalled_by_type() {
-        let (_dir, store) = store();
-        let key = Digest::of("key");
-        assert_eq!(store.recall::<u32>("b-v1", &key), None);
-        store.remember("b-v1", &key, &7).expect("remember");
-        assert_eq!(store.recall::<u32>("b-v1", &key), Some(7));
-        assert_eq!(store.recall::<String>("b-v1", &key), None);
-        assert_eq!(store.forget(|_| false).expect("forget"), (0, 0));
-        assert_eq!(store.forget(|_| true).expect("forget"), (1, 1));
-        assert_eq!(store.recall::<u32>("b-v1", &key), None);
     }
 
     #[test]

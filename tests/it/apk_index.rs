@@ -5,6 +5,7 @@ use std::{fs, io::Write as _};
 use flate2::{Compression, write::GzEncoder};
 use microbuild::{
     apk::{
+        checksum::Checksum,
         dependency::Dependency,
         index::{self, Index, IndexError, Problem},
         key::{Key, KeyRing},
@@ -176,10 +177,10 @@ fn a_damaged_record_spoils_what_it_spoils_for_the_real_apk() {
     let Some(apk) = alpine::apk() else { return };
     let stage = Stage::new(apk, "x86_64");
     let record = |name: &str, sum: u8| {
-        let checksum = index::Checksum::Sha1([sum; 20]);
+        let checksum = Checksum::Sha1([sum; 20]);
         format!("C:{checksum}\nP:{name}\nV:1\nA:x86_64\nS:1\nI:1\nT:text\nU:u\nL:l\n\n")
     };
-    let checksum = format!("C:{}\n", index::Checksum::Sha1([1; 20]));
+    let checksum = format!("C:{}\n", Checksum::Sha1([1; 20]));
     for (field, damaged) in [
         ("S:1", "S:many"),
         ("S:1", "S:-1"),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use microbuild::apk::{
+    checksum::Checksum,
     dependency::Dependency,
     index::{self, Index},
     key::KeyRing,
@@ -202,7 +203,7 @@ fn odd_versions_compare_as_in_apks_solver() {
             number += 1;
             let mut sha1 = [0; 20];
             sha1[..4].copy_from_slice(&number.to_be_bytes());
-            let checksum = index::Checksum::Sha1(sha1);
+            let checksum = Checksum::Sha1(sha1);
             text += &format!("C:{checksum}\nP:{name}\nV:{version}\nA:x86_64\nS:1\nI:1\nT:t\nU:u\nL:l\n{more}\n");
         };
         for (at, other) in near(version).iter().enumerate() {
@@ -242,7 +243,7 @@ fn a_tag_of_no_repository_is_a_mistake_as_for_apk() {
     let Some(apk) = alpine::apk() else { return };
     let stage = Stage::new(apk, "x86_64");
     let record = |version: &str| {
-        let checksum = index::Checksum::Sha1([version.as_bytes()[0]; 20]);
+        let checksum = Checksum::Sha1([version.as_bytes()[0]; 20]);
         format!("C:{checksum}\nP:a\nV:{version}\nA:x86_64\nS:1\nI:1\nT:t\nU:u\nL:l\n\n")
     };
     let case = [(None, record("1")), (Some("edge"), record("2"))];

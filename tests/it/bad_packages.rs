@@ -12,10 +12,10 @@ use microbuild::{
     apk::index::{self, Record},
     digest::Digest,
     error::{Explain as _, Kind},
-    fetch::{FetchError, Fetcher, Location},
+    fetch::{FetchError, Fetcher},
     http::{Http, HttpOptions},
-    lock::{Because, Locked},
-    rootfs::Share,
+    location::Location,
+    package::locked::{Because, Locked, Selection},
     store::Store,
     ui::Ui,
 };
@@ -219,7 +219,7 @@ impl Network {
                 location: folder.join(&record.file_name()),
                 record,
                 because: Because::Wish("a".into()),
-                share: Share::Stripped,
+                selection: Selection::Stripped,
             },
             _dir: dir,
         }

@@ -424,3 +424,21 @@ fn only_a_registry_that_is_called_insecure_is_spoken_to_in_the_clear() {
         assert_eq!(plain, in_the_clear, "{word}: {}", refused.stderr);
     }
 }
+
+/// The commands that recipes/README.md gives, and the hint of a recipe that lacks a file.
+#[test]
+fn a_recipes_files_are_printed_and_copied() {
+    let bench = Workbench::fake();
+    let shown = bench.microbuild(["recipes", "go", "--files"]).succeeds().to_owned();
+    assert!(shown.starts_with("==> /run/recipe/build.sh <==\n# "), "{shown}");
+    let (recipe, folder) = (bench.path("mine.toml"), bench.path("mine"));
+    fs::write(&recipe, bench.microbuild(["recipes", "go"]).succeeds()).expect("a file");
+    bench.microbuild(["recipes", "go", &format!("--files={}", folder.display())]).succeeds();
+    fs::write(folder.join("build.sh"), "# mine\n").expect("a file");
+    let shown = bench.microbuild(["recipes", &text(&recipe), "--files"]).succeeds().to_owned();
+    assert_eq!(shown, "==> /run/recipe/build.sh <==\n# mine\n\n");
+    let twice = bench.microbuild(["recipes", "go", &format!("--files={}", folder.display())]);
+    twice.exits(2);
+    assert!(twice.stderr.contains("build.sh"), "{}", twice.stderr);
+    assert_eq!(fs::read_to_string(folder.join("build.sh")).expect("a file"), "# mine\n");
+}

@@ -302,12 +302,14 @@ fn secrets_go_to_their_steps() {
     };
     let say = |step: &str| format!("echo at {step}: $KEY $(ls /run/secrets 2>/dev/null) $KEY_FILE");
     let install = format!(
-        "[dependencies]\nwhen = ['app']\nfiles = ['app']\nlock = []\nlocked = []\nresult = 'made'\nsecret = {{ KEY = 'KEY_FILE' }}\n\
-         unlocked = ['sh', '-c', 'mkdir made; touch made/x; {}']\n",
+        "[[step]]\nname = 'install'\ninstalls = true\nwhen = ['app']\nfiles = ['app']\nkeep = ['made']\nsecret = {{ KEY = 'KEY_FILE' }}\n\
+         run = ['sh', '-c', 'mkdir made; touch made/x; {}']\n",
         say("install")
     );
-    let compile =
-        format!("[compile]\nsecret = {{ KEY = 'KEY_FILE' }}\nrun = ['sh', '-c', 'touch $OUT/x; {}']\n", say("compile"));
+    let compile = format!(
+        "[[step]]\nname = 'compile'\nkeep = ['{{out}}']\nsecret = {{ KEY = 'KEY_FILE' }}\nrun = ['sh', '-c', 'touch $OUT/x; {}']\n",
+        say("compile")
+    );
     let (installs, compiles) = (recipe("installs", &install), recipe("compiles", &compile));
     let both = recipe("both", &(install + &compile));
     let app = app(&bench.path("app"), &[("app", "")]);
@@ -319,7 +321,7 @@ fn secrets_go_to_their_steps() {
         let told = lines.filter_map(|line| line.split_once("at ")?.1.split_once(":"));
         let told = told.filter(|(step, _)| ["install", "compile", "dev"].contains(step));
         let told: Vec<_> = told.map(|(step, rest)| format!("{step}:{}", rest.trim_end())).collect();
-        (told.join(", "), ran.stderr.contains("nothing gets the secret KEY"))
+        (told.join(", "), ran.stderr.contains("no step gets the secret KEY"))
     };
     let (got, none) = (" *** KEY /run/secrets/KEY", "");
     for (place, (recipe, steps, expected, warned)) in [
@@ -328,10 +330,10 @@ fn secrets_go_to_their_steps() {
         (&installs, ",step=compile", format!("install:{none}"), true),
         (&compiles, "", format!("compile:{got}"), false),
         (&compiles, ",step=install", format!("compile:{none}"), true),
-        (&both, "", format!("compile:{none}, install:{got}"), false),
-        (&both, ",step=compile", format!("compile:{got}, install:{none}"), false),
-        (&both, ",step=install,step=compile", format!("compile:{got}, install:{got}"), false),
-        (&both, ",step=dev", format!("compile:{none}, install:{none}"), false),
+        (&both, "", format!("install:{got}, compile:{none}"), false),
+        (&both, ",step=compile", format!("install:{none}, compile:{got}"), false),
+        (&both, ",step=install,step=compile", format!("install:{got}, compile:{got}"), false),
+        (&both, ",step=dev", format!("install:{none}, compile:{none}"), false),
     ]
     .into_iter()
     .enumerate()
@@ -355,7 +357,7 @@ fn secrets_go_to_their_steps() {
     }
     let mistaken = run(&mut bench.home.microbuild([&both, &text(&app), "--secret", "id=KEY,step=instal"]));
     assert_eq!(mistaken.exits(2), "");
-    assert!(mistaken.stderr.contains("did you mean `install`?"), "{}", mistaken.stderr);
+    assert!(mistaken.stderr.contains("did you mean step=install?"), "{}", mistaken.stderr);
 }
 
 #[test]

@@ -17,8 +17,8 @@ use microbuild::{
         sources::{Source, Sources},
     },
     error::{Explain as _, Kind},
-    fetch::Location,
     http::{Http, HttpError, HttpOptions},
+    location::Location,
     package::EntryKind,
     store::{BlobDir, replace_file},
 };

@@ -373,13 +373,13 @@ packages = ["base-files", "libc6"]
 dev = ["coreutils", "dash"]
 compile = ["make"]
 
-[[dependencies]]
+[[step]]
+name = "install"
+installs = true
 when = ["wishes.txt"]
 files = ["wishes.txt"]
-lock = []
-locked = []
-unlocked = ["sh", "-ec", "mkdir made; make --version > made/version"]
-result = "made"
+run = ["sh", "-ec", "mkdir made; make --version > made/version"]
+keep = [{ path = "made", layer = "dependencies" }]
 
 [app]
 cmd = ["/app/hello"]

@@ -253,7 +253,7 @@ const OWN: &str = "name = 'own'\nlike = 'node'\ndescription = 'x'\ndetect = ['in
 fn an_apps_own_recipe_is_taken_when_it_is_named_or_trusted_only() {
     let node = OWN.replace("'own'", "'node'").replace("over = ['node']\n", "");
     let grabbing = format!(
-        "{node}[[dependencies]]\nfiles = ['package.json']\nlock = []\nlocked = 'x'\nunlocked = 'x'\nresult = 'y'\npass = ['AWS_SECRET_ACCESS_KEY']\n"
+        "{node}[[step]]\nname = 'install'\ninstalls = true\nfiles = ['package.json']\nrun = 'x'\nkeep = ['y']\npass = ['AWS_SECRET_ACCESS_KEY']\n"
     );
     let not_taken = "the app brings its own recipe";
     type Prepare = fn(&Stage, &str);

@@ -35,19 +35,15 @@ fn workbench() -> Option<Workbench> {
 /// All folders that any recipe keeps between builds.
 fn all_caches() -> BTreeSet<String> {
     let recipes = Shelves::default().all().expect("built in");
-    let caches = |recipe: &microbuild::recipe::Recipe| {
-        let own = recipe.dependencies.iter().map(|way| &way.cache);
-        own.chain(recipe.compile.iter().map(|compile| &compile.cache)).flatten().cloned().collect::<Vec<_>>()
-    };
-    recipes.iter().flat_map(caches).collect()
+    recipes.iter().flat_map(|recipe| &recipe.steps).flat_map(|step| &step.cache).cloned().collect()
 }
 
 /// A recipe called `name` for Node, whose step runs `sh install.sh` and keeps `caches`; the path of its file.
 fn recipe(bench: &Workbench, name: &str, caches: &BTreeSet<String>) -> String {
     let text = format!(
         "name = '{name}'\ndescription = 'x'\n[base.alpine]\npackages = ['busybox-binsh', 'nodejs']\n[app]\nentry = ['index.js']\n\
-         cmd = ['node', '{{entry}}']\n[dependencies]\nwhen = ['install.sh']\nfiles = ['*.sh']\nlock = []\nlocked = []\n\
-         unlocked = ['sh', 'install.sh']\nresult = 'made'\ncache = {:?}\n",
+         cmd = ['node', '{{entry}}']\n[[step]]\nname = 'install'\ninstalls = true\nwhen = ['install.sh']\nfiles = ['*.sh']\n\
+         run = ['sh', 'install.sh']\nkeep = [{{ path = 'made', layer = 'dependencies' }}]\ncache = {:?}\n",
         caches.iter().collect::<Vec<_>>()
     );
     let path = bench.path(&format!("{name}.toml"));

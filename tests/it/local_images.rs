@@ -18,7 +18,7 @@ use microbuild::{
     error::Explain as _,
     image::Artifact,
     images::{GcOptions, GcReport, ImagesError, LocalImages},
-    store::Store,
+    store::{Bucket, Store},
     ui::Ui,
 };
 
@@ -171,7 +171,7 @@ fn garbage_is_what_nobody_needs_and_nobody_used_lately() {
     here.put("app", &replaced);
     here.put("app", &kept);
     let lone = here.store.blobs().put(b"an old download").expect("put");
-    here.store.remember("test-v1", &lone, &1).expect("remember");
+    here.store.remember(Bucket::Apps, &lone, &1).expect("remember");
     let has = |artifact: &Artifact| {
         here.store.blobs().contains(&artifact.images[0].layers[0].digest, artifact.images[0].layers[0].size)
     };
@@ -179,7 +179,7 @@ fn garbage_is_what_nobody_needs_and_nobody_used_lately() {
     let report = here.gc(30 * DAY, false);
     assert_eq!(report.removed, 3, "the old image's blobs go from the images; the store's are still young");
     assert!(has(&kept) && has(&replaced));
-    assert_eq!(here.store.recall::<u8>("test-v1", &lone), Some(1));
+    assert_eq!(here.store.recall::<u8>(Bucket::Apps, &lone), Some(1));
 
     let file = fs::File::options().read(true).open(here.store.blobs().path(&lone)).expect("open");
     let old = std::time::SystemTime::now() - 31 * DAY;

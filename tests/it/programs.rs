@@ -134,12 +134,13 @@ packages = ["base-files", "libselinux1"]
 strip = ["/usr/lib/*/libselinux*"]
 dev = ["coreutils", "dash"]
 
-[compile]
+[[step]]
+name = "compile"
 run = ["sh", "-ec", "cp /bin/ls $OUT/; mkdir $OUT/own; cp /lib/*/libselinux.so.1 $OUT/own/"]
-libraries = true
-layers = ["own"]
+keep = ["{out}/own", "{out}"]
 
 [app]
+made = true
 cmd = ["./ls", "/app"]
 "#;
 

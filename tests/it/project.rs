@@ -13,6 +13,7 @@ use microbuild::{
     app_folder::AppFolderError,
     config::Deps,
     error::{Explain as _, Kind},
+    lang::LanguageError,
     project::{AppFile, FileKind, Options, Project, ProjectError},
     recipe::{Recipe, Shelves, Trust},
 };
@@ -251,7 +252,7 @@ fn command(package: &str, files: &[&str]) -> String {
     let app = if package.is_empty() { app } else { app.file("package.json", package) };
     match app.read(&Options::default()) {
         Ok(project) => project.cmd.join(" "),
-        Err(ProjectError::NoEntry { .. }) => "-".into(),
+        Err(ProjectError::Language(LanguageError::NoEntry { .. })) => "-".into(),
         Err(error) => panic!("{error}"),
     }
 }
@@ -438,8 +439,8 @@ fn checks_the_runtime_against_engines() {
     ] {
         let app = App::new(&["index.js"]).file("package.json", &format!(r#"{{"engines": {{"node": "{range}"}}}}"#));
         let project = app.read(&Options::default()).expect("a project");
-        assert_eq!(project.engines.as_ref().map(|engines| engines.range.as_str()), Some(range));
-        let checked = project.check_engines(version);
+        assert_eq!(project.runtime.as_ref().map(|wanted| wanted.range.as_str()), Some(range));
+        let checked = project.check_runtime(version);
         assert_eq!(checked.is_ok(), fits, "{range} {version}");
         if let Err(error) = checked {
             assert_eq!(error.kind(), Kind::Build);
@@ -447,7 +448,7 @@ fn checks_the_runtime_against_engines() {
             assert!(message.contains(range) && message.contains(version) && error.hint().is_some(), "{message}");
         }
     }
-    assert!(App::new(&["index.js"]).project(Options::default()).check_engines("1").is_ok(), "no engines, no check");
+    assert!(App::new(&["index.js"]).project(Options::default()).check_runtime("1").is_ok(), "no engines, no check");
 }
 
 /// The folder's name and the order in which files were made say nothing.
@@ -548,7 +549,7 @@ fn the_example_is_an_app() {
     assert_eq!(project.cmd, ["node", "server.js"]);
     assert_eq!((project.title.as_deref(), project.version.as_deref()), (Some("hello-node"), Some("1.0.0")));
     assert_eq!(project.warnings, [""; 0]);
-    project.check_engines("24.11.1-r0").expect("Alpine's Node");
+    project.check_runtime("24.11.1-r0").expect("Alpine's Node");
 }
 
 #[test]
@@ -572,4 +573,15 @@ fn a_recipe_says_what_stays_out_and_what_certain_files_start() {
     assert_eq!(read(&app, &Options::default()).0, "other", "whoever writes a Procfile knows better");
     let options = Options { cmd: Some(vec!["given".into()]), ..Options::default() };
     assert_eq!(read(&app, &options).0, "given");
+}
+
+/// Nothing but a language reads lock files: here `x.lock` is none of npm's JSON.
+#[test]
+fn a_recipe_without_language_reads_no_lock_file() {
+    let text = "name = 'x'\ndescription = 'x'\n[base.alpine]\npackages = ['x']\n[app]\ncmd = ['x']\n\
+                [[step]]\nname = 'install'\ninstalls = true\nfiles = ['x.lock']\nlock = ['x.lock']\nrun = ['z']\nkeep = ['lib']\n";
+    let recipe = Recipe::parse(text, "x.toml").expect("a recipe");
+    let app = App::new(&[]).file("x.lock", "one 1.0\ntwo 2.0\n");
+    let steps = Project::read(app.path(), &recipe, &Options::default()).expect("a project").steps;
+    assert_eq!(steps.first().and_then(|step| step.lock.as_deref()), Some("x.lock"));
 }

@@ -13,8 +13,8 @@ use std::{
 use microbuild::{
     error::{Explain as _, Kind},
     image::Artifact,
-    layer::ZSTD,
     layout::{Layout, LayoutError, Selector},
+    media::ZSTD,
     sink::{
         Output, SinkError,
         docker::{self, Endpoint, Surroundings},

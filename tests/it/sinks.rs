@@ -16,8 +16,9 @@ use microbuild::{
     digest::Digest,
     error::{Explain, Kind},
     image::Artifact,
-    layer::{Content, GZIP, ZSTD},
+    layer::Content,
     layout::{Layout, Transfer},
+    media::{GZIP, ZSTD},
     sink::{SinkError, docker_archive, oci, oci_archive},
     ui::Ui,
 };

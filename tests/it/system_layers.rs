@@ -11,8 +11,9 @@ use microbuild::{
         compress::Compression,
         system::{package_layer, package_layers, system_layer},
     },
+    package::locked::Selection,
     rootfs::{
-        self, Content, NodeKind, Settings, Share,
+        self, Content, NodeKind, Settings,
         alpine::{self, Installed},
     },
     store::BlobDir,
@@ -123,7 +124,7 @@ proptest! {
                 let built = fake(at, things).build();
                 let record = index::parse(&built.record).expect("a record").records.pop().expect("one");
                 let package = package::verify(&built.bytes[..], &record, &blobs).expect("a good package");
-                Installed { record, package, share: Share::Stripped }
+                Installed { record, package, selection: Selection::Stripped }
             })
             .collect();
         let content = |at: usize, place: usize| {

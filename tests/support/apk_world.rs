@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use microbuild::apk::{
+    checksum::Checksum,
     dependency::Dependency,
-    index::{self, Checksum, Record},
+    index::{self, Record},
     solve::Repository,
     version::Version,
 };

@@ -8,7 +8,8 @@ use std::{
 use microbuild::{
     digest::Digest,
     image::{Artifact, CONFIG, Document, INDEX, Image, MANIFEST, Platform},
-    layer::{Content, GZIP, Layer, ZSTD},
+    layer::{Content, Layer},
+    media::{GZIP, ZSTD},
 };
 use rand::{Rng, RngCore as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};

@@ -20,13 +20,12 @@ use flate2::bufread::{GzDecoder, MultiGzDecoder};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    apk::index::{Checksum, Record},
+    apk::{checksum::Checksum, index::Record},
     digest::Digest,
     package::{Contents, Data, Listed, Lister, Listing, Packing, Style, fixed, visit},
-    store::{BlobDir, StoreError},
+    store::{BlobDir, Key, StoreError},
 };
 
-pub(crate) use crate::package::XATTR;
 pub use crate::package::{Entry, EntryKind, PackageError, Script};
 
 /// More than any real signature or control stream holds once it is unpacked, in bytes.
@@ -78,8 +77,9 @@ impl Listed for Record {
         self.size
     }
 
-    fn key(&self) -> Digest {
-        Digest::of(format!("{}-{} {} {}", self.name, self.version, self.checksum, self.size))
+    fn key(&self) -> Key {
+        let key = Key::new().text("kind", "apk").text("name", &self.name).text("version", &self.version);
+        key.text("checksum", self.checksum).text("size", self.size)
     }
 
     fn verify(&self, reader: impl Read, blobs: &BlobDir) -> Result<Package, PackageError> {

@@ -6,9 +6,13 @@ use flate2::{Compression, write::GzEncoder};
 
 use super::{Package, PackageError, verify};
 use crate::{
-    apk::index::{self, Checksum, Record},
+    apk::{
+        checksum::Checksum,
+        index::{self, Record},
+    },
     digest::Digest,
-    rootfs::{Share, alpine::Installed},
+    package::locked::Selection,
+    rootfs::alpine::Installed,
     store::BlobDir,
 };
 
@@ -144,7 +148,7 @@ impl Draft {
     pub(crate) fn installed(self, blobs: &BlobDir) -> Installed {
         let (bytes, record) = self.finish();
         let package = verify(&bytes[..], &record, blobs).expect("a good package");
-        Installed { record, package, share: Share::default() }
+        Installed { record, package, selection: Selection::default() }
     }
 }
 

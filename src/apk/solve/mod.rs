@@ -273,7 +273,7 @@ mod tests {
             sha1[0] = u8::try_from(number).expect("few packages");
             let mut words = package.split_whitespace();
             let (name, version) = (words.next().expect("a name"), words.next().expect("a version"));
-            text += &format!("C:{}\nP:{name}\nV:{version}", index::Checksum::Sha1(sha1));
+            text += &format!("C:{}\nP:{name}\nV:{version}", crate::apk::checksum::Checksum::Sha1(sha1));
             for word in words {
                 let field = word.as_bytes().get(1) == Some(&b':');
                 text += &format!("{}{word}", if field { "\n" } else { " " });

@@ -23,7 +23,7 @@ use super::control::{Record, paragraphs};
 use crate::{
     digest::{Digest, Hashing},
     package::{Contents, Data, Listed, Lister, Listing, PackageError, Packing, Script, Style, visit},
-    store::{BlobDir, BlobWriter, StoreError},
+    store::{BlobDir, BlobWriter, Key, StoreError},
 };
 
 pub use crate::package::{Entry, EntryKind};
@@ -76,8 +76,9 @@ impl Listed for Record {
         self.size()
     }
 
-    fn key(&self) -> Digest {
-        Digest::of(format!("deb {} {} {}", self.name(), self.version(), self.sha256()))
+    fn key(&self) -> Key {
+        let key = Key::new().text("kind", "deb").text("name", self.name()).text("version", self.version());
+        key.text("sha256", self.sha256())
     }
 
     fn verify(&self, reader: impl Read, blobs: &BlobDir) -> Result<Package, PackageError> {

@@ -4,12 +4,10 @@ use std::io::Write as _;
 
 use super::{Package, PackageError, verify};
 use crate::{
-    deb::{
-        control::{Record, paragraphs},
-        index::Packing,
-    },
+    deb::control::{Record, paragraphs},
     digest::Digest,
-    rootfs::{Share, debian::Installed},
+    package::{Packing, locked::Selection},
+    rootfs::debian::Installed,
     store::BlobDir,
 };
 
@@ -138,7 +136,7 @@ impl Draft {
     pub(crate) fn installed(self, blobs: &BlobDir) -> Installed {
         let (bytes, record) = self.finish();
         let package = verify(&bytes[..], &record, blobs).expect("a package");
-        Installed { record, package, share: Share::default() }
+        Installed { record, package, selection: Selection::default() }
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::{Explain, Kind},
-    fetch::Location,
+    location::Location,
 };
 
 mod conf;

@@ -39,10 +39,7 @@ use std::{
 };
 
 use super::Elf;
-use crate::{
-    error::{Explain, Kind},
-    rootfs::{NodeKind, Tree},
-};
+use crate::error::{Explain, Kind};
 
 mod process;
 
@@ -60,19 +57,6 @@ pub trait Root {
     /// Whether something is at `path` that [`resolve`](Self::resolve) does not give because it is not to be taken.
     fn withholds(&self, _path: &str) -> bool {
         false
-    }
-}
-
-impl Root for Tree {
-    fn resolve(&self, path: &str) -> Option<String> {
-        Tree::resolve(self, path)
-    }
-
-    fn link(&self, path: &str) -> Option<String> {
-        match &self.get(path)?.kind {
-            NodeKind::Symlink(target) => Some(target.clone()),
-            _ => None,
-        }
     }
 }
 

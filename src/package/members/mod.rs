@@ -17,7 +17,7 @@ use std::{
     str,
 };
 
-use super::XATTR;
+use crate::media::XATTR;
 
 /// A record of an extended header: its key and its value.
 type Record = (String, Vec<u8>);

@@ -8,7 +8,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use super::Installed;
 use crate::{
     apk::{
-        index::Checksum,
+        checksum::Checksum,
         package::{Entry, EntryKind},
     },
     digest::hex,

@@ -21,7 +21,7 @@
 mod installed;
 
 use super::{
-    Content, Installed as InstalledPackage, Node, NodeKind, ReadMembers, RootfsError, Settings, Tree, member,
+    Content, Installed as InstalledPackage, Node, NodeKind, ReadMembers, RootfsError, Settings, Tree, member, takes,
     users::{Accounts, Home},
 };
 use crate::{
@@ -93,12 +93,12 @@ struct Assembly<'a> {
 
 impl Assembly<'_> {
     fn install(&mut self, at: usize) -> Result<(), RootfsError> {
-        let Installed { package, share, .. } = &self.packages[at];
+        let Installed { package, selection, .. } = &self.packages[at];
         self.run("pre-install", package);
         for (place, entry) in package.entries.iter().enumerate() {
             let path = match self.place(at, &entry.path) {
-                Ok(path) if share.takes(&path, self.strip) => path,
-                Err(error) if share.takes(&entry.path, self.strip) => return Err(error),
+                Ok(path) if takes(selection, &path, self.strip) => path,
+                Err(error) if takes(selection, &entry.path, self.strip) => return Err(error),
                 _ => continue,
             };
             let (content, inode) = match &entry.kind {

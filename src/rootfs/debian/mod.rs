@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Content, DOCUMENTATION, Installed as InstalledPackage, Node, NodeKind, ReadMembers, RootfsError, Settings, Tree,
-    is_copyright, member, users::Accounts,
+    is_copyright, member, takes, users::Accounts,
 };
 use crate::{
     deb::{
@@ -126,10 +126,10 @@ impl Assembly<'_> {
     }
 
     fn install(&mut self, at: usize) -> Result<(), RootfsError> {
-        let Installed { package, share, .. } = &self.packages[at];
+        let Installed { package, selection, .. } = &self.packages[at];
         for (place, entry) in package.entries.iter().enumerate() {
             let Some(path) = self.place(at, &entry.path)? else { continue };
-            if is_left_out(&path) || !share.takes(&path, self.strip) {
+            if is_left_out(&path) || !takes(selection, &path, self.strip) {
                 continue;
             }
             let (content, inode) = match &entry.kind {

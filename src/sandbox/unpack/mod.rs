@@ -25,6 +25,7 @@ use crate::{
     digest::{Digest, Hashing},
     error::{Explain, Kind},
     layer::Layer,
+    media::XATTR,
     store::{StoreError, folders::remove_tree},
 };
 
@@ -34,8 +35,6 @@ const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 /// How names begin that engines once used for themselves.
 const RESERVED: &[u8] = b".wh..wh.";
-/// PAX records of extended attributes.
-const XATTR: &str = "SCHILY.xattr.";
 /// Modes of folders for as long as they are filled.
 const OPEN: u32 = 0o700;
 

@@ -3,9 +3,7 @@
 use std::{io::Write as _, os::unix::fs::MetadataExt as _, sync::Arc};
 
 use super::*;
-use crate::layer::{GZIP, ZSTD};
-
-const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
+use crate::media::{GZIP, TAR, ZSTD};
 
 /// A tar that is written member by member. Paths are written as they are, however bad.
 #[derive(Default)]

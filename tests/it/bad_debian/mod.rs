@@ -14,10 +14,10 @@ use microbuild::{
     deb::control::{Record, paragraphs},
     digest::Digest,
     error::{Explain as _, Kind},
-    fetch::{FetchError, Fetcher, Location},
+    fetch::{FetchError, Fetcher},
     http::{Http, HttpOptions},
-    lock::{Because, Locked},
-    rootfs::Share,
+    location::Location,
+    package::locked::{Because, Locked, Selection},
     store::Store,
     ui::Ui,
 };
@@ -420,7 +420,8 @@ impl Network {
         let list = fs::read(bench.mirror().join(LIST)).expect("a list");
         let record = Record::parse(&paragraphs(&record).next().expect("one")).expect("a record");
         let location = Location::new(&server.url()).join("debian").join(NODE);
-        let locked = Locked { record, location, because: Because::Wish("nodejs".into()), share: Share::Stripped };
+        let locked =
+            Locked { record, location, because: Because::Wish("nodejs".into()), selection: Selection::Stripped };
         Some(Self { server, store, fetcher, list: (Digest::of(&list), list.len() as u64), locked, _bench: bench })
     }
 

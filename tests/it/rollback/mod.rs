@@ -15,10 +15,11 @@ use microbuild::{
     apk::revision::Revision,
     error::{Explain, Kind},
     fetch::{
-        Fetcher, Location,
+        Fetcher,
         seen::{Mark, SeenError},
     },
     http::{Http, HttpOptions},
+    location::Location,
     store::Store,
     ui::Ui,
 };

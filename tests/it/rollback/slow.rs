@@ -5,8 +5,8 @@ use std::{fs, time::Duration};
 use microbuild::{
     digest::Digest,
     error::{Explain as _, Kind},
-    fetch::Location,
     http::{Fault, Http, HttpError, HttpOptions, Retry, Transient as _},
+    location::Location,
     registry::{CredentialStore, Registry, RegistryError},
     store::Store,
 };

@@ -6,8 +6,40 @@ use std::{
     path::Path,
 };
 
-use super::{AppFile, FileKind, ProjectError, walk::Listing};
-use crate::{app_folder::AppFolder, elf::Elf};
+use super::{Facts, Language, LanguageError, Source, Start};
+use crate::{
+    elf::Elf,
+    listing::{AppFile, FileKind},
+};
+
+/// Programs of Linux, whatever they were made of.
+#[derive(Debug)]
+pub(super) struct Program;
+
+impl Language for Program {
+    fn name(&self) -> &'static str {
+        "static"
+    }
+
+    fn read(&self, source: &Source<'_>) -> Result<Facts, LanguageError> {
+        if !source.starts {
+            return Ok(Facts::default());
+        }
+        let start = meant(source)?.map(|entry| Start { entry, ..Start::default() });
+        let nothing = "there is no program to be started: the image holds files only";
+        let warnings = start.is_none().then(|| nothing.to_owned()).into_iter().collect();
+        Ok(Facts { start, warnings, ..Facts::default() })
+    }
+
+    /// A program, in a folder of its own: it can be executed, whatever its mode is here.
+    fn single_file(&self, path: &Path) -> Result<Option<AppFile>, LanguageError> {
+        alone(path).map(Some)
+    }
+
+    fn is_finished(&self) -> bool {
+        true
+    }
+}
 
 /// How much of a file says what it is.
 const HEAD: u64 = 256;
@@ -16,15 +48,16 @@ const HEAD: u64 = 256;
 ///
 /// # Errors
 /// When it is no program of Linux, or cannot be read.
-pub(super) fn alone(path: &Path) -> Result<AppFile, ProjectError> {
-    let unreadable = |source| ProjectError::Io { path: path.to_owned(), source };
+fn alone(path: &Path) -> Result<AppFile, LanguageError> {
+    let unreadable = |source| LanguageError::Io { path: path.to_owned(), source };
     let name = path.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| ProjectError::Name { expected: "is UTF-8", path: path.to_owned() })?;
+    let unnamed = || format!("expected a name that is UTF-8, found {}", path.display());
+    let name = name.ok_or_else(|| LanguageError::Unusable { message: unnamed(), hint: None })?;
     let file = File::open(path).map_err(unreadable)?;
     let size = file.metadata().map_err(unreadable)?.len();
     match kind(name, file).map_err(unreadable)? {
         Kind::Program => Ok(AppFile { path: name.to_owned(), kind: FileKind::File { size, executable: true } }),
-        other => Err(ProjectError::NotAProgram { path: path.to_owned(), found: other.to_string() }),
+        other => Err(no_program(path, &other)),
     }
 }
 
@@ -33,7 +66,8 @@ pub(super) fn alone(path: &Path) -> Result<AppFile, ProjectError> {
 ///
 /// # Errors
 /// When there are several, or a script instead.
-pub(super) fn meant(app: &AppFolder, root: &Path, files: &Listing) -> Result<Option<String>, ProjectError> {
+fn meant(source: &Source<'_>) -> Result<Option<String>, LanguageError> {
+    let Source { folder: app, root, files, .. } = source;
     let executable = |path: &&str| matches!(files.get(path), Some(FileKind::File { executable: true, .. }));
     let mut scripts = Vec::new();
     for folder in ["", "bin/"] {
@@ -41,7 +75,7 @@ pub(super) fn meant(app: &AppFolder, root: &Path, files: &Listing) -> Result<Opt
         let mut programs = Vec::new();
         for path in files.paths().filter(here).filter(executable) {
             let file = app.open_listed(path)?;
-            match kind(path, file).map_err(|source| ProjectError::Io { path: root.join(path), source })? {
+            match kind(path, file).map_err(|source| LanguageError::Io { path: root.join(path), source })? {
                 Kind::Program => programs.push(path.to_owned()),
                 other @ Kind::Script(_) => scripts.push((path.to_owned(), other)),
                 Kind::Library | Kind::Other(_) => {}
@@ -52,13 +86,34 @@ pub(super) fn meant(app: &AppFolder, root: &Path, files: &Listing) -> Result<Opt
             (Some(path), _) => return Ok(Some(path.clone())),
             (None, []) => {}
             (None, [only]) => return Ok(Some(only.clone())),
-            (None, _) => return Err(ProjectError::Programs { folder: root.to_owned(), names: programs }),
+            (None, [first, ..]) => {
+                let found = super::some(&programs);
+                let message = format!("expected one program in {}, found {found}", root.display());
+                let hint = Some(format!("--cmd './{first}' says which is started"));
+                return Err(LanguageError::Unusable { message, hint });
+            }
         }
     }
     match scripts.pop() {
-        Some((path, script)) => Err(ProjectError::NotAProgram { path: root.join(path), found: script.to_string() }),
+        Some((path, script)) => Err(no_program(&root.join(path), &script)),
         None => Ok(None),
     }
+}
+
+/// What is at `path`, where a program should be.
+fn no_program(path: &Path, found: &Kind) -> LanguageError {
+    let hint = match found {
+        Kind::Script(_) => {
+            let name = path.file_name().unwrap_or_default().display();
+            format!(
+                "what has an interpreter is another recipe's: `microbuild recipes`; a shell's: `microbuild build --recipe base \
+                 --base alpine --cmd 'sh {name}' FOLDER`"
+            )
+        }
+        _ => "`microbuild recipes` lists what builds programs out of their source".to_owned(),
+    };
+    let message = format!("expected a program of Linux (ELF), found {found}: {}", path.display());
+    LanguageError::Unusable { message, hint: Some(hint) }
 }
 
 /// What a file is to the kernel.
@@ -114,25 +169,15 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::lang::testing::Draft;
 
     #[test]
     fn the_program_of_a_folder_is_the_only_one_or_its_namesake() {
-        use std::os::unix::fs::PermissionsExt as _;
         let program = crate::elf::testing::Draft::new().interpreter("/lib/ld.so").bytes();
         let library = crate::elf::testing::Draft::new().soname("x").bytes();
         let meant_of = |files: &[(&str, &[u8])]| {
-            let dir = tempfile::tempdir().expect("a temporary folder");
-            let root = dir.path().join("shop");
-            for (path, bytes) in files {
-                let path = root.join(path);
-                fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
-                fs::write(&path, bytes).expect("a file");
-                let mode = if path.extension().is_some() { 0o644 } else { 0o755 };
-                fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("a mode");
-            }
-            let app = AppFolder::open(&root).expect("a folder");
-            let found = super::super::walk::walk(&app, &super::super::ignore::Rules::default(), None).expect("a walk");
-            meant(&app, &root, &found.files).map_err(|e| e.to_string().replace(&root.display().to_string(), "shop"))
+            let project = Draft::new(files);
+            meant(&project.source()).map_err(|error| project.told(&error))
         };
         let some = |path: &str| Ok(Some(path.to_owned()));
         let script: &[u8] = b"#!/bin/sh\n";
@@ -140,11 +185,15 @@ mod tests {
         assert_eq!(meant_of(&[("a", &program), ("shop", &program), ("run", script)]), some("shop"));
         assert_eq!(meant_of(&[("run.sh", script), ("bin/a", &program)]), some("bin/a"));
         assert_eq!(meant_of(&[("a.txt", b""), ("lib/a", &program)]), Ok(None));
-        let error = "expected one program in shop, found a, b";
+        let error = "expected one program in shop, found a, b\nhint: --cmd './a' says which is started";
         assert_eq!(meant_of(&[("a", &program), ("b", &program)]), Err(error.into()));
-        let error =
-            "expected a program of Linux (ELF), found a script for /bin/sh, which would not be in the image: shop/run";
-        assert_eq!(meant_of(&[("run", script)]), Err(error.into()));
+        let error = meant_of(&[("run", script)]).unwrap_err();
+        assert!(
+            error.starts_with(
+                "expected a program of Linux (ELF), found a script for /bin/sh, which would not be in the image: shop/run\nhint: "
+            ),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,14 +1,98 @@
-//! What a Node project says of itself: `package.json`, and the files that Node would look for.
+//! Node: `package.json`, the files that Node would look for, and what npm, pnpm and Yarn install and say.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
 use serde_json::Value;
 
-use super::{AppFile, Engines, FileKind, LARGEST, ProjectError, walk::Listing};
-use crate::{app_folder::AppFolder, config, recipe::Start};
+use super::{
+    Component, Dependencies, Explanation, Facts, Installed, LARGEST, Language, LanguageError, Source, Start, Versions,
+    WantedRuntime, explain,
+};
+use crate::{
+    app_folder::AppFolder,
+    config,
+    listing::{AppFile, FileKind},
+};
+
+/// Node, with its package managers.
+#[derive(Debug)]
+pub(super) struct Node;
+
+impl Language for Node {
+    fn name(&self) -> &'static str {
+        "node"
+    }
+
+    /// How it starts: see [`App::entry`].
+    fn read(&self, source: &Source<'_>) -> Result<Facts, LanguageError> {
+        let manifest = source.place(MANIFEST);
+        let package = source.read(MANIFEST)?.map(|text| Package::parse(&text, &manifest)).transpose()?;
+        let package = package.unwrap_or_default();
+        let entry = if source.starts { Some(App { source, package: &package }.entry()?) } else { None };
+        let Entry { start, env, warnings } = entry.unwrap_or_default();
+        let runtime = package.engines(&manifest)?;
+        let dependencies = if source.installs { package.dependencies(source)? } else { package.named() };
+        Ok(Facts {
+            name: package.name,
+            version: package.version,
+            runtime,
+            start: source.starts.then_some(start),
+            env,
+            dependencies: Some(dependencies),
+            warnings,
+        })
+    }
+
+    fn components(&self, folder: &AppFolder, files: &[AppFile]) -> Vec<Component> {
+        let mut components: Vec<_> = packages(files).filter_map(|(_, path)| component(folder, path)).collect();
+        components.sort();
+        components.dedup();
+        components
+    }
+
+    /// Neither is there a script that does something else, nor have they brought a binary along (`prebuilds/linux-arm64`).
+    fn uncompiled(&self, folder: &AppFolder, files: &[AppFile], os: &str, cpu: &str) -> Vec<String> {
+        uncompiled(folder, files, os, cpu)
+    }
+
+    fn explain(&self, line: &str) -> Option<Explanation> {
+        explain::find(line, SAYINGS)
+    }
+
+    fn installed(&self) -> Option<Installed> {
+        Some(Installed { folder: MODULES, command: "npm ci --omit=dev" })
+    }
+
+    fn is_manager(&self, command: &str) -> bool {
+        MANAGERS.contains(&command)
+    }
+}
+
+const SAYINGS: &[(&str, Explanation)] = &[
+    ("gyp ERR!", Explanation::NeedsCompiler),
+    ("ENOTCACHED", Explanation::NotCached),
+    (
+        "npm error code EUSAGE",
+        Explanation::LockOutOfDate(Cow::Borrowed(
+            "bring the lock file up to date with package.json: `microbuild dev node APP -- npm install --package-lock-only`",
+        )),
+    ),
+    (
+        "npm error command sh -c",
+        Explanation::Hint(Cow::Borrowed(
+            "a package's own script failed: development dependencies are not installed here; --ignore-scripts runs none",
+        )),
+    ),
+];
+
+/// What npm calls the file that describes a package.
+const MANIFEST: &str = "package.json";
 
 /// The folder of installed dependencies.
-pub(super) const MODULES: &str = "node_modules";
+const MODULES: &str = "node_modules";
+
+/// Package managers that start what `package.json` says; runtime images have none of them.
+const MANAGERS: [&str; 5] = ["npm", "npx", "pnpm", "yarn", "bun"];
 
 /// What is run when `package.json` does not say.
 const DEFAULTS: [&str; 9] =
@@ -56,10 +140,12 @@ const NOT_PLAIN: [&str; 14] = [
 /// Said of a file that is there and that the image does not get.
 const LEFT_OUT: &str = "left out of the image";
 
-/// Lock files of other package managers than npm.
-pub(super) const OTHER_LOCKS: [&str; 4] = ["yarn.lock", "pnpm-lock.yaml", "bun.lock", "bun.lockb"];
+/// npm's lock files; of two the first counts.
+const NPM_LOCKS: [&str; 2] = ["npm-shrinkwrap.json", "package-lock.json"];
+/// Lock files of other package managers.
+const OTHER_LOCKS: [&str; 4] = ["yarn.lock", "pnpm-lock.yaml", "bun.lock", "bun.lockb"];
 /// Names the packages of a workspace of pnpm, which `package.json` does not.
-pub(super) const PNPM_WORKSPACE: &str = "pnpm-workspace.yaml";
+const PNPM_WORKSPACE: &str = "pnpm-workspace.yaml";
 
 /// Scripts of a project's own that npm runs when it installs (npm's documentation, "scripts", "Life Cycle Scripts").
 const LIFE_CYCLE: [&str; 7] =
@@ -68,29 +154,29 @@ const LIFE_CYCLE: [&str; 7] =
 /// What a `package.json` says, as far as an image is concerned. Whatever has another type than npm gives it is as good
 /// as absent, which is how npm and Node take it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Package {
-    pub(super) name: Option<String>,
-    pub(super) version: Option<String>,
-    pub(super) main: Option<String>,
+struct Package {
+    name: Option<String>,
+    version: Option<String>,
+    main: Option<String>,
     /// The start script.
-    pub(super) start: Option<String>,
+    start: Option<String>,
     /// Whether there is a build script.
-    pub(super) builds: bool,
+    builds: bool,
     /// Whether npm runs a script of its own when it installs.
-    pub(super) installs: bool,
+    installs: bool,
     /// Whether packages to install lie in folders of its own.
-    pub(super) local: bool,
+    local: bool,
     /// The range of Node versions that it runs on, as it is written.
-    pub(super) engine: Option<String>,
+    engine: Option<String>,
     /// The names of the packages that it cannot do without.
-    pub(super) dependencies: Vec<String>,
+    dependencies: Vec<String>,
     /// What there is to install besides those: optional packages, and what workspaces need.
-    pub(super) further: Vec<String>,
+    further: Vec<String>,
 }
 
 impl Package {
     /// Reads the text of a `package.json`; `file` is its name in messages.
-    pub(super) fn parse(text: &str, file: &Path) -> Result<Self, ProjectError> {
+    fn parse(text: &str, file: &Path) -> Result<Self, LanguageError> {
         let json = json(text, file)?;
         let text = |value: &Value| value.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned);
         let names = |key: &str| json[key].as_object().into_iter().flat_map(serde_json::Map::keys).cloned();
@@ -120,29 +206,62 @@ impl Package {
         })
     }
 
-    /// Whether anything has to be installed for it to run.
-    pub(super) fn has_dependencies(&self) -> bool {
-        !self.dependencies.is_empty() || !self.further.is_empty()
+    /// What has to be installed for it to run, as far as it says so itself.
+    fn named(&self) -> Dependencies {
+        Dependencies {
+            required: self.dependencies.clone(),
+            optional: self.further.clone(),
+            whole: self.local || self.installs,
+            ..Dependencies::default()
+        }
     }
 
-    /// Whether installing may read any file of the project, and not just those that say what is to be installed.
-    pub(super) fn is_whole(&self) -> bool {
-        self.local || self.installs
+    /// The same with what lock files say.
+    fn dependencies(&self, source: &Source<'_>) -> Result<Dependencies, LanguageError> {
+        let mut dependencies = self.named();
+        dependencies.whole |= source.folder.is_file(PNPM_WORKSPACE);
+        if dependencies.is_empty() {
+            return Ok(dependencies);
+        }
+        for name in NPM_LOCKS {
+            if let Some(text) = source.read(name)? {
+                let lock = Lock::parse(&text, &source.place(name))?;
+                dependencies.whole |= lock.local;
+                dependencies.scripts = lock.scripts;
+                dependencies.locks.push(name.to_owned());
+                break;
+            }
+        }
+        let others = OTHER_LOCKS.into_iter().filter(|name| source.folder.kind(name).is_some());
+        dependencies.locks.extend(others.map(str::to_owned));
+        Ok(dependencies)
     }
 
-    pub(super) fn engines(&self, file: &Path) -> Result<Option<Engines>, ProjectError> {
+    fn engines(&self, file: &Path) -> Result<Option<WantedRuntime>, LanguageError> {
         let Some(range) = &self.engine else { return Ok(None) };
-        let parsed =
-            range.parse().map_err(|_| ProjectError::EnginesRange { file: file.to_owned(), range: range.clone() })?;
-        Ok(Some(Engines { range: range.clone(), parsed }))
+        let parsed = range.parse().map_err(|_| LanguageError::Unusable {
+            message: format!(
+                "{}: expected engines.node to be a range of versions such as >=20, found `{range}`",
+                file.display()
+            ),
+            hint: Some("npm's ranges: https://docs.npmjs.com/cli/configuring-npm/package-json#engines".into()),
+        })?;
+        Ok(Some(WantedRuntime {
+            runtime: "Node",
+            range: range.clone(),
+            key: Some("engines.node"),
+            file: MANIFEST.to_owned(),
+            strict: true,
+            versions: Versions::Npm(parsed),
+        }))
     }
 }
 
 /// The JSON of a file that npm wrote or reads.
-fn json(text: &str, file: &Path) -> Result<Value, ProjectError> {
+fn json(text: &str, file: &Path) -> Result<Value, LanguageError> {
     serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(text)).map_err(|error| {
         let message = error.to_string();
-        ProjectError::PackageJson {
+        LanguageError::Syntax {
             file: file.to_owned(),
             line: error.line(),
             column: error.column(),
@@ -154,16 +273,16 @@ fn json(text: &str, file: &Path) -> Result<Value, ProjectError> {
 /// What a `package-lock.json` says of installing, as far as it matters before anything is installed
 /// (npm's documentation, "package-lock.json").
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Lock {
+struct Lock {
     /// The packages, but for development's, that run scripts when they are installed; sorted.
-    pub(super) scripts: Vec<String>,
+    scripts: Vec<String>,
     /// Whether some lie in folders of the project.
-    pub(super) local: bool,
+    local: bool,
 }
 
 impl Lock {
     /// Reads the text of a lock file; `file` is its name in messages.
-    pub(super) fn parse(text: &str, file: &Path) -> Result<Self, ProjectError> {
+    fn parse(text: &str, file: &Path) -> Result<Self, LanguageError> {
         let json = json(text, file)?;
         let mut lock = Self::default();
         // Version 1 (npm 5 and 6) knows `dependencies` only, and nothing of scripts.
@@ -184,22 +303,33 @@ impl Lock {
 /// Programs that compile a package when it is installed, or fetch what was compiled for this very machine.
 const COMPILERS: [&str; 5] = ["node-gyp", "node-gyp-build", "node-pre-gyp", "prebuild-install", "cmake-js"];
 
-/// Of the installed packages in the folder `root`, whose scripts were not run, those that do not work before they are
-/// compiled for `os` and `cpu`, npm's words for them: neither is there a script that does something else, nor have they
-/// brought a binary along (`prebuilds/linux-arm64`).
-pub fn must_compile(root: &AppFolder, files: &[AppFile], os: &str, cpu: &str) -> Vec<String> {
-    let has = |path: &str| files.binary_search_by(|file| file.path.as_str().cmp(path)).is_ok();
-    let mut packages = Vec::new();
-    for file in files {
-        let Some(folder) = file.path.strip_suffix("/package.json") else { continue };
+/// The installed packages among `files`, sorted by path: the name of the folder that each lies in, and the path of its
+/// `package.json`. A package's own folder, and no other `package.json` within it.
+fn packages(files: &[AppFile]) -> impl Iterator<Item = (&str, &str)> {
+    files.iter().filter_map(|file| {
+        let folder = file.path.strip_suffix("/package.json")?;
         let (modules, name) = folder.rsplit_once("node_modules/").unwrap_or(("", folder));
-        // A package's own folder, and no other package.json within it.
-        if !(modules.is_empty() || modules.ends_with('/'))
-            || name.matches('/').count() != usize::from(name.starts_with('@'))
-        {
-            continue;
-        }
-        let text = root.read(&file.path, LARGEST).ok().flatten().unwrap_or_default();
+        let is_own = (modules.is_empty() || modules.ends_with('/'))
+            && name.matches('/').count() == usize::from(name.starts_with('@'));
+        is_own.then_some((name, file.path.as_str()))
+    })
+}
+
+/// The package whose `package.json` lies at `path` in `folder`.
+fn component(folder: &AppFolder, path: &str) -> Option<Component> {
+    let text = folder.read(path, LARGEST).ok()??;
+    let Package { name, version, .. } = Package::parse(&text, Path::new(path)).ok()?;
+    let (name, version) = (name?, version?);
+    let purl = super::purl("npm", &name, &version);
+    Some(Component { name, version, purl })
+}
+
+fn uncompiled(root: &AppFolder, files: &[AppFile], os: &str, cpu: &str) -> Vec<String> {
+    let has = |path: &str| files.binary_search_by(|file| file.path.as_str().cmp(path)).is_ok();
+    let mut found = Vec::new();
+    for (name, path) in packages(files) {
+        let folder = path.strip_suffix("/package.json").unwrap_or(path);
+        let text = root.read(path, LARGEST).ok().flatten().unwrap_or_default();
         let json: Value = serde_json::from_str(&text).unwrap_or_default();
         let script = json["scripts"]["install"].as_str();
         let compiles = match script {
@@ -208,11 +338,11 @@ pub fn must_compile(root: &AppFolder, files: &[AppFile], os: &str, cpu: &str) ->
             None => has(&format!("{folder}/binding.gyp")) && json["gypfile"] != false,
         };
         if compiles && !has(&format!("{folder}/prebuilds/{os}-{cpu}")) {
-            packages.push(name.to_owned());
+            found.push(name.to_owned());
         }
     }
-    packages.dedup();
-    packages
+    found.dedup();
+    found
 }
 
 /// `node [OPTION…] FILE [ARG…]`, and the variables that are set before it.
@@ -269,17 +399,16 @@ fn is_variable(name: &str) -> bool {
 
 /// How the app starts.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) start: Start,
-    pub(super) env: BTreeMap<String, String>,
-    pub(super) warnings: Vec<String>,
+struct Entry {
+    start: Start,
+    env: BTreeMap<String, String>,
+    warnings: Vec<String>,
 }
 
 /// The app as Node sees it.
-pub(super) struct App<'a> {
-    pub(super) root: &'a AppFolder,
-    pub(super) files: &'a Listing,
-    pub(super) package: &'a Package,
+struct App<'a> {
+    source: &'a Source<'a>,
+    package: &'a Package,
 }
 
 impl App<'_> {
@@ -289,7 +418,7 @@ impl App<'_> {
     /// When `main` and the start script run the same file, the script's options, arguments and variables count. When
     /// they run different files, `main` wins, as the documentation says it does, and a warning names the other: `npm
     /// start` would have run that one, so whoever meant it learns so at the build and not from an image that ends at once.
-    pub(super) fn entry(&self) -> Result<Entry, ProjectError> {
+    fn entry(&self) -> Result<Entry, LanguageError> {
         let main = self.package.main.as_ref().map(|named| {
             self.main(self.package, "")
                 .ok_or_else(|| format!("main in package.json ({named}: {})", self.absence(named)))
@@ -323,7 +452,7 @@ impl App<'_> {
         Ok(command)
     }
 
-    fn default_entry(&self, mut looked: Vec<String>) -> Result<Entry, ProjectError> {
+    fn default_entry(&self, mut looked: Vec<String>) -> Result<Entry, LanguageError> {
         if let Some(file) = DEFAULTS.into_iter().find(|file| self.is_file(file)) {
             let warnings = looked.iter().map(|why| format!("the image runs {file}, not {why}")).collect();
             return Ok(Entry { warnings, ..Entry::of(file.to_owned()) });
@@ -334,12 +463,17 @@ impl App<'_> {
         let script = self.package.start.as_deref().and_then(NodeCommand::parse).map(|command| command.start.entry);
         let named = [self.package.main.clone(), script].into_iter().flatten().filter_map(|file| normal(&file));
         let left_out = named.chain(DEFAULTS.map(str::to_owned)).find(|file| self.is_left_out(file));
-        Err(ProjectError::NoEntry { looked, left_out, builds: self.package.builds })
+        let hint = match left_out {
+            Some(file) => format!("--include {file} takes it in, whatever .dockerignore says"),
+            None if self.package.builds => "`npm run build` first, if that makes it; or --cmd \"node FILE\"".to_owned(),
+            None => "name it as main in package.json, or give --cmd \"node FILE\"".to_owned(),
+        };
+        Err(LanguageError::NoEntry { looked, hint })
     }
 
     /// Whether `path`, relative to the app's folder, is a file there and not one of the image's.
     fn is_left_out(&self, path: &str) -> bool {
-        self.kind(path).is_none() && self.root.is_file(path)
+        self.kind(path).is_none() && self.source.folder.is_file(path)
     }
 
     /// Why `path` is not among the app's files.
@@ -375,7 +509,7 @@ impl App<'_> {
     fn package_of(&self, folder: &str) -> Option<Package> {
         let path = format!("{folder}/package.json");
         self.is_file(&path)
-            .then(|| self.root.read(&path, LARGEST).ok().flatten())?
+            .then(|| self.source.folder.read(&path, LARGEST).ok().flatten())?
             .map(|text| Package::parse(&text, Path::new(&path)).unwrap_or_default())
     }
 
@@ -392,7 +526,7 @@ impl App<'_> {
     }
 
     fn kind(&self, path: &str) -> Option<&FileKind> {
-        self.files.follow(path)
+        self.source.files.follow(path)
     }
 }
 
@@ -424,6 +558,7 @@ fn normal(path: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lang::testing::Draft;
 
     #[test]
     fn knows_a_plain_start_script() {
@@ -504,14 +639,14 @@ mod tests {
             r#"{"main": {"x": 1}, "scripts": {"start": 1}, "dependencies": {}, "workspaces": [], "devDependencies": {"c": "1"}}"#,
         ] {
             let package = parse(text).unwrap();
-            assert_eq!((package.has_dependencies(), package), (false, Package::default()), "{text}");
+            assert_eq!((package.named().is_empty(), package), (true, Package::default()), "{text}");
         }
         for text in [
             r#"{"workspaces": ["a"]}"#,
             r#"{"workspaces": {"packages": ["a"]}}"#,
             r#"{"optionalDependencies": {"a": ""}}"#,
         ] {
-            assert!(parse(text).unwrap().has_dependencies(), "{text}");
+            assert!(!parse(text).unwrap().named().is_empty(), "{text}");
         }
         let error = parse("{\n  \"name\": x\n}").unwrap_err();
         assert_eq!(error.to_string(), "package.json:2:11: expected value");
@@ -526,7 +661,7 @@ mod tests {
             (r#"{"workspaces": ["a"]}"#, true),
             (r#"{"scripts": {"postinstall": "x"}}"#, true),
         ] {
-            assert_eq!(Package::parse(text, Path::new("package.json")).unwrap().is_whole(), whole, "{text}");
+            assert_eq!(Package::parse(text, Path::new("package.json")).unwrap().named().whole, whole, "{text}");
         }
     }
 
@@ -547,9 +682,7 @@ mod tests {
 
     #[test]
     fn finds_what_must_be_compiled() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut files = Vec::new();
-        for (path, text) in [
+        let project = Draft::new(&[
             ("node_modules/a/package.json", r#"{"scripts": {"install": "node-gyp rebuild"}}"#),
             ("node_modules/a/test/package.json", r#"{"scripts": {"install": "node-gyp rebuild"}}"#),
             ("node_modules/b/node_modules/@s/c/binding.gyp", ""),
@@ -559,14 +692,10 @@ mod tests {
             ("node_modules/d/prebuilds/linux-arm64", ""),
             ("node_modules/e/package.json", r#"{"scripts": {"install": "prebuild-install || node-gyp rebuild"}}"#),
             ("node_modules/f/package.json", "no JSON"),
-        ] {
-            std::fs::create_dir_all(dir.path().join(path).parent().unwrap()).unwrap();
-            std::fs::write(dir.path().join(path), text).unwrap();
-            files.push(AppFile { path: path.to_owned(), kind: FileKind::File { size: 0, executable: false } });
-        }
-        let app = AppFolder::open(dir.path()).unwrap();
-        assert_eq!(must_compile(&app, &files, "linux", "arm64"), ["a", "@s/c", "e"]);
-        assert_eq!(must_compile(&app, &files, "linux", "x64"), ["a", "@s/c", "d", "e"]);
+        ]);
+        let (app, files) = (project.folder(), project.files());
+        assert_eq!(uncompiled(app, &files, "linux", "arm64"), ["a", "@s/c", "e"]);
+        assert_eq!(uncompiled(app, &files, "linux", "x64"), ["a", "@s/c", "d", "e"]);
     }
 
     #[test]
@@ -583,5 +712,32 @@ mod tests {
         ] {
             assert_eq!(normal(path).as_deref(), clean, "{path}");
         }
+    }
+
+    #[test]
+    fn lists_what_is_installed() {
+        let project = Draft::new(&[
+            ("node_modules/a/package.json", r#"{"name": "a", "version": "1.0.0"}"#),
+            ("node_modules/a/test/package.json", r#"{"name": "no", "version": "1.0.0"}"#),
+            ("node_modules/b/node_modules/@s/c/package.json", r#"{"name": "@s/c", "version": "2.0.0-rc.1+x"}"#),
+            ("node_modules/b/node_modules/a/package.json", r#"{"name": "a", "version": "1.0.0"}"#),
+            ("node_modules/b/package.json", "no JSON"),
+        ]);
+        assert_eq!(project.purls(&Node), ["pkg:npm/%40s/c@2.0.0-rc.1%2Bx", "pkg:npm/a@1.0.0"]);
+    }
+
+    #[test]
+    fn lock_files_are_read_where_something_is_installed() {
+        let manifest = r#"{"dependencies": {"a": "1"}}"#;
+        let project =
+            Draft::new(&[("index.js", ""), ("package.json", manifest), ("package-lock.json", "{"), ("bun.lock", "")]);
+        assert_eq!(project.read(&Node).unwrap_err(), "shop/package-lock.json:1:1: EOF while parsing an object");
+        let source = Source { installs: false, ..project.source() };
+        assert_eq!(Node.read(&source).unwrap().dependencies.unwrap().required, ["a"]);
+        let project =
+            Draft::new(&[("index.js", ""), ("package.json", manifest), ("pnpm-workspace.yaml", ""), ("bun.lock", "")]);
+        let dependencies = project.read(&Node).unwrap().dependencies.unwrap();
+        assert!(dependencies.whole);
+        assert_eq!(dependencies.locks, ["bun.lock"]);
     }
 }

@@ -1,0 +1,328 @@
+//! A build as flags, environment and files ask for it, and what it works with.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    CliError,
+    args::{BuildOptions, SetupOptions},
+    build::parse_all,
+    http, shelves, store,
+};
+use crate::{
+    config::{
+        self, AppConfig, CommonOptions, ContentsOptions, DeliveryOptions, ImageOptions, MachineOptions, Merge as _,
+        NetworkOptions, Pair,
+    },
+    fetch::Fetcher,
+    glob::Pattern,
+    http::Http,
+    plan::host_platform,
+    recipe::{Recipe, Trust},
+    request::{Request, Step},
+    sink::{self, Output},
+    store,
+    ui::Ui,
+};
+
+/// A build as the words, the environment and the file ask for it: what is to be made, and what is to be done with it.
+pub(super) struct Job {
+    pub(super) request: Request,
+    pub(super) recipe: Recipe,
+    pub(super) tags: Vec<String>,
+    pub(super) push: bool,
+    pub(super) pushing: sink::registry::Options,
+    pub(super) outputs: Vec<Output>,
+    pub(super) json: bool,
+    pub(super) metadata_file: Option<PathBuf>,
+    pub(super) cache_dir: Option<PathBuf>,
+    pub(super) offline: bool,
+    allow_rollback: bool,
+    pub(super) network: NetworkOptions,
+    pub(super) ui: Ui,
+}
+
+/// What a job works with, for as long as nobody may empty the store.
+pub(super) struct Tools {
+    pub(super) http: Http,
+    pub(super) fetcher: Fetcher,
+    _in_use: store::FileLock,
+}
+
+impl Job {
+    pub(super) fn new(recipe: Option<&str>, app: &Path, options: BuildOptions) -> Result<Self, CliError> {
+        Self::with(recipe, app, options, AppConfig::read(app)?)
+    }
+
+    /// The build of `app` that `options` ask for and, where they say nothing, the app's `file`. Nothing is taken out of an option
+    /// group with `..`, so that an option without a use does not compile.
+    pub(super) fn with(
+        recipe: Option<&str>,
+        app: &Path,
+        options: BuildOptions,
+        file: AppConfig,
+    ) -> Result<Self, CliError> {
+        let BuildOptions { delivery, image, pushing, setup } = options;
+        let SetupOptions { contents, machine, network, common } = setup;
+        let ui = super::ui(&common);
+        let recipe = find_recipe(recipe.or(file.recipe.as_deref()), app, recipe.is_none(), &machine, &ui)?;
+        let DeliveryOptions { tag, push, output, metadata_file } = delivery;
+        let CommonOptions { cache_dir, json, progress: _, quiet: _, verbose: _ } = common;
+        let (allow_rollback, offline) = (is_on(machine.allow_rollback), is_on(machine.offline));
+        let options = (contents.over(file.contents), image.over(file.image));
+        let mut request = request(app, &recipe, options, machine, &network)?;
+        let written =
+            output.iter().filter_map(Output::path).chain(metadata_file.as_deref()).chain(cache_dir.as_deref());
+        request.exclude.extend(written.filter_map(|path| pattern_of(path, app)));
+        let (push, of_app) = (is_on(push), file.tag.iter().map(ToString::to_string).collect::<Vec<_>>());
+        if push && tag.is_empty() && !of_app.is_empty() {
+            return Err(CliError::Usage {
+                message: format!(
+                    "expected you to say where the image is pushed, found only what the app's own {} says (tag = {})",
+                    config::FILE,
+                    of_app.join(", ")
+                ),
+                hint: "-t registry.example/me/app:1 --push".into(),
+            });
+        }
+        Ok(Self {
+            request,
+            recipe,
+            tags: tag.over(of_app),
+            push,
+            pushing: pushing.options(),
+            outputs: output,
+            json: is_on(json),
+            metadata_file,
+            cache_dir,
+            offline,
+            allow_rollback,
+            network,
+            ui,
+        })
+    }
+
+    /// What the job works with.
+    pub(super) fn tools(&self) -> Result<Tools, CliError> {
+        let store = store(self.cache_dir.as_deref())?;
+        let in_use = store.lock_shared()?;
+        let http = http(&self.network, self.offline, &self.ui)?;
+        let fetcher = Fetcher::new(http.clone(), store, self.ui.clone(), self.offline);
+        let fetcher = fetcher.allowing_rollback(self.allow_rollback);
+        Ok(Tools { http, fetcher, _in_use: in_use })
+    }
+
+    /// Refuses names that the image cannot be kept or pushed under.
+    pub(super) fn check_names(&self) -> Result<(), CliError> {
+        if self.push && self.tags.is_empty() {
+            return Err(CliError::Usage {
+                message: "expected a name to push the image to, found none".into(),
+                hint: "-t registry.example/me/app:1 --push".into(),
+            });
+        }
+        if self.push && self.offline {
+            return Err(CliError::Usage {
+                message: "--push needs the network, --offline forbids it".into(),
+                hint: "build with --offline, then `microbuild push IMAGE REF`".into(),
+            });
+        }
+        if !self.push && (self.pushing.force || self.pushing.verify) {
+            return Err(CliError::Usage {
+                message: "--force and --verify say how an image is pushed, and this one is not".into(),
+                hint: "leave them out, or add --push; `microbuild gc --all` makes a build start anew".into(),
+            });
+        }
+        parse_all(&self.tags).map(drop)
+    }
+}
+
+/// What leaves out of the app what a build writes into its folder, so that the next build makes the same image.
+fn pattern_of(path: &Path, app: &Path) -> Option<Pattern> {
+    let app = std::fs::canonicalize(app).ok()?;
+    let path = std::path::absolute(path).ok()?;
+    let folder = std::fs::canonicalize(path.parent()?).ok()?;
+    let inside = folder.join(path.file_name()?).strip_prefix(&app).ok()?.to_str()?.to_owned();
+    let special = |c: char| matches!(c, '*' | '?' | '[' | '\\' | '!');
+    let escaped = inside.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c]));
+    format!("/{}", escaped.collect::<String>()).parse().ok()
+}
+
+/// The recipe that is meant: the user's word, else the app's, else the one that the app's files are for.
+fn find_recipe(
+    name: Option<&str>,
+    app: &Path,
+    is_of_app: bool,
+    machine: &MachineOptions,
+    ui: &Ui,
+) -> Result<Recipe, CliError> {
+    let shelves = shelves(app, trust(app, machine));
+    let recipe = match name {
+        Some(name) if is_of_app => shelves.find_for_app(name)?,
+        Some(name) => shelves.find(name)?,
+        None => {
+            let (recipe, files) = shelves.detect(app)?;
+            ui.detail(&format!("recipe {}, for which {} speaks", recipe.name, files.join(", ")));
+            recipe
+        }
+    };
+    if let Some(path) = recipe.origin.file() {
+        ui.say(&format!("recipe {} from {}", recipe.name, path.display()));
+    }
+    if !recipe.not_passed.is_empty() {
+        ui.warn(&format!(
+            "not given to its steps: {}; `pass` counts in recipes of your own, not in an app's (--secret id=NAME gives a variable)",
+            recipe.not_passed.join(", ")
+        ));
+    }
+    Ok(recipe)
+}
+
+/// Whether recipes of `app` are taken.
+fn trust(app: &Path, options: &MachineOptions) -> Trust {
+    match options.trust {
+        Some(true) => Trust::Yes,
+        Some(false) => Trust::No,
+        None if config::is_trusted(app, &options.trusted) => Trust::Yes,
+        None => Trust::Ask,
+    }
+}
+
+/// A switch that nothing turned on is off.
+pub(super) fn is_on(switch: Option<bool>) -> bool {
+    switch.unwrap_or(false)
+}
+
+/// What is to be built.
+fn request(
+    app: &Path,
+    recipe: &Recipe,
+    (contents, image): (ContentsOptions, ImageOptions),
+    machine: MachineOptions,
+    network: &NetworkOptions,
+) -> Result<Request, CliError> {
+    let ContentsOptions { base, package, dev_package, deps, ignore_scripts } = contents;
+    let ImageOptions {
+        mut platform,
+        include,
+        exclude,
+        compression,
+        max_size,
+        env,
+        entrypoint,
+        cmd,
+        workdir,
+        user,
+        port,
+        label,
+        annotation,
+    } = image;
+    let MachineOptions {
+        trust: _,
+        trusted: _,
+        secret,
+        shared_cache,
+        runtime,
+        mirror,
+        keys,
+        repository,
+        allow_rollback: _,
+        offline,
+    } = machine;
+    let NetworkOptions { ca, insecure: _ } = network;
+    // The last of several pairs with one key counts.
+    let table = |pairs: Vec<Pair>| pairs.into_iter().map(|pair| (pair.key, pair.value)).collect();
+    let mut seen = std::collections::BTreeSet::new();
+    platform.retain(|platform| seen.insert(platform.clone()));
+    if platform.is_empty() {
+        platform.push(host_platform());
+    }
+    let offline = is_on(offline);
+    Ok(Request {
+        app: app.to_owned(),
+        recipe: recipe.name.clone(),
+        fallback: base.is_none()
+            && mirror.is_none()
+            && !offline
+            && !is_ci()
+            && keys.is_empty()
+            && repository.is_empty(),
+        base: base.or_else(|| recipe.base.default.clone()).unwrap_or_default(),
+        platforms: platform,
+        mirror,
+        keys,
+        repositories: repository,
+        packages: package,
+        dev_packages: dev_package,
+        compression: compression.unwrap_or_default(),
+        step: Step {
+            secrets: secret,
+            ignore_scripts: is_on(ignore_scripts),
+            shared_cache: is_on(shared_cache),
+            offline,
+            runtime,
+            ca: ca.clone(),
+        },
+        deps: deps.unwrap_or_default(),
+        env: table(env),
+        entrypoint,
+        cmd,
+        workdir,
+        user,
+        ports: port,
+        labels: table(label),
+        annotations: table(annotation),
+        include,
+        exclude,
+        max_size,
+        epoch: epoch()?,
+    })
+}
+
+/// Whether this is a CI system, as nearly all of them say: what it builds must not depend on what happens to be reachable.
+fn is_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
+}
+
+/// SOURCE_DATE_EPOCH (reproducible-builds.org), or 0.
+fn epoch() -> Result<u64, CliError> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Err(_) => Ok(0),
+        Ok(text) => text.trim().parse().map_err(|_| CliError::Usage {
+            message: format!("expected seconds since 1970 in SOURCE_DATE_EPOCH, found `{text}`"),
+            hint: "SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)".into(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_build_writes_into_the_app_is_left_out_of_it() {
+        let app = tempfile::tempdir().expect("a temporary folder");
+        let pattern = pattern_of(&app.path().join("out*[1]"), app.path()).expect("inside");
+        assert!(pattern.matches("out*[1]"), "{pattern}");
+        assert!(!pattern.matches("out1"), "{pattern}");
+        assert!(!pattern.matches("folder/out*[1]"), "{pattern}");
+        assert_eq!(pattern_of(&app.path().join("../out"), app.path()), None);
+        assert_eq!(pattern_of(Path::new("/dev/null"), app.path()), None);
+    }
+
+    #[test]
+    fn scratch_of_a_release_takes_the_packages_of_that_release() {
+        use crate::{config::Distribution, plan::alpine, recipe::Shelves};
+        let recipe = Shelves::default().find("node").expect("built in");
+        for (base, expected) in [("scratch", "v3.23"), ("scratch:3.22", "v3.22"), ("alpine:3.22", "v3.22")] {
+            let contents = ContentsOptions { base: base.parse().ok(), ..ContentsOptions::default() };
+            let options = (contents, ImageOptions::default());
+            let (machine, network) = (MachineOptions::default(), NetworkOptions::default());
+            let request = request(Path::new("."), &recipe, options, machine, &network).expect("a request");
+            let Distribution::Alpine(release) = &request.base.distribution else { panic!("{base}") };
+            let wanted = alpine::Wanted::new(&request, release, &[]).expect("repositories");
+            let lines: Vec<_> = wanted.repositories.into_iter().filter_map(|repository| repository.line).collect();
+            let expected =
+                ["main", "community"].map(|name| format!("{}/{expected}/{name}", crate::request::DEFAULT_MIRROR));
+            assert_eq!(lines, expected, "{base}");
+        }
+    }
+}

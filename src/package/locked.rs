@@ -1,0 +1,70 @@
+//! A package that was chosen for an image: what is fetched, why it is there, and which of its files are taken.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{location::Location, store::Key};
+
+/// A package that was chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Locked<R> {
+    /// What the verified index says of it.
+    pub record: R,
+    /// Where its file is.
+    pub location: Location,
+    /// Why it is there.
+    pub because: Because,
+    /// Which of its files are taken: all, when it is there for what is wished for besides the recipe's packages, or named there
+    /// itself.
+    pub selection: Selection,
+}
+
+/// Why a package is part of a lock: the shortest way to it. Places are those in the list of packages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Because {
+    /// The plan asks for it, in these words.
+    Wish(String),
+    /// Another package depends on it.
+    Needed {
+        /// The other's place.
+        by: usize,
+        /// The dependency: `so:libssl.so.3`.
+        through: String,
+    },
+    /// A program that was made here is linked with a library of it.
+    Linked,
+    /// A step has put parts of it into the image, such as a runtime.
+    Shipped,
+    /// It comes along as soon as all of its `install_if` are there, of which the last is this.
+    Along {
+        /// The other's place.
+        with: usize,
+    },
+}
+
+/// Which of a package's files a root filesystem takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Selection {
+    /// All but what is stripped.
+    #[default]
+    Stripped,
+    /// All but what is stripped, and what is at these paths of the tree.
+    StrippedExcept(BTreeSet<String>),
+    /// All.
+    All,
+    /// What is at these paths of the tree, and what says whose it is.
+    Only(BTreeSet<String>),
+}
+
+impl Selection {
+    /// All that it depends on.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Stripped => Key::new().text("files", "stripped"),
+            Self::StrippedExcept(paths) => Key::new().text("files", "stripped").list("except", paths),
+            Self::All => Key::new().text("files", "all"),
+            Self::Only(paths) => Key::new().list("only", paths),
+        }
+    }
+}

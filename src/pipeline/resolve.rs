@@ -1,0 +1,123 @@
+//! The packages of a build, as one value that is complete before any layer is made: those of every image, with the libraries that
+//! its programs are linked with, and those of the dev variant.
+
+use super::{
+    BuildError,
+    linked::Linked,
+    plan as plan_of, settle,
+    steps::{Output, Steps},
+};
+use crate::{
+    config::Base,
+    fetch::Fetcher,
+    image::Platform,
+    lock::{Lock, lock},
+    plan::Plan,
+    recipe::Recipe,
+    request::Request,
+    secret::Secrets,
+    ui::Ui,
+};
+
+/// The packages of a build.
+#[derive(Debug, Clone)]
+pub struct Resolution {
+    /// What the images start from.
+    pub base: Base,
+    /// The packages of each image.
+    pub images: Vec<Resolved>,
+    /// The packages of the dev variant, where steps are run in it.
+    pub dev: Option<Lock>,
+}
+
+/// The packages of one image.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// What it runs on.
+    pub platform: Platform,
+    /// Its packages, those among them that only lend libraries to its programs.
+    pub lock: Lock,
+    /// The steps that no build has run yet. Nobody knows which libraries their results are linked with.
+    pub unknown: Vec<String>,
+}
+
+/// An image's packages, and the results that some of them are there for.
+pub(super) struct Parts<'a> {
+    pub(super) platform: &'a Platform,
+    pub(super) lock: Lock,
+    pub(super) outputs: Vec<Output<'a>>,
+    pub(super) linked: Linked,
+}
+
+/// Chooses the packages for what `request` asks for. Fetches indexes; and packages, where programs of the app are linked with
+/// libraries of some. Runs no step: what an earlier build has learnt of their results counts.
+///
+/// # Errors
+/// As the first steps of [`build`](super::build).
+pub fn resolve(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> Result<Resolution, BuildError> {
+    let request = &settle(request, recipe, fetcher, ui)?;
+    let (project, plan) = plan_of(request, recipe, ui)?;
+    // Of secrets only the names count here; one that cannot be read now is the build's matter.
+    let secrets = Secrets::read(&request.step.secrets).unwrap_or_default();
+    let steps = Steps::new(request, recipe, &project, &secrets, fetcher, ui);
+    steps.check(&plan.platforms)?;
+    let images = plan.platforms.iter().map(|platform| steps.remembered_lock(platform, &plan));
+    Ok(Resolution { base: plan.base.clone(), images: images.collect::<Result<_, _>>()?, dev: steps.dev_lock()? })
+}
+
+impl<'a> Steps<'a> {
+    /// The packages for `platform`, and the results of the steps, which are run unless they are remembered.
+    pub(super) fn parts(
+        &self,
+        platform: &'a Platform,
+        plan: &Plan,
+        lap: &mut dyn FnMut(&str),
+    ) -> Result<Parts<'a>, BuildError> {
+        let mut lock = self.lock(platform, plan)?;
+        lap("lock");
+        let mut outputs = Vec::new();
+        for job in self.jobs(platform)? {
+            let output = self.run(job, plan, &lock, &outputs)?;
+            lap(output.name());
+            outputs.push(output);
+        }
+        let linked = self.linked(platform, plan)?;
+        outputs.iter().for_each(|output| output.link(&mut lock.packages));
+        linked.link(&mut lock.packages);
+        Ok(Parts { platform, lock, outputs, linked })
+    }
+
+    fn remembered_lock(&self, platform: &'a Platform, plan: &Plan) -> Result<Resolved, BuildError> {
+        let mut lock = self.lock(platform, plan)?;
+        let mut unknown = Vec::new();
+        let mut known = Vec::new();
+        for job in self.jobs(platform)? {
+            match self.remembered(&job, plan, &known)? {
+                Some(result) => {
+                    lock.packages.add(&self.variant()?.lock.packages, &result.needs);
+                    known.push((job.name().to_owned(), result.seen));
+                }
+                None => unknown.push(job.name().to_owned()),
+            }
+        }
+        self.linked(platform, plan)?.link(&mut lock.packages);
+        Ok(Resolved { platform: platform.clone(), lock, unknown })
+    }
+
+    /// The packages that `plan` asks for. The project runs on the version of the language among them.
+    fn lock(&self, platform: &Platform, plan: &Plan) -> Result<Lock, BuildError> {
+        let lock = lock(plan, platform, self.fetcher)?;
+        if let Some(version) = plan.version_from.as_ref().and_then(|name| lock.version_of(name)) {
+            self.project.check_runtime(&version)?.iter().for_each(|warning| self.ui.warn(warning));
+        }
+        Ok(lock)
+    }
+
+    /// The packages of the dev variant, where the project has steps.
+    pub(super) fn dev_lock(&self) -> Result<Option<Lock>, BuildError> {
+        if self.project.steps.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(self.variant()?.lock.clone()))
+    }
+}

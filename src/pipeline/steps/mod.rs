@@ -1,0 +1,316 @@
+//! The steps of a build: commands that are run in the dev variant, each in a throw-away folder with copies of what it sees. What
+//! they leave becomes layers.
+//!
+//! A step has two results, and the image needs them at different times. First come the *libraries*: which files of the dev
+//! variant's packages its programs are linked with. They belong to the root filesystem, so that they are known before it is
+//! made. Then come the *layers*, which depend on where the app lies in that root filesystem.
+//!
+//! Both are remembered under all that they depend on: the dev variant, the command with its variables, the files and earlier
+//! results that it sees, the caches, the names of secrets.
+
+mod error;
+mod libraries;
+mod run;
+
+use std::{cell::OnceCell, rc::Rc};
+
+use serde::{Deserialize, Serialize};
+
+pub use error::StepError;
+
+use super::{App, BuildError, MaybeCached, caches, caches::Owner, check_secrets, dev::DevVariant};
+use crate::{
+    app_folder::AppFolder,
+    fetch::Fetcher,
+    image::Platform,
+    layer::{Layer, LayerRecord, compress::Compression},
+    lock::{Lock, Needs, Packages},
+    plan::{Plan, host_platform},
+    project::{AppFile, Project, ProjectError, ProjectStep},
+    recipe::{Conditions, Invocation, Keep, Recipe, Step},
+    request::Request,
+    secret::Secrets,
+    store::{Bucket, Key, KeyLock, Workspace},
+    ui::Ui,
+};
+
+/// What the steps of a project are run with.
+pub(super) struct Steps<'a> {
+    pub(super) request: &'a Request,
+    pub(super) recipe: &'a Recipe,
+    pub(super) project: &'a Project,
+    pub(super) secrets: &'a Secrets,
+    pub(super) fetcher: &'a Fetcher,
+    pub(super) ui: &'a Ui,
+    /// The dev variant as the project needs it, and with the recipe's compilers, as soon as it is known.
+    variants: [OnceCell<Rc<DevVariant>>; 2],
+}
+
+/// The result of a step for one platform, made now or remembered.
+pub(super) struct Output<'a> {
+    job: Job<'a>,
+    /// Names all that it depends on.
+    key: Key,
+    variant: Rc<DevVariant>,
+    /// What it sees of earlier results.
+    sees: Vec<LayerRecord>,
+    result: StepResult,
+    /// Where it is, when it was made now.
+    made: Option<Made>,
+    /// Of two builds that want the same, one works and the other waits for it.
+    _only: KeyLock,
+}
+
+/// A step that is to be run for a platform.
+pub(super) struct Job<'a> {
+    step: &'a Step,
+    of_project: &'a ProjectStep,
+    platform: &'a Platform,
+    invocation: Invocation,
+}
+
+/// What is remembered of a step's result.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(super) struct StepResult {
+    /// The packages of the dev variant that it has libraries or other parts of.
+    pub(super) needs: Needs,
+    /// What is kept of it, for later steps that see it.
+    pub(super) seen: Vec<LayerRecord>,
+}
+
+/// A result on disk.
+struct Made {
+    /// The folder that the command was run in.
+    work: Workspace,
+    /// [`OUT`](crate::recipe::OUT), when the command leaves something there.
+    out: Option<Workspace>,
+    /// What is kept, entry by entry of [`Step::keep`].
+    kept: Vec<Vec<AppFile>>,
+}
+
+impl Made {
+    /// The folder in which the files of this entry lie.
+    fn folder(&self, keep: &Keep) -> Result<AppFolder, ProjectError> {
+        let out = self.out.as_ref().filter(|_| keep.place.is_out());
+        Ok(AppFolder::open(out.unwrap_or(&self.work).path())?)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.kept.iter().all(Vec::is_empty)
+    }
+}
+
+impl<'a> Steps<'a> {
+    pub(super) fn new(
+        request: &'a Request,
+        recipe: &'a Recipe,
+        project: &'a Project,
+        secrets: &'a Secrets,
+        fetcher: &'a Fetcher,
+        ui: &'a Ui,
+    ) -> Self {
+        Self { request, recipe, project, secrets, fetcher, ui, variants: Default::default() }
+    }
+
+    /// Whether every step can be run for every one of `platforms`. Fetches nothing.
+    pub(super) fn check(&self, platforms: &[Platform]) -> Result<(), BuildError> {
+        platforms.iter().try_for_each(|platform| self.jobs(platform).map(drop))
+    }
+
+    /// The dev variant in which the project's steps are run.
+    pub(super) fn variant(&self) -> Result<Rc<DevVariant>, BuildError> {
+        self.known(0, || DevVariant::new(self.request, self.recipe, self.project, self.fetcher))
+    }
+
+    /// The same with the recipe's compilers.
+    fn variant_with_compilers(&self) -> Result<Rc<DevVariant>, BuildError> {
+        self.known(1, || DevVariant::with_compilers(self.request, self.recipe, self.project, self.fetcher))
+    }
+
+    fn known(
+        &self,
+        at: usize,
+        make: impl FnOnce() -> Result<DevVariant, BuildError>,
+    ) -> Result<Rc<DevVariant>, BuildError> {
+        if let Some(variant) = self.variants[at].get() {
+            return Ok(Rc::clone(variant));
+        }
+        let variant = Rc::new(make()?);
+        Ok(Rc::clone(self.variants[at].get_or_init(|| variant)))
+    }
+
+    /// What is to be run for `platform`, in order.
+    pub(super) fn jobs(&self, platform: &'a Platform) -> Result<Vec<Job<'a>>, BuildError> {
+        let steps = self.project.steps.iter().filter_map(|own| Some((own, self.recipe.steps.get(own.at)?)));
+        steps.map(|(own, step)| self.job(step, own, platform)).collect()
+    }
+
+    fn job(&self, step: &'a Step, of_project: &'a ProjectStep, platform: &'a Platform) -> Result<Job<'a>, BuildError> {
+        let host = host_platform();
+        let conditions = Conditions {
+            locked: of_project.lock.is_some(),
+            offline: self.request.step.offline,
+            ignore_scripts: self.request.step.ignore_scripts,
+            foreign: (*platform != host).then(|| (platform, self.request.base.libc())),
+            foreign_command: &self.recipe.packages(&self.request.base.dev())?.foreign_command,
+        };
+        let invocation = step.invocation(conditions, &|name| std::env::var(name).ok());
+        let invocation = invocation.ok_or_else(|| StepError::ThisProcessorOnly {
+            step: step.name.clone(),
+            recipe: self.recipe.name.clone(),
+            platform: platform.to_string(),
+            host: host.to_string(),
+        })?;
+        Ok(Job { step, of_project, platform, invocation })
+    }
+
+    /// What `job` needs of the dev variant's packages, when an earlier build has found that out. Runs nothing.
+    pub(super) fn remembered(
+        &self,
+        job: &Job<'a>,
+        plan: &Plan,
+        earlier: &[(String, Vec<LayerRecord>)],
+    ) -> Result<Option<StepResult>, BuildError> {
+        let after = |name: &String| job.step.after.contains(name);
+        if !job.step.after.iter().all(|name| earlier.iter().any(|(known, _)| known == name)) {
+            return Ok(None);
+        }
+        let sees = earlier.iter().filter(|(name, _)| after(name)).flat_map(|(_, seen)| seen.clone());
+        let key = self.key(job, &*self.variant()?, plan, &sees.collect::<Vec<_>>())?;
+        Ok(self.fetcher.store().recall(Bucket::Steps, &key))
+    }
+
+    /// The result of `job`, for the image that `plan` and `lock` describe, after `earlier` ones: remembered, or made now.
+    pub(super) fn run(
+        &self,
+        job: Job<'a>,
+        plan: &Plan,
+        lock: &Lock,
+        earlier: &[Output<'a>],
+    ) -> Result<Output<'a>, BuildError> {
+        let store = self.fetcher.store();
+        let variant = self.variant()?;
+        let after = |output: &&Output<'_>| job.step.after.contains(&output.job.step.name);
+        let sees: Vec<_> = earlier.iter().filter(after).flat_map(|output| output.result.seen.clone()).collect();
+        let key = self.key(&job, &variant, plan, &sees)?;
+        let only = store.lock_key(Bucket::Steps, &key)?;
+        let mut output =
+            Output { job, key: key.clone(), variant, sees, result: StepResult::default(), made: None, _only: only };
+        if let Some(result) = store.recall::<StepResult>(Bucket::Steps, &key) {
+            let is_there = |record: &LayerRecord| store.blobs().contains(&record.digest, record.size);
+            if result.seen.iter().all(is_there) {
+                return Ok(Output { result, ..output });
+            }
+        }
+        let made = self.make(&output)?;
+        output.result.needs = self.libraries(&output, &made, plan, lock)?;
+        for name in shipped(output.job.step, &output.variant.lock.packages, &made.kept) {
+            output.result.needs.entry(name).or_default();
+        }
+        if self.recipe.steps.iter().any(|later| later.after.contains(&output.job.step.name)) {
+            output.result.seen = self.records(&output.job, &made, &App::nowhere(), Compression::Gzip(1), true)?;
+        }
+        store.remember(Bucket::Steps, &key, &output.result)?;
+        Ok(Output { made: Some(made), ..output })
+    }
+
+    /// All that the result of `job` depends on. Of secrets only the names, so that nothing remembered tells anything of them.
+    fn key(&self, job: &Job<'a>, variant: &DevVariant, plan: &Plan, sees: &[LayerRecord]) -> Result<Key, BuildError> {
+        let Job { step, of_project, platform, invocation } = job;
+        let compilers = &self.recipe.packages(&self.request.base.dev())?.compile;
+        let secrets = self.secrets.of(&step.name, self.recipe);
+        Ok(Key::new()
+            .nested("dev variant", &variant.key())
+            .list("compilers", compilers)
+            .list("command", &invocation.words)
+            .pairs("env", &invocation.env)
+            .text("programs", self.recipe.files_digest())
+            .text("platform", platform)
+            .list("keep", step.keep.iter().map(|keep| &keep.place))
+            .list("strip", step.strip.iter().chain(&self.request.exclude))
+            .list("plugins", &step.plugins)
+            .pairs("ships", step.ships.iter().map(|(name, path)| (name, path)))
+            .text("work folder", &plan.configuration.workdir)
+            .list("library path", plan.library_path())
+            .option("caches", caches::influence(self.recipe, &Owner::of(&self.request.step, self.project)))
+            .list("earlier results", sees.iter().map(|record| record.diff_id))
+            .nested_list("files", self.inputs(of_project)?)
+            .list("secrets", secrets.iter().map(|secret| &secret.id)))
+    }
+
+    /// The layers of a result, and whether they were remembered.
+    pub(super) fn layers(&self, mut output: Output<'a>, app: &App) -> Result<Vec<MaybeCached>, BuildError> {
+        let store = self.fetcher.store();
+        let compression = self.request.compression;
+        let titles = output.job.step.keep.iter().map(|keep| Key::new().option("title", keep.layer.as_ref()));
+        let key = Key::new().nested("result", &output.key).nested_list("layers", titles);
+        let key = key.nested("app", &app.key()).text("compression", compression.id());
+        let recalled: Option<Vec<LayerRecord>> = store.recall(Bucket::StepLayers, &key);
+        let are_there = |records: &Vec<LayerRecord>| {
+            records.iter().all(|record| store.blobs().contains(&record.digest, record.size))
+        };
+        if let (Some(records), None) = (recalled.filter(are_there), &output.made) {
+            return records.into_iter().map(|record| self.recalled(record)).collect();
+        }
+        let made = match output.made.take() {
+            Some(made) => made,
+            None => self.make(&output)?,
+        };
+        let records = self.records(&output.job, &made, app, compression, false)?;
+        store.remember(Bucket::StepLayers, &key, &records)?;
+        Ok(records.into_iter().map(|record| (self.stored(record), false)).collect())
+    }
+
+    /// The layers of what `made` keeps for the image; with `all`, those of what only later steps see, too.
+    fn records(
+        &self,
+        job: &Job<'_>,
+        made: &Made,
+        app: &App,
+        compression: Compression,
+        all: bool,
+    ) -> Result<Vec<LayerRecord>, BuildError> {
+        let mut records = Vec::new();
+        for (keep, files) in job.step.keep.iter().zip(&made.kept).filter(|(_, files)| !files.is_empty()) {
+            let Some(title) = keep.layer.as_deref().or(all.then_some(&*job.step.name)) else { continue };
+            let layer = app.layer(title, &made.folder(keep)?, files.clone());
+            check_secrets(&layer, self.secrets)?;
+            records.push(layer.write(self.fetcher.store().blobs(), compression)?);
+        }
+        Ok(records)
+    }
+
+    /// The layer whose bytes lie in the store.
+    pub(super) fn stored(&self, record: LayerRecord) -> Layer {
+        let path = self.fetcher.store().blobs().path(&record.digest);
+        record.with(std::sync::Arc::new(path))
+    }
+}
+
+/// The names of those of `packages`, the dev variant's, of which `kept` holds parts, as the recipe says.
+fn shipped(step: &Step, packages: &Packages, kept: &[Vec<AppFile>]) -> Vec<String> {
+    let is_there = |path: &crate::glob::Pattern| kept.iter().flatten().any(|file| path.matches(&file.path));
+    let names: Vec<_> = step.ships.iter().filter(|(_, path)| is_there(path)).map(|(name, _)| name).collect();
+    let rows = packages.rows();
+    let rows = rows.iter().filter(|row| names.iter().any(|name| name.matches(row.name)));
+    rows.map(|row| row.name.to_owned()).collect()
+}
+
+impl Job<'_> {
+    /// The name of its step.
+    pub(super) fn name(&self) -> &str {
+        &self.step.name
+    }
+}
+
+impl Output<'_> {
+    /// The name of its step.
+    pub(super) fn name(&self) -> &str {
+        &self.job.step.name
+    }
+
+    /// Adds to the `packages` of the image what its programs are linked with.
+    pub(super) fn link(&self, packages: &mut Packages) {
+        packages.add(&self.variant.lock.packages, &self.result.needs);
+    }
+}

@@ -1,0 +1,257 @@
+//! Running a step's command: what it finds in its folder, and what is kept of what it leaves there.
+
+use std::{fs, io, path::Path};
+
+use super::{Made, Output, StepError, Steps};
+use crate::{
+    app_folder::AppFolder,
+    digest::Hashing,
+    lang::Diagnosis,
+    layer::LayerRecord,
+    pipeline::{
+        BuildError, MaybeCached,
+        caches::{Caches, Owner},
+        dev::{DevJob, DevVariant},
+    },
+    project::{AppFile, FileKind, Project, ProjectError, ProjectStep},
+    recipe::OUT,
+    sandbox::{self, Mount, Runtime},
+    secret::{Needles, SecretError, Watch},
+    store::{Key, Workspace},
+    ui,
+};
+
+/// A command that failed.
+struct Failure {
+    /// Its exit status.
+    status: u8,
+    /// Its output, which has yet to be shown.
+    output: ui::Step,
+    /// What its output means.
+    diagnosis: Diagnosis,
+}
+
+impl<'a> Steps<'a> {
+    /// Runs the step, and lists what is kept of its result; when it fails for the lack of a compiler, it is run once more with the
+    /// recipe's.
+    pub(super) fn make(&self, output: &Output<'a>) -> Result<Made, BuildError> {
+        let Output { job, variant, .. } = output;
+        let mut failure = match self.attempt(output, variant)? {
+            Ok(made) => return self.checked(output, made),
+            Err(failure) => failure,
+        };
+        let compilers = self.recipe.packages(&self.request.base.dev())?.compile.join(" ");
+        let is_foreign = *job.platform != crate::plan::host_platform();
+        if failure.diagnosis.needs_compiler() && !compilers.is_empty() && !variant.compiles && !is_foreign {
+            self.ui.say(&format!("something has to be compiled: step {} is run again with {compilers}", job.step.name));
+            failure = match self.attempt(output, &*self.variant_with_compilers()?)? {
+                Ok(made) => return self.checked(output, made),
+                Err(failure) => failure,
+            };
+        }
+        failure.output.show();
+        let hint = failure.diagnosis.hint(job.of_project.lock.is_some(), self.request.step.offline);
+        let command = shown(&job.invocation.words);
+        Err(StepError::Failed { step: job.step.name.clone(), command, status: failure.status, hint }.into())
+    }
+
+    /// Refuses a result that is empty although the app cannot do without, or that does not work on its platform.
+    fn checked(&self, output: &Output<'a>, made: Made) -> Result<Made, BuildError> {
+        let step = output.job.step;
+        if made.is_empty() && (output.job.of_project.required || step.leaves_out()) {
+            let command = shown(&output.job.invocation.words);
+            let result = match step.results().next() {
+                _ if step.leaves_out() => format!("file in {OUT}"),
+                Some(pattern) => pattern.to_string().trim_start_matches("**/").to_owned(),
+                None => "result".to_owned(),
+            };
+            return Err(StepError::Nothing { step: step.name.clone(), command, result }.into());
+        }
+        if *output.job.platform != crate::plan::host_platform() {
+            self.check_foreign(output, &made)?;
+        }
+        Ok(made)
+    }
+
+    /// The result of one run; or, when the command failed, what it said.
+    fn attempt(&self, output: &Output<'a>, variant: &DevVariant) -> Result<Result<Made, Failure>, BuildError> {
+        let store = self.fetcher.store();
+        let work = Workspace::new(store)?;
+        let out = output.job.step.leaves_out().then(|| Workspace::new(store)).transpose()?;
+        self.fill(output, work.path())?;
+        let out_mount =
+            out.as_ref().map(|out| Mount::Bind { source: out.path().to_owned(), target: OUT.into(), writable: true });
+        if let Some(failure) = self.command(output, variant, work.path(), out_mount)? {
+            return Ok(Err(failure));
+        }
+        let step = output.job.step;
+        let strip: Vec<_> = step.strip.iter().chain(&self.request.exclude).cloned().collect();
+        let in_out = out.as_ref().map(|out| Project::made(out.path(), &step.strip)).transpose()?;
+        let mut in_out = in_out.unwrap_or_default();
+        let needs_work = step.keep.iter().any(|keep| !keep.place.is_out());
+        let mut in_work = if needs_work { Project::made(work.path(), &strip)? } else { Vec::new() };
+        let mut kept = Vec::new();
+        for keep in &step.keep {
+            let from = if keep.place.is_out() { &mut in_out } else { &mut in_work };
+            let (taken, left) = std::mem::take(from).into_iter().partition(|file| keep.place.takes(&file.path));
+            *from = left;
+            kept.push(taken);
+        }
+        Ok(Ok(Made { work, out, kept }))
+    }
+
+    /// Puts into the folder `work` what the command sees: results of earlier steps, and files of the project.
+    fn fill(&self, output: &Output<'a>, work: &Path) -> Result<(), BuildError> {
+        let step = &output.job.step.name;
+        let failed = |source| StepError::Io { step: step.clone(), source };
+        if !output.sees.is_empty() {
+            let layers: Vec<_> = output.sees.iter().map(|record| self.stored(record.clone())).collect();
+            sandbox::roots::unpack_into(&layers, work, self.ui).map_err(StepError::from)?;
+        }
+        copy(&self.project.folder()?, &output.job.of_project.files, work, step)?;
+        for generated in &output.job.of_project.generated {
+            let path = work.join(&generated.path);
+            let written =
+                path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, &generated.text));
+            written.and_then(|()| mode(&path, if generated.executable { 0o755 } else { 0o644 })).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the command in the folder `work`. `None` when it succeeds.
+    fn command(
+        &self,
+        output: &Output<'a>,
+        variant: &DevVariant,
+        work: &Path,
+        out: Option<Mount>,
+    ) -> Result<Option<Failure>, BuildError> {
+        let job = &output.job;
+        let runtime = Runtime::find(self.request.step.runtime.as_deref()).map_err(StepError::from)?;
+        let root = variant.unpack(self.fetcher.store(), self.ui)?;
+        let caches = Caches::new(self.recipe, &Owner::of(&self.request.step, self.project), self.fetcher.store())?;
+        let dev_job = DevJob {
+            args: job.invocation.words.clone(),
+            folder: work.to_owned(),
+            env: job.invocation.env.clone(),
+            secret_files: job.step.secret.clone(),
+            mounts: out.into_iter().collect(),
+            secrets: self.secrets.of(&job.step.name, self.recipe),
+            step: &self.request.step,
+        };
+        let sandbox = variant.sandbox(self.recipe, &root, &caches, dev_job)?;
+        let line = shown(&job.invocation.words);
+        let mut output = self.ui.step(&format!("{} for {}: {line}", job.step.name, job.platform));
+        let mut diagnosis = Diagnosis::new(self.recipe.language);
+        let mut show = |line: &str| {
+            let line = self.secrets.needles.redact(line);
+            diagnosis.note(&line);
+            output.line(&line);
+        };
+        let status = sandbox.run(&runtime, sandbox::Output::Lines(&mut show)).map_err(StepError::from)?;
+        if let Some(signal) = status.interrupted().filter(|_| !status.success()) {
+            return Err(StepError::Interrupted { step: job.step.name.clone(), command: line, signal }.into());
+        }
+        Ok((!status.success()).then(|| Failure { status: status.code(), output, diagnosis }))
+    }
+
+    /// The files that a step sees, and those that are generated for it: all that its result can depend on.
+    pub(super) fn inputs(&self, of_project: &ProjectStep) -> Result<Vec<Key>, BuildError> {
+        let mut keys = Vec::new();
+        let root = self.project.folder()?;
+        for file in &of_project.files {
+            let key = Key::new().text("path", &file.path).text("mode", file.kind.mode());
+            keys.push(match &file.kind {
+                FileKind::File { .. } => {
+                    let mut content = Hashing::new(file.open(&root)?);
+                    let hashed = io::copy(&mut content, &mut io::sink());
+                    hashed.map_err(|source| ProjectError::Io { path: root.path().join(&file.path), source })?;
+                    key.text("content", content.finish().0)
+                }
+                FileKind::Link { target } => key.text("target", target),
+                FileKind::Folder => key,
+            });
+        }
+        keys.extend(of_project.generated.iter().map(|file| {
+            Key::new().text("path", &file.path).text("executable", file.executable).text("content", &file.text)
+        }));
+        Ok(keys)
+    }
+
+    /// Packages that would have to be compiled are an error; other scripts that were not run deserve a warning.
+    fn check_foreign(&self, output: &Output<'a>, made: &Made) -> Result<(), BuildError> {
+        let (step, of_project) = (output.job.step, output.job.of_project);
+        if !step.installs || self.request.step.ignore_scripts {
+            return Ok(());
+        }
+        let platform = output.job.platform;
+        let cpu = step.cpu.get(&platform.architecture).unwrap_or(&platform.architecture);
+        let folder = AppFolder::open(made.work.path()).map_err(ProjectError::from)?;
+        let files = made.kept.concat();
+        let packages = self.recipe.language.map(|language| language.uncompiled(&folder, &files, &platform.os, cpu));
+        let packages = packages.unwrap_or_default();
+        if !packages.is_empty() {
+            let (platform, host) = (platform.to_string(), crate::plan::host_platform().to_string());
+            return Err(StepError::Foreign { platform, host, packages }.into());
+        }
+        if !of_project.scripts.is_empty() {
+            let names = of_project.scripts.join(", ");
+            self.ui.warn(&format!("not run, because they would run on this machine: scripts of {names}"));
+        }
+        Ok(())
+    }
+
+    /// A layer that was made by an earlier build, which may have been given other secrets.
+    pub(super) fn recalled(&self, record: LayerRecord) -> Result<MaybeCached, BuildError> {
+        let layer = self.stored(record);
+        check_layer(&layer, &self.secrets.needles)?;
+        Ok((layer, true))
+    }
+}
+
+/// A command as the user is shown it: of a script that it holds, only that there is one.
+fn shown(words: &[String]) -> String {
+    let word = |word: &String| if word.contains('\n') { "…".to_owned() } else { word.clone() };
+    words.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// Copies `files` of the folder `from` into the folder `to`.
+fn copy(from: &AppFolder, files: &[AppFile], to: &Path, step: &str) -> Result<(), BuildError> {
+    let failed = |source| StepError::Io { step: step.to_owned(), source };
+    for file in files {
+        let target = to.join(&file.path);
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent).map_err(failed)?;
+        }
+        let copied = match &file.kind {
+            FileKind::Folder => fs::create_dir_all(&target).and_then(|()| mode(&target, file.kind.mode())),
+            FileKind::Link { target: link } => std::os::unix::fs::symlink(link, &target),
+            FileKind::File { .. } => {
+                let mut content = file.open(from)?;
+                let copied = fs::File::create(&target).and_then(|mut out| io::copy(&mut content, &mut out));
+                copied.and_then(|_| mode(&target, file.kind.mode()))
+            }
+        };
+        copied.map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn mode(path: &Path, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+/// Looks for secrets in a layer that was made before they were given.
+fn check_layer(layer: &crate::layer::Layer, needles: &Needles) -> Result<(), BuildError> {
+    if needles.is_empty() {
+        return Ok(());
+    }
+    let mut watch = Watch::new(needles);
+    let read = layer.uncompressed().and_then(|mut tar| io::copy(&mut tar, &mut watch));
+    match (watch.found, read) {
+        (Some(id), _) => Err(StepError::from(SecretError::Leaked { id, place: layer.title.clone() }).into()),
+        (None, Err(source)) => Err(StepError::Io { step: layer.title.clone(), source }.into()),
+        (None, Ok(_)) => Ok(()),
+    }
+}

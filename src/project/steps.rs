@@ -1,0 +1,129 @@
+//! Which of a recipe's steps a project has, and what these see of it.
+
+use std::collections::BTreeSet;
+
+use super::{AppFile, ProjectError, ignore::Rules, walk};
+use crate::{
+    app_folder::AppFolder,
+    config::Deps,
+    glob::{Pattern, PatternSet},
+    lang::{self, GeneratedFile},
+    recipe::{Recipe, Step},
+};
+
+/// A step of a recipe that a project has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProjectStep {
+    /// Its place among the recipe's steps.
+    pub at: usize,
+    /// The lock file that says exactly what is installed; `None` when there is none.
+    pub lock: Option<String>,
+    /// The project's files that the step sees, sorted by path.
+    pub files: Vec<AppFile>,
+    /// Further files that the step sees, which the language has made of the project's.
+    pub generated: Vec<GeneratedFile>,
+    /// Whether the app cannot do without the result.
+    pub required: bool,
+    /// The packages that run scripts of their own when they are installed, as the lock file says.
+    pub scripts: Vec<String>,
+}
+
+/// The places of the steps of `recipe` that a project has whose top holds files of these `names`, in order. `dependencies` is
+/// what its language knows of what it depends on. Steps that install are left out where nothing is to be installed.
+///
+/// Of several steps of one name the first counts that a file asks for, by its name in `when` or `lock`; else the one without
+/// `when`.
+pub(super) fn of_project(names: &[String], recipe: &Recipe, dependencies: Option<&lang::Dependencies>) -> Vec<usize> {
+    let nothing_to_install = dependencies.is_some_and(lang::Dependencies::is_empty);
+    let is_asked_for = |step: &Step| {
+        let when = PatternSet::new(step.when.clone());
+        names.iter().any(|name| when.matches(name) || (step.when.is_empty() && step.lock.contains(name)))
+    };
+    let mut chosen = Vec::new();
+    let mut seen = BTreeSet::new();
+    for step in recipe.steps.iter().filter(|step| !(step.installs && nothing_to_install)) {
+        if !seen.insert(&step.name) {
+            continue;
+        }
+        let ways = || recipe.steps.iter().enumerate().filter(|(_, way)| way.name == step.name);
+        let way = ways().find(|(_, way)| is_asked_for(way)).or_else(|| ways().find(|(_, way)| way.when.is_empty()));
+        chosen.extend(way.map(|(at, _)| at));
+    }
+    chosen
+}
+
+/// The steps at the places `chosen` that are run with `deps`: with any other than `auto` none that installs.
+///
+/// # Errors
+/// When the project depends on something that none of them installs.
+pub(super) fn to_run(
+    chosen: &[usize],
+    recipe: &Recipe,
+    dependencies: Option<&lang::Dependencies>,
+    deps: Deps,
+) -> Result<Vec<usize>, ProjectError> {
+    let installs = |at: &usize| recipe.steps.get(*at).is_some_and(|step| step.installs);
+    if deps != Deps::Auto {
+        return Ok(chosen.iter().copied().filter(|at| !installs(at)).collect());
+    }
+    match dependencies {
+        Some(needs) if !needs.is_empty() && !chosen.iter().any(installs) => Err(ProjectError::NotInstalled {
+            recipe: recipe.name.clone(),
+            names: [&needs.required[..], &needs.optional].concat(),
+        }),
+        _ => Ok(chosen.to_vec()),
+    }
+}
+
+/// What there is for a project's steps to see.
+pub(super) struct Seen<'a> {
+    /// The app's folder.
+    pub(super) folder: &'a AppFolder,
+    /// Its files that go into the image.
+    pub(super) files: &'a [AppFile],
+    /// What the project says of its dependencies.
+    pub(super) dependencies: &'a lang::Dependencies,
+    /// Files that the language has made for what installs.
+    pub(super) generated: &'a [GeneratedFile],
+    /// What the user has left out.
+    pub(super) exclude: &'a [Pattern],
+}
+
+impl Seen<'_> {
+    /// `step`, which is at the place `at` in its recipe, as this project has it.
+    pub(super) fn by(&self, at: usize, step: &Step, warnings: &mut Vec<String>) -> Result<ProjectStep, ProjectError> {
+        let needs = self.dependencies;
+        let lock = step.lock.iter().find(|name| self.folder.is_file(name)).cloned();
+        if lock.is_none() && !step.lock.is_empty() {
+            let other = needs.locks.first().map_or_else(String::new, |name| format!(" ({name} is not read)"));
+            let locks = step.lock.join(" or ");
+            warnings.push(format!(
+                "expected {locks}, found none{other}: what is installed may differ from one build to the next"
+            ));
+        }
+        let mut files: Vec<AppFile> = Vec::new();
+        if !step.files.is_empty() {
+            // An ignore file that keeps them out of the image does not keep them from the package manager.
+            let rules = Rules::for_app(Vec::new(), &step.files, self.exclude, &[], None);
+            let wanted = PatternSet::new(step.files.clone());
+            files = walk::top(self.folder, &rules, &|name| wanted.matches(name))?.into_files();
+        }
+        if step.files.is_empty() || (step.installs && needs.whole) {
+            let mut seen: BTreeSet<String> = files.iter().map(|file| file.path.clone()).collect();
+            files.extend(self.files.iter().filter(|file| seen.insert(file.path.clone())).cloned());
+        }
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        let installs = ProjectStep {
+            at,
+            lock,
+            files,
+            generated: self.generated.to_vec(),
+            required: !needs.required.is_empty(),
+            scripts: needs.scripts.clone(),
+        };
+        if step.installs {
+            return Ok(installs);
+        }
+        Ok(ProjectStep { generated: Vec::new(), required: false, scripts: Vec::new(), ..installs })
+    }
+}

@@ -1,0 +1,520 @@
+//! `[[step]]` of a recipe: a command that is run in the dev variant for an app, and what of its result becomes part of the image.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{
+        Error as _, MapAccess, SeqAccess, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
+};
+
+use super::{is_name, paths};
+use crate::{
+    config::{self, Command},
+    glob::Pattern,
+    image::Platform,
+};
+
+/// The folder, empty at first, in which a command may leave its result: `{out}` in a recipe, the variable `OUT` of the command.
+pub const OUT: &str = "/run/out";
+
+/// The place of [`OUT`] in a recipe's words and paths.
+const OUT_PLACE: &str = "{out}";
+
+/// A command that is run in the dev variant for an app.
+///
+/// A recipe's steps are run in their order. Of several steps of one name, a project has one: the first that one of its files
+/// asks for ([`Step::when`], [`Step::lock`]), or else the one without `when`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Its name, for messages, timings and `--secret step=NAME`: lower-case letters, digits, `-`.
+    #[serde(deserialize_with = "name")]
+    pub name: String,
+    /// Files at the top of a project, any of which asks for this step. Without any, every project has it.
+    #[serde(default, deserialize_with = "config::list")]
+    pub when: Vec<Pattern>,
+    /// Whether it installs what the project depends on: `--deps` decides whether it is run, and its result stands for the
+    /// folders of the same names in the app's own folder.
+    #[serde(default)]
+    pub installs: bool,
+    /// The project's files, at its top, that the command sees; none for all files that go into the image. When none of them
+    /// has changed, the step is not run again.
+    #[serde(default, deserialize_with = "config::list")]
+    pub files: Vec<Pattern>,
+    /// Earlier steps, by name, whose kept results the command sees at their places.
+    #[serde(default, deserialize_with = "config::list")]
+    pub after: Vec<String>,
+    /// The command. `{out}` is [`OUT`].
+    #[serde(deserialize_with = "config::command")]
+    pub run: Command,
+    /// Files that say exactly what is installed; the first that is there counts.
+    #[serde(default, deserialize_with = "paths::files")]
+    pub lock: Vec<String>,
+    /// The command that is run instead when there is a lock file.
+    #[serde(default, deserialize_with = "optional_command")]
+    pub locked: Option<Command>,
+    /// Variables of the command's environment.
+    #[serde(default, deserialize_with = "config::texts")]
+    pub env: BTreeMap<String, String>,
+    /// Variables that the command gets with their values in microbuild's own environment, as far as they are set there.
+    #[serde(default, deserialize_with = "config::list")]
+    pub pass: Vec<String>,
+    /// Variables that hold the path of a secret's file, by the secret's id, when that secret is given.
+    #[serde(default, deserialize_with = "config::texts")]
+    pub secret: BTreeMap<String, String>,
+    /// Folders that are kept between builds of a project, and are part of no image.
+    #[serde(default, deserialize_with = "paths::caches")]
+    pub cache: Vec<String>,
+    /// Words or variables that are added with `--offline`.
+    #[serde(default)]
+    pub offline: Extra,
+    /// Words or variables that are added with `--ignore-scripts`.
+    #[serde(default, rename = "ignore-scripts")]
+    pub ignore_scripts: Extra,
+    /// Words or variables that are added when the image is for another processor than this machine's: `{os}`, `{cpu}` and
+    /// `{libc}` are filled in. `true` adds none, because the result is the same for every processor. Without this, such a build
+    /// is an error.
+    pub foreign: Option<Foreign>,
+    /// The command's words for processors, where they are not Go's.
+    #[serde(default, deserialize_with = "config::texts")]
+    pub cpu: BTreeMap<String, String>,
+    /// The command's words for the C libraries `glibc` and `musl`.
+    #[serde(default, deserialize_with = "config::texts")]
+    pub libc: BTreeMap<String, String>,
+    /// What of the result is kept. A file belongs to the first entry that it fits.
+    pub keep: Vec<Keep>,
+    /// What of the kept result is left out after all.
+    #[serde(default, deserialize_with = "config::list")]
+    pub strip: Vec<Pattern>,
+    /// Files of the result that may lack a library, because what loads them does without.
+    #[serde(default, deserialize_with = "config::list")]
+    pub plugins: Vec<Pattern>,
+    /// Packages of the dev variant that the result holds parts of, such as a runtime: they become packages of the image, with
+    /// their licences, when the pattern behind them matches a path of the result. `*` in a name stands for a part that changes.
+    #[serde(default, deserialize_with = "pairs")]
+    pub ships: Vec<(Pattern, Pattern)>,
+}
+
+/// Words that are added to a command, or variables to its environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extra {
+    /// The words; one that the command has already is not added again.
+    pub words: Vec<String>,
+    /// The variables.
+    pub env: BTreeMap<String, String>,
+}
+
+/// What a command needs to work for another processor; see [`Step::foreign`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Foreign(pub Extra);
+
+/// Files of a step's result that are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keep {
+    /// Which files.
+    pub place: Place,
+    /// The title of the layer that they become; `None` for what only later steps see.
+    pub layer: Option<String>,
+}
+
+/// Where files of a step's result lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Folders and files of the work folder that fit this pattern. They get the same path in the image.
+    Work(Pattern),
+    /// Files in [`OUT`] that fit this pattern; without any, all of them. Their path in the image is the one below `OUT`.
+    Out(Option<Pattern>),
+}
+
+impl Place {
+    /// Whether it is a place in [`OUT`].
+    pub fn is_out(&self) -> bool {
+        matches!(self, Self::Out(_))
+    }
+
+    /// Whether the file at `path`, relative to the folder that the place is in, belongs to it.
+    pub fn takes(&self, path: &str) -> bool {
+        match self {
+            Self::Work(pattern) | Self::Out(Some(pattern)) => pattern.matches_tree(path),
+            Self::Out(None) => true,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Work(pattern) => pattern.fmt(f),
+            Self::Out(None) => f.write_str(OUT_PLACE),
+            Self::Out(Some(pattern)) => write!(f, "{OUT_PLACE}/{pattern}"),
+        }
+    }
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let pattern = |text: &str| -> Result<Pattern, String> { text.parse().map_err(|error| format!("{error}")) };
+        match text.strip_prefix(OUT_PLACE) {
+            Some("") => Ok(Self::Out(None)),
+            Some(rest) => match rest.strip_prefix('/').filter(|rest| !rest.is_empty()) {
+                Some(rest) => Ok(Self::Out(Some(pattern(rest)?))),
+                None => Err(format!("expected {OUT_PLACE} or {OUT_PLACE}/PATH, found `{text}`")),
+            },
+            None if text.is_empty() || text.starts_with('/') || text.split('/').any(|part| part == "..") => {
+                Err(format!("expected a path in the work folder or in {OUT_PLACE}, found `{text}`"))
+            }
+            None => Ok(Self::Work(pattern(text)?)),
+        }
+    }
+}
+
+/// What a build asks of a step's command.
+#[derive(Debug, Clone, Copy)]
+pub struct Conditions<'a> {
+    /// Whether a lock file says what is installed.
+    pub locked: bool,
+    /// Whether the network is not used.
+    pub offline: bool,
+    /// Whether scripts of packages are not run.
+    pub ignore_scripts: bool,
+    /// The processor that the result is for, when that is another than this machine's, and the C library there.
+    pub foreign: Option<(&'a Platform, &'static str)>,
+    /// The words that stand for the command's first word when it is for another processor; empty for no others.
+    pub foreign_command: &'a [String],
+}
+
+/// A command with its variables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invocation {
+    /// The command's words.
+    pub words: Vec<String>,
+    /// Its variables, but for those of every command in the dev variant.
+    pub env: BTreeMap<String, String>,
+}
+
+impl Step {
+    /// The name of the layer of all that is left in [`OUT`].
+    const APP: &'static str = "app";
+
+    /// The variables that the step's command has under all conditions, `passed` among them: those of [`Step::pass`] that are set.
+    pub fn variables(&self, environment: &dyn Fn(&str) -> Option<String>) -> BTreeMap<String, String> {
+        let passed = self.pass.iter().filter_map(|name| Some((name.clone(), environment(name)?)));
+        self.env.clone().into_iter().chain(passed).collect()
+    }
+
+    /// The command under these conditions; `None` when it cannot work for another processor.
+    pub fn invocation(
+        &self,
+        conditions: Conditions<'_>,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Option<Invocation> {
+        let command = self.locked.as_ref().filter(|_| conditions.locked).unwrap_or(&self.run);
+        let mut words: Vec<String> = command.0.iter().map(|word| word.replace(OUT_PLACE, OUT)).collect();
+        let mut env = self.variables(environment);
+        if self.leaves_out() {
+            env.insert("OUT".to_owned(), OUT.to_owned());
+        }
+        let foreign = match conditions.foreign {
+            Some((platform, libc)) => {
+                let Foreign(extra) = self.foreign.as_ref()?;
+                let other = conditions.foreign_command;
+                if !other.is_empty() && words.first() == other.first() {
+                    words.splice(..1, other.iter().cloned());
+                }
+                let cpu = self.cpu.get(&platform.architecture).unwrap_or(&platform.architecture);
+                let libc = self.libc.get(libc).map_or(libc, String::as_str);
+                let fill =
+                    |word: &str| word.replace("{os}", &platform.os).replace("{cpu}", cpu).replace("{libc}", libc);
+                extra.map(fill)
+            }
+            None => Extra::default(),
+        };
+        words.extend(foreign.words);
+        env.extend(foreign.env);
+        for (asked, extra) in [(conditions.offline, &self.offline), (conditions.ignore_scripts, &self.ignore_scripts)] {
+            if asked {
+                let more: Vec<String> = extra.words.iter().filter(|word| !words.contains(word)).cloned().collect();
+                words.extend(more);
+                env.extend(extra.env.clone());
+            }
+        }
+        Some(Invocation { words, env })
+    }
+
+    /// Whether the result lies in [`OUT`], at least in part.
+    pub fn leaves_out(&self) -> bool {
+        self.keep.iter().any(|keep| keep.place.is_out()) || self.run.0.iter().any(|word| word.contains(OUT_PLACE))
+    }
+
+    /// The folders of the app's own folder that its result stands for.
+    pub fn results(&self) -> impl Iterator<Item = &Pattern> {
+        self.keep.iter().filter_map(|keep| match &keep.place {
+            Place::Work(pattern) => Some(pattern),
+            Place::Out(_) => None,
+        })
+    }
+
+    /// The first mistake in it, given the names of the steps before it.
+    pub(super) fn mistake(&self, earlier: &[&str]) -> Option<String> {
+        if self.run.0.is_empty() {
+            return Some(format!("step {} has no command: `run` is empty", self.name));
+        }
+        if self.keep.is_empty() {
+            return Some(format!("step {} keeps nothing of its result: `keep` is empty", self.name));
+        }
+        let unknown = self.after.iter().find(|name| !earlier.contains(&name.as_str()))?;
+        let known = if earlier.is_empty() { "none".to_owned() } else { earlier.join(", ") };
+        Some(format!("step {} comes after `{unknown}`, which is no earlier step (earlier: {known})", self.name))
+    }
+}
+
+impl Extra {
+    fn map(&self, change: impl Fn(&str) -> String) -> Self {
+        Self {
+            words: self.words.iter().map(|word| change(word)).collect(),
+            env: self.env.iter().map(|(name, value)| (name.clone(), change(value))).collect(),
+        }
+    }
+}
+
+/// Words, variables, or, where that means something, `true`.
+struct WordsOrVariables {
+    may_be_true: bool,
+}
+
+impl<'de> Visitor<'de> for WordsOrVariables {
+    type Value = Extra;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of words or a table of variables")?;
+        if self.may_be_true { f.write_str(", or true") } else { Ok(()) }
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Extra, E> {
+        if self.may_be_true && value {
+            return Ok(Extra::default());
+        }
+        Err(E::invalid_type(serde::de::Unexpected::Bool(value), &self))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Extra, A::Error> {
+        let env = config::texts(MapAccessDeserializer::new(map))?;
+        Ok(Extra { words: Vec::new(), env })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Extra, A::Error> {
+        let words = config::list(SeqAccessDeserializer::new(seq))?;
+        Ok(Extra { words, env: BTreeMap::new() })
+    }
+}
+
+impl<'de> Deserialize<'de> for Extra {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WordsOrVariables { may_be_true: false })
+    }
+}
+
+impl<'de> Deserialize<'de> for Foreign {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WordsOrVariables { may_be_true: true }).map(Self)
+    }
+}
+
+/// `"PATH"`, whose layer is called as the path is, or `{ path = "PATH", layer = "TITLE" }`; `layer = false` makes none.
+impl<'de> Deserialize<'de> for Keep {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Layer {
+            Title(String),
+            Made(bool),
+        }
+
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            path: String,
+            layer: Option<Layer>,
+        }
+
+        struct PathOrTable;
+
+        impl<'de> Visitor<'de> for PathOrTable {
+            type Value = Table;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a path, or a table of path and layer")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, path: &str) -> Result<Table, E> {
+                Ok(Table { path: path.to_owned(), layer: None })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Table, A::Error> {
+                Table::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+
+        let Table { path, layer } = deserializer.deserialize_any(PathOrTable)?;
+        let place: Place = path.parse().map_err(D::Error::custom)?;
+        let layer = match layer {
+            Some(Layer::Made(false)) => None,
+            Some(Layer::Title(title)) => Some(title),
+            Some(Layer::Made(true)) | None => Some(match path.strip_prefix(OUT_PLACE) {
+                Some("") => Step::APP.to_owned(),
+                Some(rest) => rest.trim_start_matches('/').to_owned(),
+                None => path,
+            }),
+        };
+        Ok(Self { place, layer })
+    }
+}
+
+/// A table of patterns by patterns.
+fn pairs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(Pattern, Pattern)>, D::Error> {
+    let pattern = |text: &str| text.parse().map_err(D::Error::custom);
+    config::texts(deserializer)?.iter().map(|(name, path)| Ok((pattern(name)?, pattern(path)?))).collect()
+}
+
+/// A step's name: `dev` is the command of `microbuild dev`.
+fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    match name.as_str() {
+        "dev" => Err(D::Error::custom("a step cannot be called `dev`: that is the command of `microbuild dev`")),
+        text if is_name(text) => Ok(name),
+        _ => Err(D::Error::custom(format_args!("expected lower-case letters, digits and -, found `{name}`"))),
+    }
+}
+
+fn optional_command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Command>, D::Error> {
+    config::command(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::{Recipe, Shelves};
+
+    #[test]
+    fn npms_commands() {
+        let node = Shelves::default().find("node").expect("built in");
+        let npm = node.steps.into_iter().find(|step| step.when.is_empty()).expect("npm's");
+        let arm: Platform = "linux/arm64".parse().expect("a platform");
+        let amd: Platform = "linux/amd64".parse().expect("a platform");
+        let plain =
+            Conditions { locked: true, offline: false, ignore_scripts: false, foreign: None, foreign_command: &[] };
+        let words = |step: &Step, conditions| {
+            step.invocation(conditions, &|_| None).map(|invocation| invocation.words.join(" "))
+        };
+        for (conditions, expected) in [
+            (plain, "npm ci --omit=dev"),
+            (Conditions { locked: false, ..plain }, "npm install --omit=dev --no-package-lock"),
+            (
+                Conditions { offline: true, ignore_scripts: true, ..plain },
+                "npm ci --omit=dev --offline --ignore-scripts",
+            ),
+            (
+                Conditions { foreign: Some((&arm, "musl")), ignore_scripts: true, ..plain },
+                "npm ci --omit=dev --os=linux --cpu=arm64 --libc=musl --ignore-scripts",
+            ),
+            (
+                Conditions { foreign: Some((&amd, "glibc")), ..plain },
+                "npm ci --omit=dev --os=linux --cpu=x64 --libc=glibc --ignore-scripts",
+            ),
+        ] {
+            assert_eq!(words(&npm, conditions).as_deref(), Some(expected));
+        }
+        let newer = ["npm", "exec", "--", "npm@10"].map(str::to_owned);
+        let conditions = Conditions { foreign: Some((&arm, "musl")), foreign_command: &newer, ..plain };
+        let foreign = words(&npm, conditions).expect("a command");
+        assert!(foreign.starts_with("npm exec -- npm@10 ci --omit=dev --os="), "{foreign}");
+        let other = Step { locked: Some(Command(vec!["sh".into(), "-c".into()])), ..npm.clone() };
+        assert!(words(&other, conditions).expect("a command").starts_with("sh -c"), "another program is not npm");
+        let without = Step { foreign: None, ..npm };
+        assert_eq!(words(&without, Conditions { foreign: Some((&arm, "musl")), ..plain }), None);
+    }
+
+    const SMALL: &str = "name = 'x'\ndescription = 'x'\n[base.alpine]\npackages = ['x']\n";
+
+    fn steps(text: &str) -> Vec<Step> {
+        Recipe::parse(&format!("{SMALL}{text}"), "x").expect("a recipe").steps
+    }
+
+    #[test]
+    fn one_type_says_what_is_installed_and_what_is_built() {
+        let text = "[[step]]
+            name = 'install'
+            installs = true
+            run = ['get', 'all']
+            locked = ['get', 'exactly']
+            offline = ['--offline']
+            foreign = ['--cpu={cpu}']
+            cpu = { amd64 = 'x64' }
+            keep = [{ path = '**/modules', layer = 'dependencies' }]
+            [[step]]
+            name = 'build'
+            after = ['install']
+            run = ['make', '{out}/app']
+            env = { A = '1' }
+            offline = { A = '2' }
+            foreign = true
+            keep = ['{out}/lib', '{out}', { path = 'generated/', layer = false }]";
+        let [install, build] = <[Step; 2]>::try_from(steps(text)).expect("two");
+        let amd: Platform = "linux/amd64".parse().expect("a platform");
+        let conditions = Conditions {
+            locked: true,
+            offline: true,
+            ignore_scripts: true,
+            foreign: Some((&amd, "musl")),
+            foreign_command: &[],
+        };
+        let of = |step: &Step| step.invocation(conditions, &|_| None).expect("a command");
+        assert_eq!(
+            of(&install),
+            Invocation {
+                words: ["get", "exactly", "--cpu=x64", "--offline"].map(str::to_owned).into(),
+                env: BTreeMap::new()
+            }
+        );
+        let env = [("A", "2"), ("OUT", OUT)].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(of(&build), Invocation { words: vec!["make".into(), "/run/out/app".into()], env: env.into() });
+        let titles: Vec<_> = build.keep.iter().map(|keep| keep.layer.as_deref()).collect();
+        assert_eq!(titles, [Some("lib"), Some("app"), None]);
+        for (keep, path, taken) in [
+            (&install.keep[0], "modules/a", true),
+            (&install.keep[0], "packages/b/modules/a/c", true),
+            (&install.keep[0], "modules2", false),
+            (&build.keep[0], "lib/a", true),
+            (&build.keep[0], "app", false),
+            (&build.keep[1], "app", true),
+        ] {
+            assert_eq!(keep.place.takes(path), taken, "{keep:?} {path}");
+        }
+    }
+
+    #[test]
+    fn mistakes_in_steps_are_shown() {
+        let step = |text: &str| {
+            let text = format!("{SMALL}[[step]]\nname = 'a'\n{text}");
+            let error = Recipe::parse(&text, "x.toml").expect_err("a mistake");
+            error.to_string()
+        };
+        let texts = [
+            step("run = 'x'"),
+            step("run = 'x'\nkeep = []"),
+            step("run = []\nkeep = ['x']"),
+            step("run = 'x'\nkeep = ['../x']"),
+            step("run = 'x'\nkeep = ['{out}x']"),
+            step("run = 'x'\nkeep = ['x']\nafter = ['b']"),
+            step("run = 'x'\nkeep = ['x']\noffline = true"),
+            step("run = 'x'\nkeep = ['x']\nforeign = false"),
+            step("run = 'x'\nkeep = ['x']\n[[step]]\nname = 'dev'"),
+        ];
+        insta::assert_snapshot!(texts.join("\n"));
+    }
+}
