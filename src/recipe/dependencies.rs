@@ -108,8 +108,8 @@ pub struct Wishes<'a> {
     pub ignore_scripts: bool,
     /// What it is installed for, when that is not this machine, and the C library there.
     pub foreign: Option<(&'a Platform, &'static str)>,
-    /// What is run for that instead of its own first word, where that is the command's; empty for nothing else.
-    pub foreign_command: &'a [String],
+    /// What is run for that instead of the command's first word, by that.
+    pub foreign_command: &'a BTreeMap<String, Vec<String>>,
 }
 
 impl Dependencies {
@@ -128,8 +128,8 @@ impl Dependencies {
             }
             let architecture = &platform.architecture;
             let cpu = self.cpu.get(architecture).unwrap_or(architecture);
-            if !wishes.foreign_command.is_empty() && words.first() == wishes.foreign_command.first() {
-                words.splice(..1, wishes.foreign_command.iter().cloned());
+            if let Some(other) = words.first().and_then(|first| wishes.foreign_command.get(first)) {
+                words.splice(..1, other.iter().cloned());
             }
             let libc = self.libc.get(libc).map_or(libc, String::as_str);
             let fill = |word: &String| word.replace("{os}", &platform.os).replace("{cpu}", cpu).replace("{libc}", libc);
@@ -154,7 +154,9 @@ mod tests {
         let node = Shelves::default().find("node").expect("built in").dependencies.remove(0);
         let arm: Platform = "linux/arm64".parse().expect("a platform");
         let amd: Platform = "linux/amd64".parse().expect("a platform");
-        let plain = Wishes { locked: true, offline: false, ignore_scripts: false, foreign: None, foreign_command: &[] };
+        let none = BTreeMap::new();
+        let plain =
+            Wishes { locked: true, offline: false, ignore_scripts: false, foreign: None, foreign_command: &none };
         for (wishes, expected) in [
             (plain, "npm ci --omit=dev"),
             (Wishes { locked: false, ..plain }, "npm install --omit=dev --no-package-lock"),
@@ -170,7 +172,7 @@ mod tests {
         ] {
             assert_eq!(node.command(wishes).expect("a command").join(" "), expected);
         }
-        let newer = ["npm", "exec", "--", "npm@10"].map(str::to_owned);
+        let newer = [("npm".to_owned(), ["npm", "exec", "--", "npm@10"].map(str::to_owned).to_vec())].into();
         let wishes = Wishes { foreign: Some((&arm, "musl")), foreign_command: &newer, ..plain };
         assert!(
             node.command(wishes).expect("a command").join(" ").starts_with("npm exec -- npm@10 ci --omit=dev --os=")

@@ -9,6 +9,7 @@ mod files;
 mod paths;
 mod shelves;
 mod template;
+mod tools;
 
 use std::{
     collections::BTreeMap,
@@ -35,6 +36,7 @@ pub use files::RUN;
 pub use shelves::{Shelves, Trust, is_path};
 use template::template;
 pub use template::{Start, Template};
+pub use tools::{Tool, Tools};
 
 /// The recipes that the program brings along, by name.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -252,6 +254,9 @@ pub struct Recipe {
     /// the recipe's own file first, then in these.
     #[serde(default, deserialize_with = "files::folders")]
     pub files: Vec<String>,
+    /// What its steps fetch besides packages, and how that is recognized.
+    #[serde(default)]
+    pub tools: Tools,
     /// What its commands run: the files that they name below [`RUN`], and those that these name, by their names there.
     #[serde(skip)]
     pub programs: BTreeMap<String, String>,
@@ -294,10 +299,10 @@ pub struct Packages {
     /// Paths of packages that are left out of the image, on this base.
     #[serde(default, deserialize_with = "config::list")]
     pub strip: Vec<Pattern>,
-    /// What is run instead of its own first word, where the command that installs dependencies begins with that, for another
+    /// What is run instead of a program, by its name, where the command that installs dependencies begins with that, for another
     /// processor than this machine's: this base's package manager is too old for that.
-    #[serde(default, deserialize_with = "config::list", rename = "foreign-command")]
-    pub foreign_command: Vec<String>,
+    #[serde(default, rename = "foreign-command")]
+    pub foreign_command: BTreeMap<String, Vec<String>>,
     /// The package whose version is the version of the language's runtime, where this base calls it otherwise.
     #[serde(default, deserialize_with = "config::optional")]
     pub version_from: Option<Pattern>,
@@ -385,7 +390,14 @@ impl Recipe {
                 "expected either foreign or libraries in [compile]: the dev variant has this machine's libraries",
             ));
         }
-        recipe.programs = files::named(text, file, &texts, &recipe.files, beside)?;
+        if let Some(name) = recipe.tools.unreadable() {
+            return Err(meaning(&format!("expected the name of a tool without spaces, found `{name}`")));
+        }
+        let find = |name: &str| match recipe.tools.text().filter(|_| name == tools::FILE) {
+            Some(table) => Ok(Some(table)),
+            None => beside(name),
+        };
+        recipe.programs = files::named(text, file, &texts, &recipe.files, &find)?;
         recipe.text = text.to_owned();
         Ok(recipe)
     }
