@@ -20,7 +20,7 @@ use crate::{
     image::Artifact,
     images::{self, GcOptions, ImagesError, LocalImages},
     pipeline::BuildError,
-    recipe::{RUN, Recipe, RecipeError, Shelves, Trust},
+    recipe::{LISTS, RUN, Recipe, RecipeError, Shelves, Trust},
     registry::{self, CredentialStore, ParseReferenceError, Reference, Registry, RegistryError, Stored},
     sandbox::SandboxError,
     secret::SecretError,
@@ -380,6 +380,7 @@ fn recipes(name: Option<&str>, app: &Path) -> Result<(), CliError> {
     // They are shown, and not used.
     let shelves = shelves(app, Trust::Yes);
     match name {
+        Some("lists") => print_text(LISTS),
         Some(name) => print_text(&shelves.find(name)?.text),
         None => {
             let all = shelves.all()?;

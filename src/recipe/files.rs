@@ -168,6 +168,8 @@ mod tests {
             .iter()
             .flat_map(|(folder, files)| files.iter().map(move |(name, _)| format!("{folder}/{name}")))
             .collect();
+        // Not a file that is run: lists for recipes (`super::lists`).
+        lying.retain(|name| name != "shared/lists.toml");
         lying.sort();
         known.sort();
         assert_eq!(lying, known);

@@ -6,6 +6,7 @@
 mod compile;
 mod dependencies;
 mod files;
+mod lists;
 mod paths;
 mod shelves;
 mod template;
@@ -33,6 +34,7 @@ pub use compile::{Compile, OUT};
 pub use dependencies::{Dependencies, Wishes};
 use files::Beside;
 pub use files::RUN;
+pub use lists::LISTS;
 pub use shelves::{Shelves, Trust, is_path};
 use template::template;
 pub use template::{Start, Template};
@@ -248,7 +250,7 @@ pub struct Recipe {
     #[serde(default, deserialize_with = "config::list")]
     pub port: Vec<Port>,
     /// Paths of packages that are left out of the image, on every base.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "lists::list")]
     pub strip: Vec<Pattern>,
     /// Folders of files that microbuild brings along. A file that a command names below [`RUN`] is looked for in the folder beside
     /// the recipe's own file first, then in these.
@@ -297,7 +299,7 @@ pub struct Packages {
     #[serde(default, deserialize_with = "packages")]
     pub drop: Vec<String>,
     /// Paths of packages that are left out of the image, on this base.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "lists::list")]
     pub strip: Vec<Pattern>,
     /// What is run instead of a program, by its name, where the command that installs dependencies begins with that, for another
     /// processor than this machine's: this base's package manager is too old for that.
@@ -495,7 +497,7 @@ fn packages<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Str
         }
     }
 
-    config::list::<Package, D>(deserializer).map(|list| list.into_iter().map(|package| package.0).collect())
+    lists::list::<Package, D>(deserializer).map(|list| list.into_iter().map(|package| package.0).collect())
 }
 
 #[cfg(test)]
