@@ -181,7 +181,7 @@ pub enum Command {
     },
     /// List the recipes, or print one (to change it: microbuild recipes node > mine.toml; microbuild ./mine.toml)
     Recipes {
-        /// The recipe to print
+        /// The recipe to print; `lists` for the lists that recipes have in common
         name: Option<String>,
         /// Print the files that the recipe's commands run from /run/recipe; with =DIR write them into that folder (to change them:
         /// microbuild recipes go > mine.toml; microbuild recipes go --files=mine; microbuild ./mine.toml)

@@ -20,7 +20,7 @@ use crate::{
     image::Artifact,
     images::{self, GcOptions, ImagesError, LocalImages},
     pipeline::BuildError,
-    recipe::{RUN, Recipe, RecipeError, Shelves, Trust},
+    recipe::{LISTS, RUN, Recipe, RecipeError, Shelves, Trust},
     registry::{self, CredentialStore, ParseReferenceError, Reference, Registry, RegistryError, Stored},
     sandbox::SandboxError,
     secret::SecretError,
@@ -360,11 +360,8 @@ fn recipes(name: Option<&str>, app: &Path) -> Result<(), CliError> {
     // They are shown, and not used.
     let shelves = shelves(app, Trust::Yes);
     match name {
-        Some(name) => {
-            let text = shelves.find(name)?.text;
-            // Into a file or a pipe it goes byte for byte.
-            if io::stdout().is_terminal() { print(&text) } else { print_as_it_is(&text) }
-        }
+        Some("lists") => print_text(LISTS),
+        Some(name) => print_text(&shelves.find(name)?.text),
         None => {
             let all = shelves.all()?;
             let width = all.iter().map(|recipe| recipe.name.len()).max().unwrap_or(0);
@@ -377,13 +374,17 @@ fn recipes(name: Option<&str>, app: &Path) -> Result<(), CliError> {
     }
 }
 
+/// Prints a text that somebody may want to keep: into a file or a pipe it goes byte for byte.
+fn print_text(text: &str) -> Result<(), CliError> {
+    if io::stdout().is_terminal() { print(text) } else { print_as_it_is(text) }
+}
+
 /// Prints the files of the recipe `name`, each below a line with its name, or writes them into the folder `to`.
 fn recipe_files(name: &str, to: Option<&Path>, app: &Path) -> Result<(), CliError> {
     let recipe = shelves(app, Trust::Yes).find(name)?;
     let Some(folder) = to else {
         let shown = |(name, content): (&String, &String)| format!("==> {RUN}/{name} <==\n{content}\n");
-        let text = recipe.programs.iter().map(shown).collect::<String>();
-        return if io::stdout().is_terminal() { print(&text) } else { print_as_it_is(&text) };
+        return print_text(&recipe.programs.iter().map(shown).collect::<String>());
     };
     let error = |path: &Path, source: io::Error| CliError::Usage {
         message: format!("cannot write {}: {source}", path.display()),

@@ -7,7 +7,7 @@ use serde::{
     de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Unexpected, Visitor},
 };
 
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use crate::near::nearest;
 
@@ -160,11 +160,32 @@ fn add<'t>(table: &mut DeTable<'t>, other: DeTable<'t>) {
     for (key, value) in other {
         match (table.get_mut(&key).map(toml::Spanned::get_mut), value.into_inner()) {
             (Some(DeValue::Table(inner)), DeValue::Table(more)) => add(inner, more),
+            (Some(DeValue::Array(own)), DeValue::Array(others)) => complete(own, others),
             (Some(_), _) => {}
             (None, more) => {
                 // Its place is in the other document, where nobody is to look for a mistake.
                 table.insert(key, toml::Spanned::new(0..0, more));
             }
+        }
+    }
+}
+
+/// Adds to each table of `own` what only the table of the same `name` in `others` has, where each list has one of that name.
+fn complete<'t>(own: &mut DeArray<'t>, others: DeArray<'t>) {
+    fn name(value: &toml::Spanned<DeValue<'_>>) -> Option<String> {
+        Some(value.get_ref().as_table()?.get("name")?.get_ref().as_str()?.to_owned())
+    }
+    let names: Vec<Option<String>> = own.iter().map(name).collect();
+    let others: Vec<_> = others.into_iter().map(|value| (name(&value), value)).collect();
+    let count = |name: &Option<String>| others.iter().filter(|(other, _)| other == name).count();
+    let single: Vec<bool> = others.iter().map(|(name, _)| name.is_some() && count(name) == 1).collect();
+    for ((name, value), single) in others.into_iter().zip(single) {
+        let mut places = names.iter().enumerate().filter(|(_, own)| **own == name).map(|(at, _)| at);
+        let (Some(at), None, true) = (places.next(), places.next(), single) else { continue };
+        if let (Some(DeValue::Table(table)), DeValue::Table(more)) =
+            (own.get_mut(at).map(toml::Spanned::get_mut), value.into_inner())
+        {
+            add(table, more);
         }
     }
 }

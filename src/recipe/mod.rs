@@ -4,10 +4,12 @@
 //! stand in the app's `recipes/` or in `$XDG_CONFIG_HOME/microbuild/recipes/`, and win over a built-in one of their name.
 
 mod files;
+mod lists;
 mod paths;
 mod shelves;
 mod step;
 mod template;
+mod tools;
 
 use std::{
     collections::BTreeMap,
@@ -30,10 +32,12 @@ use crate::{
 
 use files::Beside;
 pub use files::RUN;
+pub use lists::LISTS;
 pub use shelves::{Shelves, Trust, is_path};
 pub use step::{Conditions, Extra, Foreign, Invocation, Keep, OUT, Place, Step};
 pub use template::Template;
 use template::template;
+pub use tools::{Tool, Tools};
 
 /// The recipes that the program brings along, by name.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -246,12 +250,15 @@ pub struct Recipe {
     #[serde(default, deserialize_with = "config::list")]
     pub port: Vec<Port>,
     /// Paths of packages that are left out of the image, on every base.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "lists::list")]
     pub strip: Vec<Pattern>,
     /// Folders of files that microbuild brings along. A file that a command names below [`RUN`] is looked for in the folder beside
     /// the recipe's own file first, then in these.
     #[serde(default, deserialize_with = "files::folders")]
     pub files: Vec<String>,
+    /// What its steps fetch besides packages, and how that is recognized.
+    #[serde(default)]
+    pub tools: Tools,
     /// What its commands run: the files that they name below [`RUN`], and those that these name, by their names there.
     #[serde(skip)]
     pub programs: BTreeMap<String, String>,
@@ -292,12 +299,12 @@ pub struct Packages {
     #[serde(default, deserialize_with = "packages")]
     pub drop: Vec<String>,
     /// Paths of packages that are left out of the image, on this base.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "lists::list")]
     pub strip: Vec<Pattern>,
-    /// What is run instead of its own first word, where the command that installs dependencies begins with that, for another
+    /// What is run instead of a program, by its name, where the command that installs dependencies begins with that, for another
     /// processor than this machine's: this base's package manager is too old for that.
-    #[serde(default, deserialize_with = "config::list", rename = "foreign-command")]
-    pub foreign_command: Vec<String>,
+    #[serde(default, rename = "foreign-command")]
+    pub foreign_command: BTreeMap<String, Vec<String>>,
     /// The package whose version is the version of the language's runtime, where this base calls it otherwise.
     #[serde(default, deserialize_with = "config::optional")]
     pub version_from: Option<Pattern>,
@@ -382,7 +389,14 @@ impl Recipe {
             }
             earlier.push(&step.name);
         }
-        recipe.programs = files::named(text, file, &texts, &recipe.files, beside)?;
+        if let Some(name) = recipe.tools.unreadable() {
+            return Err(meaning(&format!("expected the name of a tool without spaces, found `{name}`")));
+        }
+        let find = |name: &str| match recipe.tools.text().filter(|_| name == tools::FILE) {
+            Some(table) => Ok(Some(table)),
+            None => beside(name),
+        };
+        recipe.programs = files::named(text, file, &texts, &recipe.files, &find)?;
         recipe.text = text.to_owned();
         Ok(recipe)
     }
@@ -471,7 +485,7 @@ fn packages<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Str
         }
     }
 
-    config::list::<Package, D>(deserializer).map(|list| list.into_iter().map(|package| package.0).collect())
+    lists::list::<Package, D>(deserializer).map(|list| list.into_iter().map(|package| package.0).collect())
 }
 
 #[cfg(test)]

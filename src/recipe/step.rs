@@ -184,8 +184,8 @@ pub struct Conditions<'a> {
     pub ignore_scripts: bool,
     /// The processor that the result is for, when that is another than this machine's, and the C library there.
     pub foreign: Option<(&'a Platform, &'static str)>,
-    /// The words that stand for the command's first word when it is for another processor; empty for no others.
-    pub foreign_command: &'a [String],
+    /// The words that stand for the command's first word when it is for another processor, by that word.
+    pub foreign_command: &'a BTreeMap<String, Vec<String>>,
 }
 
 /// A command with its variables.
@@ -222,8 +222,7 @@ impl Step {
         let foreign = match conditions.foreign {
             Some((platform, libc)) => {
                 let Foreign(extra) = self.foreign.as_ref()?;
-                let other = conditions.foreign_command;
-                if !other.is_empty() && words.first() == other.first() {
+                if let Some(other) = words.first().and_then(|first| conditions.foreign_command.get(first)) {
                     words.splice(..1, other.iter().cloned());
                 }
                 let cpu = self.cpu.get(&platform.architecture).unwrap_or(&platform.architecture);
@@ -406,8 +405,9 @@ mod tests {
         let npm = node.steps.into_iter().find(|step| step.when.is_empty()).expect("npm's");
         let arm: Platform = "linux/arm64".parse().expect("a platform");
         let amd: Platform = "linux/amd64".parse().expect("a platform");
+        let none = BTreeMap::new();
         let plain =
-            Conditions { locked: true, offline: false, ignore_scripts: false, foreign: None, foreign_command: &[] };
+            Conditions { locked: true, offline: false, ignore_scripts: false, foreign: None, foreign_command: &none };
         let words = |step: &Step, conditions| {
             step.invocation(conditions, &|_| None).map(|invocation| invocation.words.join(" "))
         };
@@ -429,7 +429,7 @@ mod tests {
         ] {
             assert_eq!(words(&npm, conditions).as_deref(), Some(expected));
         }
-        let newer = ["npm", "exec", "--", "npm@10"].map(str::to_owned);
+        let newer = [("npm".to_owned(), ["npm", "exec", "--", "npm@10"].map(str::to_owned).to_vec())].into();
         let conditions = Conditions { foreign: Some((&arm, "musl")), foreign_command: &newer, ..plain };
         let foreign = words(&npm, conditions).expect("a command");
         assert!(foreign.starts_with("npm exec -- npm@10 ci --omit=dev --os="), "{foreign}");
@@ -466,12 +466,13 @@ mod tests {
             keep = ['{out}/lib', '{out}', { path = 'generated/', layer = false }]";
         let [install, build] = <[Step; 2]>::try_from(steps(text)).expect("two");
         let amd: Platform = "linux/amd64".parse().expect("a platform");
+        let none = BTreeMap::new();
         let conditions = Conditions {
             locked: true,
             offline: true,
             ignore_scripts: true,
             foreign: Some((&amd, "musl")),
-            foreign_command: &[],
+            foreign_command: &none,
         };
         let of = |step: &Step| step.invocation(conditions, &|_| None).expect("a command");
         assert_eq!(

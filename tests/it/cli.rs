@@ -429,6 +429,7 @@ fn only_a_registry_that_is_called_insecure_is_spoken_to_in_the_clear() {
 #[test]
 fn a_recipes_files_are_printed_and_copied() {
     let bench = Workbench::fake();
+    assert!(bench.microbuild(["recipes", "lists"]).succeeds().contains("\nmaintainer-scripts = ["));
     let shown = bench.microbuild(["recipes", "go", "--files"]).succeeds().to_owned();
     assert!(shown.starts_with("==> /run/recipe/build.sh <==\n# "), "{shown}");
     let (recipe, folder) = (bench.path("mine.toml"), bench.path("mine"));

@@ -1,0 +1,13 @@
+# Makes one program of a Bun app, what it imports, and Bun.
+# Given: the app as the work folder; npm_config_offline=true when the network is to be left alone.
+# Leaves: $OUT/app, and Bun's package.json in $OUT/node_modules/bun, for scanners.
+# shellcheck shell=sh
+set -e
+
+# shellcheck source=recipes/bun/bun.sh
+. /run/recipe/bun.sh
+set --; if [ -e bun.lock ] || [ -e bun.lockb ]; then set -- --frozen-lockfile; fi
+bun install "$@"
+bun build --compile --minify --outfile "$OUT/app" "$(node /run/recipe/entry.js)"
+mkdir -p "$OUT/node_modules/bun"
+cp "/tmp/tools/node_modules/$bun/package.json" "$OUT/node_modules/bun"

@@ -1,0 +1,34 @@
+# Builds the programs of a Cabal package, or Main.hs.
+# Given: the app as the work folder.
+# Leaves: the programs in $OUT; app there is a link to the only one.
+# shellcheck shell=sh
+set -e
+# shellcheck source=recipes/shared/one-program.sh
+. /run/recipe/one-program.sh
+# shellcheck source=recipes/haskell/ghc.sh
+. /run/recipe/ghc.sh
+
+set -- *.cabal
+if [ -e "$1" ] || [ -e cabal.project ]; then
+    # Hackage is asked only for what is not installed already.
+    touch /tmp/no-repositories
+    set -- --config-file=/tmp/no-repositories --builddir=/tmp/build
+    if ! cabal "$@" build all:exes --dry-run; then
+        set -- --builddir=/tmp/build
+        if ! cabal "$@" build all:exes --dry-run; then cabal update; fi
+    fi
+    cabal "$@" build all:exes
+    find /tmp/build -type f -path '*/build/*' -perm -u=x ! -name '*.so*' ! -path '*/t/*' -exec cp {} "$OUT" ';'
+elif [ -e Main.hs ]; then
+    ghc -O2 -threaded -outputdir /tmp/build -o "$OUT/app" Main.hs
+else
+    echo "expected NAME.cabal, cabal.project or Main.hs; hpack makes a .cabal file of package.yaml" >&2
+    exit 1
+fi
+
+# ./app is the only program, whatever its name is.
+app=$PWD
+cd "$OUT"
+strip -- *
+set -- *
+one_program app "$app" "$@"

@@ -1,0 +1,77 @@
+//! Lists that recipes have in common: `recipes/shared/lists.toml`. An entry `{name}` of a list in a recipe stands for all entries of that one.
+
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::LazyLock};
+
+use serde::Deserializer;
+
+use crate::{config, near::nearest};
+
+/// The lists, as they are written.
+pub const LISTS: &str = include_str!("../../recipes/shared/lists.toml");
+
+/// The lists, by name.
+static BY_NAME: LazyLock<BTreeMap<String, Vec<String>>> = LazyLock::new(|| {
+    let lists = toml::from_str(LISTS);
+    lists.expect("lists.toml is part of the program, and a test reads it")
+});
+
+/// What one entry of a list in a recipe stands for.
+struct Entry<T>(Vec<T>);
+
+impl<T: FromStr<Err: fmt::Display>> FromStr for Entry<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let one = |text: &str| text.parse::<T>().map_err(|e| e.to_string());
+        let Some(name) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) else {
+            return Ok(Self(vec![one(text)?]));
+        };
+        let Some(list) = BY_NAME.get(name) else {
+            let near = nearest(name, BY_NAME.keys().map(String::as_str));
+            let near = near.map_or_else(String::new, |near| format!("; did you mean `{{{near}}}`?"));
+            return Err(format!("there is no list `{name}`{near}"));
+        };
+        list.iter().map(|text| one(text)).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// A list, which may have others in it.
+pub(super) fn list<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    config::list::<Entry<T>, D>(deserializer).map(|list| list.into_iter().flat_map(|entry| entry.0).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::Recipe;
+
+    #[test]
+    fn every_list_is_used_by_several_recipes() {
+        for name in BY_NAME.keys() {
+            let uses = |text: &&(&str, &str)| text.1.contains(&format!("\"{{{name}}}\""));
+            assert!(super::super::BUILT_IN.iter().filter(uses).count() > 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_list_stands_for_its_entries() {
+        let recipe = |packages: &str| {
+            Recipe::parse(
+                &format!(
+                    "name = 'x'\ndescription = 'x'\nstrip = ['{{programs}}', '/a']\n[base.debian]\npackages = {packages}\n"
+                ),
+                "x",
+            )
+        };
+        let found = recipe("['{debian}', 'x']").unwrap();
+        assert_eq!(
+            found.base.debian.unwrap().packages,
+            ["base-files", "base-passwd", "ca-certificates", "netbase", "x"]
+        );
+        assert_eq!(found.strip.len(), 4);
+        let error = recipe("['{debain}']").unwrap_err().to_string();
+        assert!(error.starts_with("x:5:13: there is no list `debain`; did you mean `{debian}`?"), "{error}");
+    }
+}
