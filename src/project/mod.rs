@@ -142,7 +142,7 @@ pub enum ProjectError {
         version: String,
     },
     /// The project has dependencies that nothing installs.
-    #[error("the project has dependencies ({}), and recipe {recipe} does not say how they are installed", some(names))]
+    #[error("recipe {recipe} has no step that installs what the project depends on ({})", some(names))]
     NotInstalled {
         /// The recipe.
         recipe: String,
@@ -218,7 +218,7 @@ impl Explain for ProjectError {
                 wanted.key.unwrap_or(&wanted.file)
             )),
             Self::NotInstalled { .. } => Some(
-                "[dependencies] of the recipe says it (`microbuild recipes node` has one); --deps copy takes what is \
+                "a [[step]] of the recipe installs them (`microbuild recipes node` has one); --deps copy takes what is \
                  installed in the app's folder; --deps none builds without them"
                     .into(),
             ),

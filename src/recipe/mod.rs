@@ -86,12 +86,12 @@ pub enum RecipeError {
         /// The names that there are, sorted.
         known: Vec<String>,
     },
-    /// The files of an app speak for no recipe, or for several.
-    #[error("expected the files in {} to speak for one recipe, found {}", app.display(), spoken(found))]
+    /// No recipe recognizes the files of an app, or several do.
+    #[error("{}", recognized(app, found))]
     Detected {
         /// The app's folder.
         app: PathBuf,
-        /// The recipes, and for each a file that speaks for it.
+        /// The recipes, each with a file that it recognizes.
         found: Vec<(String, String)>,
     },
     /// There is no recipe file at that path.
@@ -171,11 +171,13 @@ impl Explain for RecipeError {
     }
 }
 
-fn spoken(found: &[(String, String)]) -> String {
+fn recognized(app: &Path, found: &[(String, String)]) -> String {
+    let app = app.display();
     if found.is_empty() {
-        return "none that does".to_owned();
+        return format!("no recipe recognizes the files in {app}");
     }
-    found.iter().map(|(recipe, file)| format!("{file} for {recipe}")).collect::<Vec<_>>().join(", ")
+    let found: Vec<_> = found.iter().map(|(recipe, file)| format!("{recipe} ({file})")).collect();
+    format!("several recipes recognize the files in {app}: {}", found.join(", "))
 }
 
 /// Where a recipe came from.
@@ -600,14 +602,14 @@ mod tests {
         let shelves = Shelves::new(dir.path(), None, Trust::Yes);
         let told =
             |shelves: &Shelves| shelves.detect(dir.path()).map(|(recipe, _)| recipe.name).map_err(|e| e.to_string());
-        assert!(told(&shelves).unwrap_err().ends_with("to speak for one recipe, found none that does"));
+        assert!(told(&shelves).unwrap_err().starts_with("no recipe recognizes the files in "));
         fs::write(dir.path().join("package.json"), "{}").unwrap();
         assert_eq!(told(&shelves).as_deref(), Ok("node"));
         fs::create_dir(dir.path().join("recipes")).unwrap();
         let zig = format!("detect = ['*.zig', 'package.json']\n{}", SMALL.replacen('x', "zig", 1));
         fs::write(dir.path().join("recipes/zig.toml"), zig).unwrap();
         let both = told(&shelves).unwrap_err();
-        assert!(both.ends_with("found package.json for node, package.json for zig"), "{both}");
+        assert!(both.ends_with(": node (package.json), zig (package.json)"), "{both}");
         let strangers = told(&Shelves::new(dir.path(), None, Trust::Ask)).unwrap_err();
         assert!(strangers.contains("brings its own recipe") && strangers.contains("zig.toml"), "{strangers}");
         assert_eq!(told(&Shelves::new(dir.path(), None, Trust::No)).as_deref(), Ok("node"));
