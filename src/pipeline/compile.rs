@@ -76,6 +76,9 @@ impl<'a> Step<'a> {
         if let Some(Remembered { needs }) = store.recall(COMPILED, &key) {
             return Ok(Compiled { needs, ..compiled });
         }
+        if let Some(version) = plan.version_from.as_ref().and_then(|from| compiled.variant.lock.version_of(from)) {
+            self.project.check_runtime(&version)?.iter().for_each(|warning| self.ui.warn(warning));
+        }
         let (out, files) = self.run_compiler(&compiled)?;
         let workdir = plan.configuration.workdir.trim_matches('/');
         let mut programs = programs::read(
