@@ -3,7 +3,7 @@
 //!
 //! Where a value can be printed and read again, it must come back as it was.
 
-use std::{collections::BTreeMap, fmt, io, str::FromStr};
+use std::{collections::BTreeMap, fmt, io, path::Path, str::FromStr};
 
 use microbuild::{
     apk::{
@@ -14,13 +14,16 @@ use microbuild::{
         package,
         version::Version,
     },
+    app_folder::AppFolder,
     config::{AppConfig, Base, Command, Compression, Pair, Port, Size, User, UserConfig, Workdir},
     deb,
     digest::Digest,
     elf::{Elf, Scanned, Scanner, closure::Closure},
     glob::Pattern,
     image::Platform,
+    lang::{self, Source},
     layer::compress::Compressor,
+    listing::{FileKind, Listing},
     package::Packing,
     recipe::Recipe,
     registry::{Reference, parse_registry},
@@ -94,6 +97,35 @@ pub const PARSERS: &[Parser] = &[
         "recipe",
         recipe,
         &["name = \"a\"\ndescription = \"b\"\n[base.alpine]\npackages = [\"c\"]\n[app]\ncmd = [\"d\"]\n"],
+    ),
+    (
+        "languages",
+        languages,
+        &[
+            r#"{"name": "a", "main": "b", "scripts": {"start": "node b"}, "engines": {"node": ">=20"}, "dependencies": {"c": "1"},
+                "require": {"php": "^8.1 || ~7.4, !=8.2.1"}, "packages": {"node_modules/c": {"hasInstallScript": true}}}"#,
+            "[project]\nname = 'a'\nrequires-python = '>=3.10,<4'\n[project.scripts]\nb = 'c:d.e'\n[tool.poetry.dependencies]\n\
+             python = '^3.9'\n[package]\nname = 'a'\nrust-version = '1.70'\n[toolchain]\nchannel = '1.80'\n",
+            "module a.example/b/v2\n\ngo 1.22\n",
+            "ruby '~> 3.2', '>= 3.2.1'\n# stub: rack 3.1.8 ruby lib\nName: a\nVersion: 1\n",
+            "<project><artifactId>a</artifactId><properties><java.version>17</java.version></properties></project>",
+            "rootProject.name = 'a'\nversion = '1'\njava { toolchain { languageVersion = JavaLanguageVersion.of(17) } }\n",
+        ],
+    ),
+    (
+        "python_locks",
+        python_locks,
+        &[
+            "[[package]]\nname = 'a'\nversion = '1'\ngroups = ['main']\nmarkers = \"b == 'c'\"\nfiles = [{hash = 'sha256:00'}]\n",
+            r#"{"default": {"a": {"version": "==1", "extras": ["b"], "markers": "c == 'd'", "hashes": ["sha256:00"]}}}"#,
+        ],
+    ),
+    (
+        "diagnosis",
+        diagnosis,
+        &[
+            "Package 'a', required by 'virtual:world', not found\nx.c: fatal error: a/b.h: No such file\n/ld: cannot find -la",
+        ],
     ),
     ("config", config, &["recipe = \"node\"\nport = [80]\n[env]\nA = \"b\"\n"]),
     ("glob", glob, &["**/a[b-d]?*\\x", "!/x/**"]),
@@ -286,6 +318,77 @@ pub fn elf(bytes: &[u8]) {
 
 pub fn recipe(bytes: &[u8]) {
     let _ = Recipe::parse(text(bytes), "fuzz");
+}
+
+/// The bytes as every file that a language reads, in a project and as what was installed.
+pub fn languages(bytes: &[u8]) {
+    const PROJECTS: [&[&str]; 2] = [
+        &[
+            "package.json",
+            "package-lock.json",
+            "pyproject.toml",
+            ".python-version",
+            "Pipfile",
+            "go.mod",
+            "go.work",
+            "Cargo.toml",
+            "rust-toolchain",
+            "composer.json",
+            "Gemfile",
+            ".ruby-version",
+            "settings.gradle",
+            "build.gradle.kts",
+            "node_modules/a/package.json",
+            "site-packages/a.dist-info/METADATA",
+            "vendor/composer/installed.json",
+            "bundle/specifications/a.gemspec",
+        ],
+        &["pom.xml", "rust-toolchain.toml"],
+    ];
+    for paths in PROJECTS {
+        let Ok(dir) = tempfile::tempdir() else { return };
+        let mut files = Listing::default();
+        for path in paths {
+            let at = dir.path().join(path);
+            if at.parent().map(std::fs::create_dir_all).is_none_or(|made| made.is_err())
+                || std::fs::write(at, bytes).is_err()
+            {
+                return;
+            }
+            files.insert((*path).to_owned(), FileKind::file(bytes.len() as u64, 0o755));
+        }
+        let Ok(folder) = AppFolder::open(dir.path()) else { return };
+        let source = Source { folder: &folder, root: dir.path(), files: &files, starts: true, installs: true };
+        let listed = files.clone().into_files();
+        for language in lang::ALL {
+            if let Ok(facts) = language.read(&source) {
+                let _ = facts.runtime.map(|wanted| (wanted.fits("3.12.1-r0"), wanted.place()));
+            }
+            for file in language.prepare(&source).unwrap_or_default() {
+                assert!(!file.path.contains("..") && !file.path.starts_with('/'), "{}", file.path);
+            }
+            assert!(language.components(&folder, &listed).is_sorted());
+            let _ = language.uncompiled(&folder, &listed, "linux", "x64");
+        }
+    }
+}
+
+/// Whatever a lock file says, a line of requirements is one package with its hashes, and no option of the installer.
+pub fn python_locks(bytes: &[u8]) {
+    for read in [lang::python::poetry_lock, lang::python::pipfile_lock] {
+        for line in read(text(bytes), Path::new("fuzz")).unwrap_or_default().lines() {
+            assert!(line.starts_with(|c: char| c.is_ascii_alphanumeric()) && line.contains("=="), "{line}");
+            assert!(line.split(" --").skip(1).all(|option| option.starts_with("hash=sha")), "{line}");
+        }
+    }
+}
+
+pub fn diagnosis(bytes: &[u8]) {
+    for language in lang::ALL.iter().copied().map(Some).chain([None]) {
+        let mut diagnosis = lang::Diagnosis::new(language);
+        text(bytes).lines().for_each(|line| diagnosis.note(line));
+        let _ = (diagnosis.needs_compiler(), diagnosis.hint(true, true));
+    }
 }
 
 pub fn config(bytes: &[u8]) {

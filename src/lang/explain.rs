@@ -81,7 +81,57 @@ pub(super) fn find(line: &str, sayings: &[(&str, Explanation)]) -> Option<Explan
 fn of_compilers(line: &str) -> Option<Explanation> {
     const NO_COMPILER: [&str; 6] =
         ["gcc: not found", "g++: not found", "cc: not found", "make: not found", "C compiler", "Unknown compiler"];
-    NO_COMPILER.iter().any(|words| line.contains(words)).then_some(Explanation::NeedsCompiler)
+    if NO_COMPILER.iter().any(|words| line.contains(words)) {
+        return Some(Explanation::NeedsCompiler);
+    }
+    let lacks = |text: String| Some(Explanation::Lacks(text.into()));
+    if let Some(header) = header(line) {
+        return lacks(format!(
+            "a header is missing, {header}: --dev-package NAME brings it, where NAME is the package that has it, such as libpq-dev for \
+             libpq-fe.h"
+        ));
+    }
+    if let Some(name) = module(line) {
+        return lacks(format!(
+            "a library is missing, {name}: on Alpine `--dev-package pc:{name}` brings it, on Debian --dev-package with the package that \
+             has {name}.pc"
+        ));
+    }
+    let (_, library) = line.split_once("cannot find -l")?;
+    let library = word(library)?;
+    lacks(format!(
+        "the linker lacks the library {library}: --dev-package NAME brings it, where NAME is the package that has lib{library}.so or \
+         lib{library}.a"
+    ))
+}
+
+/// The header that a line of GCC's or Clang's says is missing.
+fn header(line: &str) -> Option<&str> {
+    let (_, rest) = line.split_once("fatal error: ")?;
+    let (name, _) =
+        rest.split_once(": No such file").or_else(|| rest.strip_prefix('\'')?.split_once("' file not found"))?;
+    word(name).filter(|word| word.len() == name.len())
+}
+
+/// The module that a line of pkg-config's, or of a program that calls it, says is missing.
+fn module(line: &str) -> Option<&str> {
+    let rest = match line.split_once("Package '") {
+        Some((_, rest)) => rest,
+        None => line.split_once("Package ")?.1,
+    };
+    let name = word(rest)?;
+    let behind = rest[name.len()..].trim_start_matches([',', '\'']);
+    ["was not found in the pkg-config search path", "required by 'virtual:world', not found"]
+        .iter()
+        .any(|words| behind.trim_start().starts_with(words))
+        .then_some(name)
+}
+
+/// What `text` begins with that may be the name of a header, a library or a module.
+fn word(text: &str) -> Option<&str> {
+    let is_of_names = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+' | '.' | '/');
+    let end = text.find(|c| !is_of_names(c)).unwrap_or(text.len());
+    (end > 0).then(|| &text[..end])
 }
 
 #[cfg(test)]
@@ -111,5 +161,34 @@ mod tests {
         let cached = "npm error code ENOTCACHED";
         assert!(hint(&[cached, "gyp ERR!"], true, true).1.contains("without --offline"));
         assert_eq!(hint(&[cached], true, false).1, "");
+    }
+
+    #[test]
+    fn compilers_are_explained_in_every_language() {
+        for (line, expected) in [
+            (
+                "src/x.c:3:10: fatal error: libxml/parser.h: No such file or directory",
+                "a header is missing, libxml/parser.h:",
+            ),
+            ("x.c:3:10: fatal error: 'ffi.h' file not found", "a header is missing, ffi.h:"),
+            ("Package 'libxml-2.0', required by 'virtual:world', not found", "a library is missing, libxml-2.0:"),
+            ("Package 'gtk+-3.0' was not found in the pkg-config search path.", "a library is missing, gtk+-3.0:"),
+            ("Package libffi was not found in the pkg-config search path.", "a library is missing, libffi:"),
+            ("/usr/bin/ld: cannot find -lpq: No such file or directory", "the linker lacks the library pq:"),
+        ] {
+            let mut diagnosis = Diagnosis::default();
+            diagnosis.note(line);
+            let hint = diagnosis.hint(false, false).unwrap_or_default();
+            assert!(hint.starts_with(expected), "{line}: {hint}");
+        }
+        for line in [
+            "fatal error: too bad",
+            "Package",
+            "Package 'x' is installed",
+            "cannot find -l",
+            "fatal error: : No such file",
+        ] {
+            assert_eq!(of_compilers(line), None, "{line}");
+        }
     }
 }

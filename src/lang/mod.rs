@@ -7,10 +7,17 @@
 //! starts no process and looks neither at the network nor at the environment, so that its tests are folders.
 
 mod explain;
+mod go;
+mod java;
 mod node;
+mod php;
 mod program;
+pub mod python;
+mod ruby;
+mod rust;
 #[cfg(test)]
 mod testing;
+mod versions;
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +36,8 @@ use crate::{
 };
 
 /// Every language, each once.
-pub const ALL: &[&dyn Language] = &[&node::Node, &program::Program];
+pub const ALL: &[&dyn Language] =
+    &[&go::Go, &java::Java, &node::Node, &php::Php, &program::Program, &python::Python, &ruby::Ruby, &rust::Rust];
 
 /// The most bytes that a file of a project may have which is read whole: lock files are the largest.
 pub const LARGEST: u64 = 64 << 20;
@@ -201,9 +209,24 @@ pub struct WantedRuntime {
 enum Versions {
     /// npm's ranges.
     Npm(nodejs_semver::Range),
+    /// Those that look at release numbers only.
+    Releases(versions::Releases),
 }
 
 impl WantedRuntime {
+    /// The versions `releases`, as `range` writes them, which `key` of `file` asks for: another version deserves a warning. `None`
+    /// when `range` could not be read.
+    fn advised(
+        runtime: &'static str,
+        range: &str,
+        key: Option<&'static str>,
+        file: &str,
+        releases: Option<versions::Releases>,
+    ) -> Option<Self> {
+        let versions = Versions::Releases(releases?);
+        Some(Self { runtime, range: range.to_owned(), key, file: file.to_owned(), strict: false, versions })
+    }
+
     /// Whether `version`, a package's version (`24.11.1-r0`), is one of these.
     pub fn fits(&self, version: &str) -> bool {
         // Before it stands Debian's epoch; behind the first `-`, `_`, `~` or `+` stand the package's own revision and
@@ -212,6 +235,7 @@ impl WantedRuntime {
         let plain = upstream.split(['-', '_', '~', '+']).next().unwrap_or(upstream);
         match &self.versions {
             Versions::Npm(range) => plain.parse().is_ok_and(|version| range.satisfies(&version)),
+            Versions::Releases(releases) => releases.contain(plain),
         }
     }
 
@@ -325,6 +349,56 @@ pub(crate) fn some(names: &[String]) -> String {
         None | Some(0) => shown,
         Some(more) => format!("{shown} and {more} more"),
     }
+}
+
+/// The JSON of a file that a language's tool wrote or reads; `file` is its name in messages.
+fn json(text: &str, file: &Path) -> Result<serde_json::Value, LanguageError> {
+    serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(text)).map_err(|error| {
+        let message = error.to_string();
+        LanguageError::Syntax {
+            file: file.to_owned(),
+            line: error.line(),
+            column: error.column(),
+            message: message.split(" at line ").next().unwrap_or(&message).to_owned(),
+        }
+    })
+}
+
+/// The TOML of a file that a language's tool wrote or reads; `file` is its name in messages.
+fn toml_document(text: &str, file: &Path) -> Result<toml::Table, LanguageError> {
+    text.parse().map_err(|error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let column = before.rsplit('\n').next().unwrap_or(before).chars().count() + 1;
+        let message = error.message().lines().collect::<Vec<_>>().join("; ");
+        LanguageError::Syntax { file: file.to_owned(), line: before.matches('\n').count() + 1, column, message }
+    })
+}
+
+/// The TOML of a file of the project, when it is there.
+fn read_toml(source: &Source<'_>, path: &str) -> Result<Option<toml::Table>, LanguageError> {
+    source.read(path)?.map(|text| toml_document(&text, &source.place(path))).transpose()
+}
+
+/// The text at `path` in a document, key by key, when it says anything.
+fn text_at<'t>(table: &'t toml::Table, path: &[&str]) -> Option<&'t str> {
+    let (last, tables) = path.split_last()?;
+    let table = tables.iter().try_fold(table, |table, key| table.get(*key)?.as_table())?;
+    table.get(*last)?.as_str().filter(|text| !text.trim().is_empty())
+}
+
+/// What the files among `files` that are `meant` say of what is installed in `folder`.
+fn components(
+    folder: &AppFolder,
+    files: &[AppFile],
+    meant: impl Fn(&str) -> bool,
+    read: impl Fn(&str) -> Option<Vec<Component>>,
+) -> Vec<Component> {
+    let meant = files.iter().map(|file| file.path.as_str()).filter(|path| meant(path));
+    let texts = meant.filter_map(|path| folder.read(path, LARGEST).ok().flatten());
+    let mut components: Vec<_> = texts.filter_map(|text| read(&text)).flatten().collect();
+    components.sort();
+    components.dedup();
+    components
 }
 
 /// The package URL of a package of the type `kind`; what stands before the last `/` of `name` is its namespace

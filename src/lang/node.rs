@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     Component, Dependencies, Explanation, Facts, Installed, LARGEST, Language, LanguageError, Source, Start, Versions,
-    WantedRuntime, explain,
+    WantedRuntime, explain, json,
 };
 use crate::{
     app_folder::AppFolder,
@@ -255,19 +255,6 @@ impl Package {
             versions: Versions::Npm(parsed),
         }))
     }
-}
-
-/// The JSON of a file that npm wrote or reads.
-fn json(text: &str, file: &Path) -> Result<Value, LanguageError> {
-    serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(text)).map_err(|error| {
-        let message = error.to_string();
-        LanguageError::Syntax {
-            file: file.to_owned(),
-            line: error.line(),
-            column: error.column(),
-            message: message.split(" at line ").next().unwrap_or(&message).to_owned(),
-        }
-    })
 }
 
 /// What a `package-lock.json` says of installing, as far as it matters before anything is installed

@@ -107,7 +107,10 @@ impl<'a> Steps<'a> {
     /// The packages that `plan` asks for. The project runs on the version of the language among them.
     fn lock(&self, platform: &Platform, plan: &Plan) -> Result<Lock, BuildError> {
         let lock = lock(plan, platform, self.fetcher)?;
-        if let Some(version) = plan.version_from.as_ref().and_then(|name| lock.version_of(name)) {
+        let version = |lock: &Lock| plan.version_from.as_ref().and_then(|name| lock.version_of(name));
+        // A compiled language is in the dev variant only.
+        let dev = || Ok::<_, BuildError>(self.dev_lock()?.as_ref().and_then(version));
+        if let Some(version) = version(&lock).map_or_else(dev, |version| Ok(Some(version)))? {
             self.project.check_runtime(&version)?.iter().for_each(|warning| self.ui.warn(warning));
         }
         Ok(lock)

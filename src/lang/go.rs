@@ -1,0 +1,112 @@
+//! Go: `go.mod` and `go.work` (<https://go.dev/ref/mod>), and what the command `go` says.
+
+use std::borrow::Cow;
+
+use super::{Explanation, Facts, Language, LanguageError, Source, WantedRuntime, explain, versions::Releases};
+
+/// Go, with its modules.
+#[derive(Debug)]
+pub(super) struct Go;
+
+impl Language for Go {
+    fn name(&self) -> &'static str {
+        "go"
+    }
+
+    fn read(&self, source: &Source<'_>) -> Result<Facts, LanguageError> {
+        let module = source.read("go.mod")?.unwrap_or_default();
+        let name = directive(&module, "module").map(|path| short(path).to_owned());
+        // A workspace's is at least that of its modules (go.dev/ref/mod, "go directive" of go.work).
+        let work = source.read("go.work")?.unwrap_or_default();
+        let of = |text, file| Some((directive(text, "go")?, file));
+        let asked = of(&work, "go.work").or_else(|| of(&module, "go.mod"));
+        let runtime = asked
+            .and_then(|(range, file)| WantedRuntime::advised("Go", range, Some("go"), file, Releases::at_least(range)));
+        Ok(Facts { name, runtime, ..Facts::default() })
+    }
+
+    fn explain(&self, line: &str) -> Option<Explanation> {
+        explain::find(line, SAYINGS)
+    }
+}
+
+const SAYINGS: &[(&str, Explanation)] = &[
+    (
+        "GOTOOLCHAIN=local",
+        Explanation::Hint(Cow::Borrowed(
+            "go.mod asks for a later Go than the base has: another release has a later one (--base alpine:edge, debian:trixie, …), or lower \
+             `go` in go.mod",
+        )),
+    ),
+    (
+        "missing go.sum entry",
+        Explanation::LockOutOfDate(Cow::Borrowed(
+            "bring go.sum up to date with go.mod: `microbuild dev go APP -- go mod tidy`",
+        )),
+    ),
+    (
+        "updates to go.mod needed",
+        Explanation::LockOutOfDate(Cow::Borrowed("bring go.mod up to date: `microbuild dev go APP -- go mod tidy`")),
+    ),
+    (
+        "inconsistent vendoring",
+        Explanation::LockOutOfDate(Cow::Borrowed(
+            "bring vendor up to date with go.mod: `microbuild dev go APP -- go mod vendor`",
+        )),
+    ),
+    ("module lookup disabled by GOPROXY=off", Explanation::NotCached),
+    ("requires cgo", Explanation::Hint(Cow::Borrowed("a package is C: --build-env CGO_ENABLED=1 compiles it"))),
+    (
+        "C source files not allowed when not using cgo",
+        Explanation::Hint(Cow::Borrowed("--build-env CGO_ENABLED=1 compiles them")),
+    ),
+];
+
+/// What the line `name VALUE` of a file says; `//` begins a comment. Lines within parentheses begin with other words.
+fn directive<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    let mut lines = text.lines().map(|line| line.split("//").next().unwrap_or(line));
+    let value = lines.find_map(|line| {
+        let rest = line.trim().strip_prefix(name)?;
+        rest.starts_with([' ', '\t', '"']).then(|| rest.trim().trim_matches(['"', '`']))
+    })?;
+    (!value.is_empty() && !value.contains(char::is_whitespace)).then_some(value)
+}
+
+/// The last part of a module's path; behind it stands the major version, from 2 on.
+fn short(path: &str) -> &str {
+    let is_version = |part: &str| {
+        part.strip_prefix('v').is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
+    };
+    path.rsplit('/').find(|part| !part.is_empty() && !is_version(part)).unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lang::testing::Draft;
+
+    #[test]
+    fn reads_go_mod() {
+        let read = |files: &[(&str, &str)]| Draft::new(files).read(&Go).unwrap();
+        let text = "// the shop\nmodule \"example.org/team/shop/v2\" // v2\n\ngo 1.24.1\ntoolchain go1.25.0\n\nrequire (\n\tgo.uber.org/zap v1\n)\n";
+        let facts = read(&[("go.mod", text)]);
+        assert_eq!(facts.name.as_deref(), Some("shop"));
+        let wanted = facts.runtime.unwrap();
+        assert_eq!((wanted.range.as_str(), wanted.place()), ("1.24.1", "go in go.mod".into()));
+        assert!(
+            wanted.fits("1.25.3-r0") && wanted.fits("2:1.24.1") && !wanted.fits("1.24.0") && !wanted.fits("1.19.8-2")
+        );
+        let facts = read(&[("go.mod", "module x\ngo 1.20"), ("go.work", "go 1.22\nuse .\n")]);
+        assert_eq!(facts.runtime.map(|wanted| wanted.place()).as_deref(), Some("go in go.work"));
+        assert_eq!(read(&[("main.go", "")]), Facts::default());
+        assert_eq!(read(&[("go.mod", "module\ngo\nmodules x\ngo next\n")]), Facts::default());
+    }
+
+    #[test]
+    fn explains_go() {
+        let line = "go: go.mod requires go >= 1.99 (running go 1.24.4; GOTOOLCHAIN=local)";
+        assert!(matches!(Go.explain(line), Some(Explanation::Hint(hint)) if hint.contains("lower `go` in go.mod")));
+        let line = "main.go:3:8: module lookup disabled by GOPROXY=off";
+        assert_eq!(Go.explain(line), Some(Explanation::NotCached));
+    }
+}

@@ -1,0 +1,125 @@
+//! PHP: `composer.json` (<https://getcomposer.org/doc/04-schema.md>), and what Composer installs and says.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::{
+    Component, Explanation, Facts, Language, LanguageError, Source, WantedRuntime, explain, json, versions::Releases,
+};
+use crate::{app_folder::AppFolder, listing::AppFile};
+
+/// PHP, with Composer.
+#[derive(Debug)]
+pub(super) struct Php;
+
+impl Language for Php {
+    fn name(&self) -> &'static str {
+        "php"
+    }
+
+    fn read(&self, source: &Source<'_>) -> Result<Facts, LanguageError> {
+        let manifest = source.read(MANIFEST)?.map(|text| json(&text, &source.place(MANIFEST))).transpose()?;
+        let manifest = manifest.unwrap_or_default();
+        let text = |value: &Value| value.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned);
+        let range = text(&manifest["require"]["php"]);
+        let runtime = range.and_then(|range| {
+            WantedRuntime::advised("PHP", &range, Some("require.php"), MANIFEST, Releases::composer(&range))
+        });
+        Ok(Facts { name: text(&manifest["name"]), version: text(&manifest["version"]), runtime, ..Facts::default() })
+    }
+
+    fn components(&self, folder: &AppFolder, files: &[AppFile]) -> Vec<Component> {
+        super::components(
+            folder,
+            files,
+            |path| path.ends_with("vendor/composer/installed.json"),
+            |text| {
+                let installed: Value = serde_json::from_str(text).ok()?;
+                // Composer 1 has the list alone.
+                let packages = installed["packages"].as_array().or_else(|| installed.as_array())?;
+                let component = |package: &Value| {
+                    let (name, version) =
+                        (package["name"].as_str()?.to_owned(), package["version"].as_str()?.to_owned());
+                    let purl = super::purl("composer", &name.to_ascii_lowercase(), &version);
+                    Some(Component { name, version, purl })
+                };
+                Some(packages.iter().filter_map(component).collect())
+            },
+        )
+    }
+
+    fn explain(&self, line: &str) -> Option<Explanation> {
+        explain::find(line, SAYINGS)
+    }
+}
+
+/// The file that describes a project.
+const MANIFEST: &str = "composer.json";
+
+const SAYINGS: &[(&str, Explanation)] = &[
+    (
+        "does not satisfy that requirement",
+        Explanation::Hint(Cow::Borrowed(
+            "the base has another PHP than the project, or a package of its lock file, asks for: another release has another one \
+             (--base alpine:edge, alpine:3.22, debian:trixie, …)",
+        )),
+    ),
+    (
+        "is missing from your system",
+        Explanation::Hint(Cow::Borrowed(
+            "an extension of PHP is missing: -p brings it, such as -p php84-intl (Alpine) or -p php-intl (Debian)",
+        )),
+    ),
+    (
+        "lock file is not up to date",
+        Explanation::LockOutOfDate(Cow::Borrowed(
+            "bring composer.lock up to date with composer.json: `microbuild dev php APP -- composer update --lock`",
+        )),
+    ),
+    (
+        "is not present in the lock file",
+        Explanation::LockOutOfDate(Cow::Borrowed(
+            "bring composer.lock up to date with composer.json: `microbuild dev php APP -- composer update --lock`",
+        )),
+    ),
+    ("Network disabled, request canceled", Explanation::NotCached),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lang::testing::Draft;
+
+    #[test]
+    fn reads_composer_json() {
+        let text = r#"{"name": "team/shop", "version": "1.0.0", "require": {"php": "^8.3", "ext-intl": "*"}}"#;
+        let facts = Draft::new(&[("composer.json", text)]).read(&Php).unwrap();
+        assert_eq!((facts.name.as_deref(), facts.version.as_deref()), (Some("team/shop"), Some("1.0.0")));
+        let wanted = facts.runtime.unwrap();
+        assert_eq!(wanted.place(), "require.php in composer.json");
+        assert!(wanted.fits("8.4.14-r0") && !wanted.fits("2:8.2.29-1~deb12u1"));
+        assert_eq!(Draft::new(&[("index.php", "")]).read(&Php), Ok(Facts::default()));
+        assert_eq!(Draft::new(&[("composer.json", r#"{"name": 1, "require": []}"#)]).read(&Php), Ok(Facts::default()));
+        assert_eq!(
+            Draft::new(&[("composer.json", "{")]).read(&Php).unwrap_err(),
+            "shop/composer.json:1:1: EOF while parsing an object"
+        );
+    }
+
+    #[test]
+    fn lists_what_is_installed() {
+        let packages = r#"[{"name": "Monolog/monolog", "version": "3.7.0"}, {"name": "a/b"}, {"name": "psr/log", "version": "dev-main"}]"#;
+        for text in [format!(r#"{{"packages": {packages}, "dev": false}}"#), packages.to_owned()] {
+            let project = Draft::new(&[("vendor/composer/installed.json", text)]);
+            assert_eq!(project.purls(&Php), ["pkg:composer/monolog/monolog@3.7.0", "pkg:composer/psr/log@dev-main"]);
+        }
+        assert_eq!(Draft::new(&[("vendor/composer/installed.json", "?")]).purls(&Php), [""; 0]);
+    }
+
+    #[test]
+    fn explains_composer() {
+        let line = "    - Root composer.json requires php ^9.0 but your php version (8.4.14) does not satisfy that requirement.";
+        assert!(matches!(Php.explain(line), Some(Explanation::Hint(hint)) if hint.contains("another PHP")));
+    }
+}

@@ -1,0 +1,155 @@
+//! Rust: `Cargo.toml` (<https://doc.rust-lang.org/cargo/reference/manifest.html>), and what Cargo says.
+
+use std::borrow::Cow;
+
+use super::{
+    Explanation, Facts, Language, LanguageError, Source, WantedRuntime, explain, read_toml, text_at, toml_document,
+    versions::Releases,
+};
+
+/// Rust, with Cargo.
+#[derive(Debug)]
+pub(super) struct Rust;
+
+impl Language for Rust {
+    fn name(&self) -> &'static str {
+        "rust"
+    }
+
+    fn read(&self, source: &Source<'_>) -> Result<Facts, LanguageError> {
+        let manifest = read_toml(source, MANIFEST)?.unwrap_or_default();
+        // What a package takes from its workspace (`version.workspace = true`) stands there.
+        let said = |key: &str| {
+            let inherited = || text_at(&manifest, &["workspace", "package", key]);
+            text_at(&manifest, &["package", key]).or_else(inherited).map(str::to_owned)
+        };
+        let runtime = match said("rust-version").and_then(|range| wanted(&range, Some("rust-version"), MANIFEST)) {
+            Some(runtime) => Some(runtime),
+            None => toolchain(source)?,
+        };
+        let version = said("version").filter(|_| manifest.contains_key("package"));
+        let name = text_at(&manifest, &["package", "name"]).map(str::to_owned);
+        Ok(Facts { name, version, runtime, ..Facts::default() })
+    }
+
+    fn explain(&self, line: &str) -> Option<Explanation> {
+        explain::find(line, SAYINGS)
+    }
+}
+
+/// The file that describes a package or workspace.
+const MANIFEST: &str = "Cargo.toml";
+
+const SAYINGS: &[(&str, Explanation)] = &[
+    ("requires rustc", Explanation::Hint(Cow::Borrowed(NEWER))),
+    ("is not supported by the following package", Explanation::Hint(Cow::Borrowed(NEWER))),
+    ("feature `edition2024` is required", Explanation::Hint(Cow::Borrowed(NEWER))),
+    ("this version of Cargo is older than the", Explanation::Hint(Cow::Borrowed(NEWER))),
+    (
+        "needs to be updated but --locked was passed",
+        Explanation::LockOutOfDate(Cow::Borrowed(
+            "bring Cargo.lock up to date with Cargo.toml: `microbuild dev rust APP -- cargo update --workspace`",
+        )),
+    ),
+    (
+        "cannot update the lock file",
+        Explanation::LockOutOfDate(Cow::Borrowed(
+            "bring Cargo.lock up to date with Cargo.toml: `microbuild dev rust APP -- cargo update --workspace`",
+        )),
+    ),
+    ("you're using offline mode (--offline)", Explanation::NotCached),
+    ("you may want to run without `--offline`", Explanation::NotCached),
+    ("unable to find library -l", Explanation::Lacks(Cow::Borrowed(LIBRARY))),
+    ("linking with `cc` failed", Explanation::Hint(Cow::Borrowed(LIBRARY))),
+    (
+        "Could not find directory of OpenSSL installation",
+        Explanation::Lacks(Cow::Borrowed(
+            "openssl-sys is linked with OpenSSL: --dev-package openssl-dev and openssl-libs-static (Alpine) or libssl-dev (Debian) bring \
+             it; or take the crate's feature `vendored`, or rustls",
+        )),
+    ),
+    (
+        "is `cmake` not installed?",
+        Explanation::Lacks(Cow::Borrowed("a crate's build script calls CMake: --dev-package cmake brings it")),
+    ),
+];
+
+const NEWER: &str = "the base has an older Rust than a package asks for: another release has a later one (--base alpine:edge, debian:trixie, \
+                     …), or `cargo update` to versions of it that this one compiles";
+
+const LIBRARY: &str = "the linker lacks a library, whose static form the program takes: --dev-package NAME-static or NAME-dev (Alpine), \
+                       libNAME-dev (Debian) brings it";
+
+/// The channel that `rust-toolchain.toml`, or the older `rust-toolchain`, names: a version is taken for the least that will do, as
+/// later ones compile what earlier ones did.
+fn toolchain(source: &Source<'_>) -> Result<Option<WantedRuntime>, LanguageError> {
+    for file in ["rust-toolchain.toml", "rust-toolchain"] {
+        let Some(text) = source.read(file)? else { continue };
+        // The older file may be a bare line.
+        if file == "rust-toolchain" && !text.contains('[') {
+            return Ok(wanted(text.trim(), None, file));
+        }
+        let table = toml_document(&text, &source.place(file))?;
+        let channel = text_at(&table, &["toolchain", "channel"]);
+        return Ok(channel.and_then(|channel| wanted(channel, Some("toolchain.channel"), file)));
+    }
+    Ok(None)
+}
+
+fn wanted(range: &str, key: Option<&'static str>, file: &str) -> Option<WantedRuntime> {
+    WantedRuntime::advised("Rust", range, key, file, Releases::at_least(range))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lang::testing::Draft;
+
+    #[test]
+    fn reads_cargo_toml() {
+        let read = |files: &[(&str, &str)]| {
+            let facts = Draft::new(files).read(&Rust).unwrap();
+            let runtime = facts
+                .runtime
+                .map(|wanted| (format!("{} in {}", wanted.range, wanted.place()), wanted.fits("1.88.0-r0")));
+            (facts.name.unwrap_or_default(), facts.version.unwrap_or_default(), runtime)
+        };
+        let is = |name: &str, version: &str, runtime: Option<(&str, bool)>| {
+            (name.to_owned(), version.to_owned(), runtime.map(|(text, fits)| (text.to_owned(), fits)))
+        };
+        let package = "[package]\nname = 'shop'\nversion = '0.3.0'\nrust-version = '1.90'\n";
+        assert_eq!(
+            read(&[("Cargo.toml", package), ("rust-toolchain", "1.70")]),
+            is("shop", "0.3.0", Some(("1.90 in rust-version in Cargo.toml", false)))
+        );
+        let inherits = "[package]\nname = 'shop'\nversion.workspace = true\n[workspace.package]\nversion = '7.0.0'\n";
+        assert_eq!(
+            read(&[("Cargo.toml", inherits), ("rust-toolchain.toml", "[toolchain]\nchannel = '1.85.1'\n")]),
+            is("shop", "7.0.0", Some(("1.85.1 in toolchain.channel in rust-toolchain.toml", true)))
+        );
+        let workspace = "[workspace]\nmembers = ['a']\n[workspace.package]\nversion = '7.0.0'\n";
+        assert_eq!(
+            read(&[("Cargo.toml", workspace), ("rust-toolchain", "1.89\n")]),
+            is("", "", Some(("1.89 in rust-toolchain", false)))
+        );
+        assert_eq!(read(&[("Cargo.toml", workspace), ("rust-toolchain", "nightly\n")]), is("", "", None));
+        let error = Draft::new(&[("Cargo.toml", "[package\n")]).read(&Rust).unwrap_err();
+        assert!(error.starts_with("shop/Cargo.toml:1:"), "{error}");
+    }
+
+    #[test]
+    fn explains_cargo() {
+        for line in [
+            "error: rustc 1.63.0 is not supported by the following packages:",
+            "error: package `a v1` cannot be built because it requires rustc 1.90 or newer, while the currently active rustc version is 1.88.0",
+        ] {
+            assert_eq!(Rust.explain(line), Some(Explanation::Hint(NEWER.into())), "{line}");
+        }
+        assert!(matches!(
+            Rust.explain(
+                "error: the lock file /app/Cargo.lock needs to be updated but --locked was passed to prevent this"
+            ),
+            Some(Explanation::LockOutOfDate(_))
+        ));
+    }
+}
