@@ -13,7 +13,7 @@ use microbuild::{
         package,
         version::Version,
     },
-    config::{AppConfig, Base, Command, Compression, Pair, Port, Size, User, UserConfig, Workdir},
+    config::{AppConfig, UserConfig},
     deb,
     digest::Digest,
     elf::{Elf, Scanned, Scanner, closure::Closure},
@@ -25,6 +25,7 @@ use microbuild::{
     rootfs::{Tree, users::Accounts},
     sink::Output,
     store::BlobDir,
+    values::{Base, Command, Compression, Pair, Port, Size, User, Workdir},
 };
 
 /// A parser under its name, with inputs that it accepts.

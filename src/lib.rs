@@ -67,3 +67,4 @@ pub mod solve;
 pub mod store;
 pub mod surroundings;
 pub mod ui;
+pub mod values;

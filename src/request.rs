@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::{
-    config::{Base, Command, Compression, Deps, Port, Size, User, Workdir},
     glob::Pattern,
     image::Platform,
     secret::SecretSource,
+    values::{Base, Command, Compression, Deps, Port, Size, User, Workdir},
 };
 
 /// Alpine's own mirror, for whoever names none.

@@ -15,10 +15,10 @@ use std::{
 use memchr::memmem;
 
 use crate::{
-    config::ValueError,
     error::{Explain, Kind},
     near::nearest,
     recipe::Recipe,
+    values::ValueError,
 };
 
 /// Fewer bytes than this are found anywhere by chance: they are neither looked for nor blotted out.

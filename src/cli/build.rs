@@ -5,21 +5,21 @@ use std::{path::Path, time::Instant};
 use super::{
     CliError,
     args::BuildOptions,
-    job::{Job, Tools},
+    job::{Job, Tools, parse_all},
     pretty, print, push_to,
     report::{self, Delivered},
 };
 use crate::{
-    config::{AppConfig, Base},
+    config::AppConfig,
     digest::Digest,
     image::Artifact,
     images::{self, LocalImages},
     lock::{Because, Lock, Row},
     pipeline::{self, BuildError, Built},
-    registry::Reference,
     sink,
     store::{self, replace_file},
     ui,
+    values::Base,
 };
 
 /// `microbuild RECIPE [APP]`, `microbuild build [APP]`.
@@ -146,10 +146,6 @@ fn report(job: &Job, built: &Built, names: &[String], delivered: &Delivered) -> 
         return print(&json());
     }
     print(&format!("{}@{}\n", delivered.reference, report::pushed_digest(&built.artifact, &delivered.pushed)))
-}
-
-pub(super) fn parse_all(names: &[String]) -> Result<Vec<Reference>, CliError> {
-    names.iter().map(|name| Ok(name.parse()?)).collect()
 }
 
 /// What the image is called: its tags, else its project's name.

@@ -5,23 +5,24 @@ use std::path::{Path, PathBuf};
 use super::{
     CliError,
     args::{BuildOptions, SetupOptions},
-    build::parse_all,
     http, shelves, store,
 };
 use crate::{
     config::{
         self, AppConfig, CommonOptions, ContentsOptions, DeliveryOptions, ImageOptions, MachineOptions, Merge as _,
-        NetworkOptions, Pair,
+        NetworkOptions,
     },
     fetch::Fetcher,
     glob::Pattern,
     http::Http,
     plan::host_platform,
     recipe::{Recipe, Trust},
+    registry::Reference,
     request::{Request, Step},
     sink::{self, Output},
     store,
     ui::Ui,
+    values::Pair,
 };
 
 /// A build as the words, the environment and the file ask for it: what is to be made, and what is to be done with it.
@@ -186,6 +187,11 @@ fn trust(app: &Path, options: &MachineOptions) -> Trust {
     }
 }
 
+/// The names as references, of which each names a registry or means Docker Hub.
+pub(super) fn parse_all(names: &[String]) -> Result<Vec<Reference>, CliError> {
+    names.iter().map(|name| Ok(name.parse()?)).collect()
+}
+
 /// A switch that nothing turned on is off.
 pub(super) fn is_on(switch: Option<bool>) -> bool {
     switch.unwrap_or(false)
@@ -310,7 +316,7 @@ mod tests {
 
     #[test]
     fn scratch_of_a_release_takes_the_packages_of_that_release() {
-        use crate::{config::Distribution, plan::alpine, recipe::Shelves};
+        use crate::{plan::alpine, recipe::Shelves, values::Distribution};
         let recipe = Shelves::default().find("node").expect("built in");
         for (base, expected) in [("scratch", "v3.23"), ("scratch:3.22", "v3.22"), ("alpine:3.22", "v3.22")] {
             let contents = ContentsOptions { base: base.parse().ok(), ..ContentsOptions::default() };

@@ -13,7 +13,7 @@ use std::{
 use clap::{CommandFactory as _, FromArgMatches};
 
 use crate::{
-    config::{CommonOptions, ConfigError, Merge as _, NetworkOptions, UserConfig, ValueError, config_home},
+    config::{CommonOptions, ConfigError, Merge as _, NetworkOptions, UserConfig, config_home},
     error::{Explain, Kind},
     http::{Http, HttpError, HttpOptions, Insecure},
     image::Artifact,
@@ -26,6 +26,7 @@ use crate::{
     sink::{self, SinkError, registry::PushReport},
     store::{Store, StoreError},
     ui::{self, Ui},
+    values::ValueError,
 };
 
 pub mod args;

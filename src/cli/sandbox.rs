@@ -12,7 +12,6 @@ use super::{
     store,
 };
 use crate::{
-    config::{Deps, Publish, Volume},
     error::Explain as _,
     image::{Artifact, Image},
     images::{self, LocalImages},
@@ -23,6 +22,7 @@ use crate::{
     secret::{Secrets, StepName},
     store::Workspace,
     ui::Ui,
+    values::{Deps, Publish, Volume},
 };
 
 /// `microbuild dev RECIPE [APP] -- CMD…`: the command's exit status.

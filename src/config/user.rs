@@ -5,11 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    AppConfig, CommonOptions, ConfigError, DeliveryOptions, FILE, MachineOptions, NetworkOptions,
-    document::{Elsewhere, keys, parse_groups},
+use super::{AppConfig, CommonOptions, ConfigError, DeliveryOptions, FILE, MachineOptions, NetworkOptions};
+use crate::{
+    secret::Origin,
+    values::{Elsewhere, keys, parse_groups},
 };
-use crate::secret::Origin;
 
 /// A `config.toml` of the user. Its keys are the long names of the flags that speak for this machine; `trust` names the folders
 /// of apps. What it leaves out is `None` or empty.

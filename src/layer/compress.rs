@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use rayon::prelude::*;
 
 use super::{GZIP, ZSTD};
-pub use crate::config::Compression;
+pub use crate::values::Compression;
 
 /// Bytes of tar in a gzip member: 1 MiB costs less than one part in a thousand against a single member.
 const GZIP_BLOCK: usize = 1 << 20;

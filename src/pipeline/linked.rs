@@ -9,7 +9,6 @@ use std::{
 use super::{App, BuildError, MaybeCached, programs, step::Step, system::System};
 use crate::{
     app_folder::AppFolder,
-    config::Base,
     elf::{
         Elf,
         closure::ClosureError,
@@ -23,6 +22,7 @@ use crate::{
     project::{Project, ProjectError},
     rootfs::Programs,
     store::Workspace,
+    values::Base,
 };
 
 /// Why a program's libraries cannot be had.

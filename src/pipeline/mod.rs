@@ -39,7 +39,6 @@ use step::Step;
 use system::System;
 
 use crate::{
-    config::{Base, Command},
     error::{Explain, Kind},
     fetch::{FetchError, Fetcher},
     image::{Artifact, Image, ImageError, Platform},
@@ -53,6 +52,7 @@ use crate::{
     secret::Secrets,
     store::StoreError,
     ui::{self, Ui},
+    values::{Base, Command},
 };
 
 /// Why there is no image.

@@ -20,10 +20,10 @@ pub use node::must_compile;
 
 use crate::{
     app_folder::{AppFolder, AppFolderError},
-    config::Deps,
     error::{Explain, Kind},
     glob::{Pattern, PatternError},
     recipe::{Hook, Recipe, Start, Template},
+    values::Deps,
 };
 
 /// What a build's options say of the project.

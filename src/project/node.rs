@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde_json::Value;
 
 use super::{AppFile, Engines, FileKind, LARGEST, ProjectError, walk::Listing};
-use crate::{app_folder::AppFolder, config, recipe::Start};
+use crate::{app_folder::AppFolder, recipe::Start, values};
 
 /// The folder of installed dependencies.
 pub(super) const MODULES: &str = "node_modules";
@@ -225,7 +225,7 @@ struct NodeCommand {
 impl NodeCommand {
     /// The start script, when it is a plain `node FILE`: no shell's business in it, nothing run before or after.
     fn parse(script: &str) -> Option<Self> {
-        let mut words = config::split(script).ok()?.into_iter().peekable();
+        let mut words = values::split(script).ok()?.into_iter().peekable();
         let mut command = Self::default();
         loop {
             let word = words.next()?;

@@ -6,9 +6,9 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::paths;
 use crate::{
-    config::{self, Command},
     glob::Pattern,
     image::Platform,
+    values::{self, Command},
 };
 
 /// Where the command leaves what becomes the app: a folder that is empty at first. `{out}` in the recipe, and the variable
@@ -20,10 +20,10 @@ pub const OUT: &str = "/run/out";
 #[serde(deny_unknown_fields)]
 pub struct Compile {
     /// What is run, in a copy of the app's folder.
-    #[serde(deserialize_with = "config::command")]
+    #[serde(deserialize_with = "values::command")]
     pub run: Command,
     /// What of the result stays out of the image.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "values::list")]
     pub strip: Vec<Pattern>,
     /// Whether programs of the result are linked with libraries of the dev variant's packages: exactly what their loader needs of
     /// them is then in the image.
@@ -34,36 +34,36 @@ pub struct Compile {
     #[serde(default, deserialize_with = "pairs")]
     pub ships: Vec<(Pattern, Pattern)>,
     /// What of the result becomes layers of its own, in this order, below that of all the rest.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "values::list")]
     pub layers: Vec<Pattern>,
     /// Folders that are kept between builds, and are part of no image.
     #[serde(default, deserialize_with = "paths::caches")]
     pub cache: Vec<String>,
     /// Variables of the command's environment.
-    #[serde(default, deserialize_with = "config::texts")]
+    #[serde(default, deserialize_with = "values::texts")]
     pub env: BTreeMap<String, String>,
     /// Variables that are added with `--offline`.
-    #[serde(default, deserialize_with = "config::texts")]
+    #[serde(default, deserialize_with = "values::texts")]
     pub offline: BTreeMap<String, String>,
     /// Variables that are added when the image is for another processor than this machine's: `{os}`, `{cpu}` and `{libc}` are
     /// filled in. Without them, such a build is an error.
-    #[serde(default, deserialize_with = "config::texts")]
+    #[serde(default, deserialize_with = "values::texts")]
     pub foreign: BTreeMap<String, String>,
     /// The compiler's words for processors, where they are not Go's.
-    #[serde(default, deserialize_with = "config::texts")]
+    #[serde(default, deserialize_with = "values::texts")]
     pub cpu: BTreeMap<String, String>,
     /// Variables that the command gets as whoever builds has them, if they have them.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "values::list")]
     pub pass: Vec<String>,
     /// Variables that hold the path of a secret's file, by the secret's id, when it is given.
-    #[serde(default, deserialize_with = "config::texts")]
+    #[serde(default, deserialize_with = "values::texts")]
     pub secret: BTreeMap<String, String>,
 }
 
 /// A table of patterns by patterns.
 fn pairs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(Pattern, Pattern)>, D::Error> {
     let pattern = |text: &str| text.parse().map_err(D::Error::custom);
-    config::texts(deserializer)?.iter().map(|(name, path)| Ok((pattern(name)?, pattern(path)?))).collect()
+    values::texts(deserializer)?.iter().map(|(name, path)| Ok((pattern(name)?, pattern(path)?))).collect()
 }
 
 impl Compile {

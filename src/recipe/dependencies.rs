@@ -12,9 +12,9 @@ use serde::{
 
 use super::paths;
 use crate::{
-    config::{self, Command},
     glob::Pattern,
     image::Platform,
+    values::{self, Command},
 };
 
 /// How what a project depends on is installed: which of its files are read, what is run, and what of the result is kept.
@@ -23,54 +23,54 @@ use crate::{
 pub struct Dependencies {
     /// Files at the top of a project, any of which says that it has dependencies of this kind. Without such files, the
     /// recipe's hook knows.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "values::list")]
     pub when: Vec<Pattern>,
     /// The project's files that the command reads. Nothing else is there when it runs, and when none of them has changed it
     /// need not run again.
-    #[serde(deserialize_with = "config::list")]
+    #[serde(deserialize_with = "values::list")]
     pub files: Vec<Pattern>,
     /// Files that say exactly what is installed; the first that is there counts.
     #[serde(deserialize_with = "paths::files")]
     pub lock: Vec<String>,
     /// What is run when there is one.
-    #[serde(deserialize_with = "config::command")]
+    #[serde(deserialize_with = "values::command")]
     pub locked: Command,
     /// What is run when there is none.
-    #[serde(deserialize_with = "config::command")]
+    #[serde(deserialize_with = "values::command")]
     pub unlocked: Command,
     /// The name of the folder that is the result: `node_modules`.
     #[serde(deserialize_with = "paths::name")]
     pub result: String,
     /// What of the project, once installed, stays out of the image.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "values::list")]
     pub strip: Vec<Pattern>,
     /// Folders that are kept between builds, and are part of no image: where the package manager keeps what it fetched.
     #[serde(default, deserialize_with = "paths::caches")]
     pub cache: Vec<String>,
     /// Words that are added with `--offline`.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "values::list")]
     pub offline: Vec<String>,
     /// Words that are added with `--ignore-scripts`.
-    #[serde(default, deserialize_with = "config::list", rename = "ignore-scripts")]
+    #[serde(default, deserialize_with = "values::list", rename = "ignore-scripts")]
     pub ignore_scripts: Vec<String>,
     /// Words that are added when the image is for another processor than this machine's: `{os}`, `{cpu}` and `{libc}` are
     /// filled in. Without them, such a build is an error.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "values::list")]
     pub foreign: Vec<String>,
     /// The package manager's words for processors, where they are not Go's.
-    #[serde(default, deserialize_with = "config::texts")]
+    #[serde(default, deserialize_with = "values::texts")]
     pub cpu: BTreeMap<String, String>,
     /// The package manager's words for the C libraries `glibc` and `musl`.
-    #[serde(default, deserialize_with = "config::texts")]
+    #[serde(default, deserialize_with = "values::texts")]
     pub libc: BTreeMap<String, String>,
     /// Variables of the command's environment.
-    #[serde(default, deserialize_with = "config::texts")]
+    #[serde(default, deserialize_with = "values::texts")]
     pub env: BTreeMap<String, String>,
     /// Variables that the command gets as whoever builds has them, if they have them.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "values::list")]
     pub pass: Vec<String>,
     /// Variables that hold the path of a secret's file, by the secret's id, when it is given.
-    #[serde(default, deserialize_with = "config::texts")]
+    #[serde(default, deserialize_with = "values::texts")]
     pub secret: BTreeMap<String, String>,
 }
 

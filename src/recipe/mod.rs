@@ -20,10 +20,10 @@ use serde::Deserialize;
 
 use crate::{
     app_folder::AppFolderError,
-    config::{self, Base, Command, DocumentError, Port, User, Workdir},
     error::{Explain, Kind},
     glob::{Pattern, PatternSet},
     near::nearest,
+    values::{self, Base, Command, DocumentError, Port, User, Workdir},
 };
 
 pub use compile::{Compile, OUT};
@@ -217,10 +217,10 @@ pub struct Recipe {
     #[serde(default, deserialize_with = "paths::patterns")]
     pub detect: Vec<Pattern>,
     /// The recipes that it wins over where a project's files speak for both.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "values::list")]
     pub over: Vec<String>,
     /// The package whose version is the version of the language's runtime; `*` stands for a part of its name that changes.
-    #[serde(default, deserialize_with = "config::optional")]
+    #[serde(default, deserialize_with = "values::optional")]
     pub version_from: Option<Pattern>,
     /// Packages, for each base that the recipe knows.
     pub base: Bases,
@@ -233,16 +233,16 @@ pub struct Recipe {
     /// How an app is made of its source; then only what comes of it is in the image.
     pub compile: Option<Compile>,
     /// Variables of the image's environment.
-    #[serde(default, deserialize_with = "config::texts")]
+    #[serde(default, deserialize_with = "values::texts")]
     pub env: BTreeMap<String, String>,
     /// Whom the app runs as.
-    #[serde(default, deserialize_with = "config::value")]
+    #[serde(default, deserialize_with = "values::value")]
     pub user: User,
     /// Ports that an app of this kind always listens on; mostly none.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "values::list")]
     pub port: Vec<Port>,
     /// Paths of packages that are left out of the image, on every base.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "values::list")]
     pub strip: Vec<Pattern>,
     /// The recipe as it was written.
     #[serde(skip)]
@@ -260,7 +260,7 @@ pub struct Recipe {
 #[serde(deny_unknown_fields)]
 pub struct Bases {
     /// The base when nobody chose one; Alpine unless said.
-    #[serde(default, deserialize_with = "config::optional")]
+    #[serde(default, deserialize_with = "values::optional")]
     pub default: Option<Base>,
     /// `[base.scratch]`: Alpine's packages, with nothing below them.
     pub scratch: Option<Packages>,
@@ -281,14 +281,14 @@ pub struct Packages {
     #[serde(default, deserialize_with = "packages")]
     pub drop: Vec<String>,
     /// Paths of packages that are left out of the image, on this base.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "values::list")]
     pub strip: Vec<Pattern>,
     /// What is run instead of its own first word, where the command that installs dependencies begins with that, for another
     /// processor than this machine's: this base's package manager is too old for that.
-    #[serde(default, deserialize_with = "config::list", rename = "foreign-command")]
+    #[serde(default, deserialize_with = "values::list", rename = "foreign-command")]
     pub foreign_command: Vec<String>,
     /// The package whose version is the version of the language's runtime, where this base calls it otherwise.
-    #[serde(default, deserialize_with = "config::optional")]
+    #[serde(default, deserialize_with = "values::optional")]
     pub version_from: Option<Pattern>,
     /// What the dev variant has besides: the package manager, a shell.
     #[serde(default, deserialize_with = "packages")]
@@ -306,7 +306,7 @@ pub struct Packages {
 #[serde(default, deny_unknown_fields)]
 pub struct App {
     /// Where it lies.
-    #[serde(deserialize_with = "config::value")]
+    #[serde(deserialize_with = "values::value")]
     pub workdir: Workdir,
     /// `Config.Entrypoint`.
     #[serde(deserialize_with = "template")]
@@ -315,7 +315,7 @@ pub struct App {
     #[serde(deserialize_with = "template")]
     pub cmd: Template,
     /// Files of a project that stay out of the image, unless its ignore file takes them back in.
-    #[serde(deserialize_with = "config::list")]
+    #[serde(deserialize_with = "values::list")]
     pub ignore: Vec<Pattern>,
     /// What is run instead of `cmd` where a project has certain files; the first that fits.
     pub start: Vec<StartBy>,
@@ -334,7 +334,7 @@ pub struct StartBy {
     #[serde(deserialize_with = "paths::files")]
     pub when: Vec<String>,
     /// `Config.Cmd`.
-    #[serde(deserialize_with = "config::command")]
+    #[serde(deserialize_with = "values::command")]
     pub cmd: Command,
 }
 
@@ -355,7 +355,7 @@ impl Recipe {
     /// When it is not TOML, has an unknown key, lacks one, or has a value that its key cannot have (with line and
     /// column); when it has no base, or a place to fill in without a hook.
     pub fn parse(text: &str, file: &str) -> Result<Self, RecipeError> {
-        let mut recipe: Self = config::parse_like(text, file, &|name| built_in(name))?;
+        let mut recipe: Self = values::parse_like(text, file, &|name| built_in(name))?;
         let meaning = |message: &str| RecipeError::Meaning { file: file.to_owned(), message: message.to_owned() };
         if recipe.bases().next().is_none() {
             return Err(meaning("expected [base.scratch], [base.alpine] or [base.debian], found none"));
@@ -451,7 +451,7 @@ fn packages<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Str
         }
     }
 
-    config::list::<Package, D>(deserializer).map(|list| list.into_iter().map(|package| package.0).collect())
+    values::list::<Package, D>(deserializer).map(|list| list.into_iter().map(|package| package.0).collect())
 }
 
 #[cfg(test)]
@@ -602,7 +602,7 @@ mod tests {
         {
             assert_eq!(strip.matches(path), stripped, "{path}");
         }
-        assert!(!recipe.strip(&Base::scratch(config::Release::default())).matches("usr/include/a.h"));
+        assert!(!recipe.strip(&Base::scratch(values::Release::default())).matches("usr/include/a.h"));
     }
 
     #[test]
@@ -629,7 +629,7 @@ mod tests {
             no_recipes.find("./nowhere/node").map(|_| ()),
             no_recipes.find("./src").map(|_| ()),
             no_recipes.find("").map(|_| ()),
-            Recipe::parse(SMALL, "x").unwrap().packages(&Base::scratch(config::Release::default())).map(|_| ()),
+            Recipe::parse(SMALL, "x").unwrap().packages(&Base::scratch(values::Release::default())).map(|_| ()),
         ];
         let texts = mistakes.map(|mistake| {
             let error = mistake.unwrap_err();
