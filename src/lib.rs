@@ -44,6 +44,7 @@ pub mod elf;
 pub mod error;
 pub mod fetch;
 pub mod glob;
+pub mod host;
 pub mod http;
 pub mod image;
 pub mod images;

@@ -6,12 +6,13 @@ use super::{
     CliError,
     args::BuildOptions,
     job::{Job, Tools, parse_all},
-    pretty, print, push_to,
+    local_images, pretty, print, push_to,
     report::{self, Delivered},
 };
 use crate::{
     config::AppConfig,
     digest::Digest,
+    host::Host,
     image::Artifact,
     images::{self, LocalImages},
     lock::{Because, Lock, Row},
@@ -23,8 +24,8 @@ use crate::{
 };
 
 /// `microbuild RECIPE [APP]`, `microbuild build [APP]`.
-pub(super) fn build(recipe: Option<&str>, app: &Path, options: BuildOptions) -> Result<(), CliError> {
-    let job = Job::new(recipe, app, options)?;
+pub(super) fn build(host: &Host, recipe: Option<&str>, app: &Path, options: BuildOptions) -> Result<(), CliError> {
+    let job = Job::new(host, recipe, app, options)?;
     // Before anything is made: a name that cannot be pushed should not cost a build.
     job.check_names()?;
     let tools = job.tools()?;
@@ -34,10 +35,10 @@ pub(super) fn build(recipe: Option<&str>, app: &Path, options: BuildOptions) -> 
 }
 
 /// `microbuild base RECIPE`.
-pub(super) fn base(recipe: &str, dev: bool, options: BuildOptions) -> Result<(), CliError> {
+pub(super) fn base(host: &Host, recipe: &str, dev: bool, options: BuildOptions) -> Result<(), CliError> {
     // The app that lies here has nothing to say of an image without it.
     let app = Path::new(".");
-    let job = Job::with(Some(recipe), app, options, AppConfig::read(app)?.without_app())?;
+    let job = Job::with(host, Some(recipe), app, options, AppConfig::read(app)?.without_app())?;
     job.check_names()?;
     let tools = job.tools()?;
     let made = pipeline::base_image(&job.request, &job.recipe, dev, &tools.fetcher, &job.ui)?;
@@ -63,7 +64,7 @@ fn version_tags(version: Option<&str>, dev: bool) -> Vec<String> {
 fn deliver(job: &Job, mut built: Built, names: &[String], tools: &Tools) -> Result<(), CliError> {
     let store = tools.fetcher.store();
     let references = if job.push { parse_all(names)? } else { Vec::new() };
-    let local = LocalImages::open(&images::default_dir()?)?;
+    let local = local_images(&job.request.host)?;
     announce(&local, names, &built, job, store)?;
     let mut delivered = Delivered { reference: names[0].clone(), pushed: Vec::new() };
     let started = Instant::now();
@@ -72,7 +73,7 @@ fn deliver(job: &Job, mut built: Built, names: &[String], tools: &Tools) -> Resu
     let (pushed, kept) = std::thread::scope(|scope| {
         let kept = scope.spawn(|| local.put(names, &built.artifact, &job.ui));
         let pushed = if job.push {
-            push_to(&references, &built.artifact, job.pushing, &tools.http, store, &job.ui)
+            push_to(&references, &built.artifact, job.pushing, &job.request.host, &tools.http, store, &job.ui)
         } else {
             Ok(Vec::new())
         };
@@ -126,7 +127,7 @@ fn announce(
 pub(super) fn builds(job: &Job) -> Result<Artifact, CliError> {
     let tools = job.tools()?;
     let built = pipeline::build(&job.request, &job.recipe, &tools.fetcher, &job.ui)?;
-    let local = LocalImages::open(&images::default_dir()?)?;
+    let local = local_images(&job.request.host)?;
     let names = names(job, &built);
     announce(&local, &names, &built, job, tools.fetcher.store())?;
     local.put(&names, &built.artifact, &job.ui)?;
@@ -166,8 +167,8 @@ fn local_name(built: &Built, app: &Path) -> String {
 }
 
 /// `microbuild plan`.
-pub(super) fn plan(recipe: &str, app: &Path, options: BuildOptions) -> Result<(), CliError> {
-    let (job, base, locks) = solve(recipe, app, options)?;
+pub(super) fn plan(host: &Host, recipe: &str, app: &Path, options: BuildOptions) -> Result<(), CliError> {
+    let (job, base, locks) = solve(host, recipe, app, options)?;
     if job.json {
         let packages = |lock: &Lock| -> serde_json::Value {
             let row = |p: Row<'_>| serde_json::json!({"name": p.name, "version": p.version, "size": p.size});
@@ -191,8 +192,8 @@ pub(super) fn plan(recipe: &str, app: &Path, options: BuildOptions) -> Result<()
 }
 
 /// `microbuild why`.
-pub(super) fn why(package: &str, recipe: &str, app: &Path, options: BuildOptions) -> Result<(), CliError> {
-    let (job, base, locks) = solve(recipe, app, options)?;
+pub(super) fn why(host: &Host, package: &str, recipe: &str, app: &Path, options: BuildOptions) -> Result<(), CliError> {
+    let (job, base, locks) = solve(host, recipe, app, options)?;
     for lock in &locks {
         let rows = lock.packages.rows();
         let Some(mut at) = rows.iter().position(|row| row.name == package) else {
@@ -234,8 +235,8 @@ pub(super) fn why(package: &str, recipe: &str, app: &Path, options: BuildOptions
     Ok(())
 }
 
-fn solve(recipe: &str, app: &Path, options: BuildOptions) -> Result<(Job, Base, Vec<Lock>), CliError> {
-    let job = Job::new(Some(recipe), app, options)?;
+fn solve(host: &Host, recipe: &str, app: &Path, options: BuildOptions) -> Result<(Job, Base, Vec<Lock>), CliError> {
+    let job = Job::new(host, Some(recipe), app, options)?;
     let tools = job.tools()?;
     let (base, locks) = pipeline::locks(&job.request, &job.recipe, &tools.fetcher, &job.ui)?;
     Ok((job, base, locks))

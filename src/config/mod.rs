@@ -39,7 +39,7 @@ pub(crate) use options::switch;
 pub use options::{
     CommonOptions, ContentsOptions, DeliveryOptions, ImageOptions, MachineOptions, Merge, NetworkOptions,
 };
-pub use user::{UserConfig, config_home, is_trusted};
+pub use user::{UserConfig, is_trusted};
 
 /// What is wrong with a file of build options.
 #[derive(Debug, thiserror::Error)]

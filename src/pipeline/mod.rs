@@ -209,7 +209,7 @@ pub fn build(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> 
     let (project, plan) = plan(request, recipe, ui)?;
     let project = Arc::new(project);
     clock.lap("plan");
-    let secrets = Secrets::read(&request.step.secrets).map_err(DependenciesError::from)?;
+    let secrets = Secrets::read(&request.step.secrets, &request.host).map_err(DependenciesError::from)?;
     let secrets = secrets.watching(&recipe.passed());
     secrets.idle(recipe).iter().for_each(|warning| ui.warn(warning));
     let step = Step { request, recipe, project: &project, secrets: &secrets, fetcher, ui };
