@@ -15,7 +15,7 @@ use microbuild::{
         version::Version,
     },
     app_folder::AppFolder,
-    config::{AppConfig, Base, Command, Compression, Pair, Port, Size, User, UserConfig, Workdir},
+    config::{AppConfig, UserConfig},
     deb,
     digest::Digest,
     elf::{Elf, Scanned, Scanner, closure::Closure},
@@ -30,6 +30,7 @@ use microbuild::{
     rootfs::{Tree, users::Accounts},
     sink::Output,
     store::BlobDir,
+    values::{Base, Command, Compression, Pair, Port, Size, User, Workdir},
 };
 
 /// A parser under its name, with inputs that it accepts.

@@ -21,6 +21,9 @@ use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags};
 
 use crate::error::{Explain, Kind};
 
+/// The app's own file of build options, in its folder.
+pub const CONFIG_FILE: &str = "microbuild.toml";
+
 /// As many links as Linux follows (path_resolution(7)).
 const LINKS: usize = 40;
 

@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeSet,
-    env,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -14,6 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     digest::Digest,
     error::{Explain, Kind},
+    host::Host,
     image::{Artifact, Image, Platform},
     layout::{Entry, Layout, LayoutError, Lock, Transfer, is_last_link},
     near::nearest,
@@ -109,15 +109,12 @@ pub struct GcReport {
     pub freed: u64,
 }
 
-/// Where the local images of this process's user are: `$XDG_DATA_HOME/microbuild/images`.
+/// Where the local images of `host`'s user are: `$XDG_DATA_HOME/microbuild/images`.
 ///
 /// # Errors
 /// When neither `XDG_DATA_HOME` nor `HOME` is set.
-pub fn default_dir() -> Result<PathBuf, ImagesError> {
-    // The XDG base directory specification: a relative path is to be ignored.
-    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path: &PathBuf| path.is_absolute());
-    let data = absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
-    data.map(|data| data.join("microbuild/images")).ok_or(ImagesError::NoHome)
+pub fn default_dir(host: &Host) -> Result<PathBuf, ImagesError> {
+    host.data_home().map(|data| data.join("microbuild/images")).ok_or(ImagesError::NoHome)
 }
 
 impl LocalImages {

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use microbuild::cli;
+use microbuild::{cli, host::Host};
 
 fn main() -> ExitCode {
-    match cli::run(std::env::args_os()) {
+    match cli::run(std::env::args_os(), &Host::of_process()) {
         Ok(status) => ExitCode::from(status),
         Err(error) => ExitCode::from(cli::explain(&error)),
     }

@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::{
-    config::{Base, Command, Compression, Deps, Port, Size, User, Workdir},
     glob::Pattern,
+    host::Host,
     image::Platform,
     secret::SecretSource,
+    values::{Base, Command, Compression, Deps, Port, Size, User, Workdir},
 };
 
 /// Alpine's own mirror, for whoever names none.
@@ -15,6 +16,8 @@ pub const DEFAULT_MIRROR: &str = "https://dl-cdn.alpinelinux.org/alpine";
 /// A build as it was asked for. `None` and empty lists leave the choice to the recipe.
 #[derive(Debug, Clone)]
 pub struct Request {
+    /// The machine and the user that the image is built for.
+    pub host: Host,
     /// The app's folder.
     pub app: PathBuf,
     /// The recipe: a name, or the path of a file.

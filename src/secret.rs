@@ -15,10 +15,11 @@ use std::{
 use memchr::memmem;
 
 use crate::{
-    config::ValueError,
     error::{Explain, Kind},
+    host::Host,
     near::nearest,
     recipe::Recipe,
+    values::ValueError,
 };
 
 /// Fewer bytes than this are found anywhere by chance: they are neither looked for nor blotted out.
@@ -218,12 +219,12 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Reads the secrets at `sources`, variables from this process's environment.
+    /// Reads the secrets at `sources`, variables from `host`.
     ///
     /// # Errors
     /// The first that is not there.
-    pub fn read(sources: &[SecretSource]) -> Result<Self, SecretError> {
-        let read = sources.iter().map(|source| source.read(|name| std::env::var(name).ok()));
+    pub fn read(sources: &[SecretSource], host: &Host) -> Result<Self, SecretError> {
+        let read = sources.iter().map(|source| source.read(|name| host.variable(name)));
         let list = read.collect::<Result<Vec<_>, _>>()?;
         for (at, secret) in list.iter().enumerate() {
             if list[..at].iter().any(|other| other.id == secret.id) {

@@ -7,10 +7,11 @@ use clap::{Arg, Args, Parser, Subcommand, builder::Resettable};
 use crate::{
     config::{
         CommonOptions, ContentsOptions, DeliveryOptions, ImageOptions, MachineOptions, Merge as _, NetworkOptions,
-        Publish, User, UserConfig, Volume, switch,
+        UserConfig, switch,
     },
     image::Format,
     sink::{Output, registry::Options},
+    values::{Publish, User, Volume},
 };
 
 /// Turns an app folder into the smallest container image that runs it: no Dockerfile, no daemon, no root.
@@ -454,7 +455,7 @@ mod tests {
     fn lists_replace_each_other_and_tables_are_merged_by_key() {
         let app = AppConfig::parse("port = [80, 81]\nenv = { A = 1, B = 2 }\npackage = 'tini'", "x").expect("a file");
         let image = options(&["--port", "8080", "--env", "B=3"]).image.over(app.image);
-        let texts = |pairs: &[crate::config::Pair]| pairs.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let texts = |pairs: &[crate::values::Pair]| pairs.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(image.port.iter().map(ToString::to_string).collect::<Vec<_>>(), ["8080/tcp"]);
         assert_eq!(texts(&image.env), ["A=1", "B=2", "B=3"], "the last counts");
         assert_eq!(options(&[]).setup.contents.over(app.contents).package, ["tini"]);

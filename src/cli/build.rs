@@ -5,23 +5,23 @@ use std::{path::Path, time::Instant};
 use super::{
     CliError,
     args::BuildOptions,
-    job::{Job, Tools},
-    pretty, print, push_to,
+    job::{Job, Tools, parse_all},
+    local_images, pretty, print, push_to,
     report::{self, Delivered},
 };
 use crate::{
     config::AppConfig,
+    host::Host,
     image::Artifact,
     images::{self, LocalImages},
     pipeline::{self, BuildError, Built, Resolution},
-    registry::Reference,
     sink,
     store::{self, replace_file},
 };
 
 /// `microbuild RECIPE [APP]`, `microbuild build [APP]`.
-pub(super) fn build(recipe: Option<&str>, app: &Path, options: BuildOptions) -> Result<(), CliError> {
-    let job = Job::new(recipe, app, options)?;
+pub(super) fn build(host: &Host, recipe: Option<&str>, app: &Path, options: BuildOptions) -> Result<(), CliError> {
+    let job = Job::new(host, recipe, app, options)?;
     // Before anything is made: a name that cannot be pushed should not cost a build.
     job.check_names()?;
     let tools = job.tools()?;
@@ -31,10 +31,10 @@ pub(super) fn build(recipe: Option<&str>, app: &Path, options: BuildOptions) -> 
 }
 
 /// `microbuild base RECIPE`.
-pub(super) fn base(recipe: &str, dev: bool, options: BuildOptions) -> Result<(), CliError> {
+pub(super) fn base(host: &Host, recipe: &str, dev: bool, options: BuildOptions) -> Result<(), CliError> {
     // The app that lies here has nothing to say of an image without it.
     let app = Path::new(".");
-    let job = Job::with(Some(recipe), app, options, AppConfig::read(app)?.without_app())?;
+    let job = Job::with(host, Some(recipe), app, options, AppConfig::read(app)?.without_app())?;
     job.check_names()?;
     let tools = job.tools()?;
     let made = pipeline::base_image(&job.request, &job.recipe, dev, &tools.fetcher, &job.ui)?;
@@ -60,7 +60,7 @@ fn version_tags(version: Option<&str>, dev: bool) -> Vec<String> {
 fn deliver(job: &Job, mut built: Built, names: &[String], tools: &Tools) -> Result<(), CliError> {
     let store = tools.fetcher.store();
     let references = if job.push { parse_all(names)? } else { Vec::new() };
-    let local = LocalImages::open(&images::default_dir()?)?;
+    let local = local_images(&job.request.host)?;
     announce(&local, names, &built, job, store)?;
     let mut delivered = Delivered { reference: names[0].clone(), pushed: Vec::new() };
     let started = Instant::now();
@@ -69,7 +69,7 @@ fn deliver(job: &Job, mut built: Built, names: &[String], tools: &Tools) -> Resu
     let (pushed, kept) = std::thread::scope(|scope| {
         let kept = scope.spawn(|| local.put(names, &built.artifact, &job.ui));
         let pushed = if job.push {
-            push_to(&references, &built.artifact, job.pushing, &tools.http, store, &job.ui)
+            push_to(&references, &built.artifact, job.pushing, &job.request.host, &tools.http, store, &job.ui)
         } else {
             Ok(Vec::new())
         };
@@ -120,7 +120,7 @@ fn announce(
 pub(super) fn builds(job: &Job) -> Result<Artifact, CliError> {
     let tools = job.tools()?;
     let built = pipeline::build(&job.request, &job.recipe, &tools.fetcher, &job.ui)?;
-    let local = LocalImages::open(&images::default_dir()?)?;
+    let local = local_images(&job.request.host)?;
     let names = names(job, &built);
     announce(&local, &names, &built, job, tools.fetcher.store())?;
     local.put(&names, &built.artifact, &job.ui)?;
@@ -142,10 +142,6 @@ fn report(job: &Job, built: &Built, names: &[String], delivered: &Delivered) -> 
     print(&format!("{}@{}\n", delivered.reference, report::pushed_digest(&built.artifact, &delivered.pushed)))
 }
 
-pub(super) fn parse_all(names: &[String]) -> Result<Vec<Reference>, CliError> {
-    names.iter().map(|name| Ok(name.parse()?)).collect()
-}
-
 /// What the image is called: its tags, else its project's name.
 fn names(job: &Job, built: &Built) -> Vec<String> {
     let names = if job.tags.is_empty() { vec![local_name(built, &job.request.app)] } else { job.tags.clone() };
@@ -164,8 +160,8 @@ fn local_name(built: &Built, app: &Path) -> String {
 }
 
 /// `microbuild plan`.
-pub(super) fn plan(recipe: &str, app: &Path, options: BuildOptions) -> Result<(), CliError> {
-    let (job, resolution) = resolve(recipe, app, options)?;
+pub(super) fn plan(host: &Host, recipe: &str, app: &Path, options: BuildOptions) -> Result<(), CliError> {
+    let (job, resolution) = resolve(host, recipe, app, options)?;
     if job.json {
         return print(&(pretty(&report::plan_json(&resolution)) + "\n"));
     }
@@ -173,8 +169,8 @@ pub(super) fn plan(recipe: &str, app: &Path, options: BuildOptions) -> Result<()
 }
 
 /// `microbuild why`.
-pub(super) fn why(package: &str, recipe: &str, app: &Path, options: BuildOptions) -> Result<(), CliError> {
-    let (job, resolution) = resolve(recipe, app, options)?;
+pub(super) fn why(host: &Host, package: &str, recipe: &str, app: &Path, options: BuildOptions) -> Result<(), CliError> {
+    let (job, resolution) = resolve(host, recipe, app, options)?;
     let mut told = false;
     for image in &resolution.images {
         if let Some(text) = report::why(&image.lock, package, &job.recipe.name) {
@@ -208,8 +204,8 @@ pub(super) fn why(package: &str, recipe: &str, app: &Path, options: BuildOptions
     })
 }
 
-fn resolve(recipe: &str, app: &Path, options: BuildOptions) -> Result<(Job, Resolution), CliError> {
-    let job = Job::new(Some(recipe), app, options)?;
+fn resolve(host: &Host, recipe: &str, app: &Path, options: BuildOptions) -> Result<(Job, Resolution), CliError> {
+    let job = Job::new(host, Some(recipe), app, options)?;
     let tools = job.tools()?;
     let resolution = pipeline::resolve(&job.request, &job.recipe, &tools.fetcher, &job.ui)?;
     Ok((job, resolution))

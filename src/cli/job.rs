@@ -5,23 +5,25 @@ use std::path::{Path, PathBuf};
 use super::{
     CliError,
     args::{BuildOptions, SetupOptions},
-    build::parse_all,
     http, shelves, store,
 };
 use crate::{
     config::{
         self, AppConfig, CommonOptions, ContentsOptions, DeliveryOptions, ImageOptions, MachineOptions, Merge as _,
-        NetworkOptions, Pair,
+        NetworkOptions,
     },
     fetch::Fetcher,
     glob::Pattern,
+    host::Host,
     http::Http,
     plan::host_platform,
     recipe::{Recipe, Trust},
+    registry::Reference,
     request::{Request, Step},
     sink::{self, Output},
     store,
     ui::Ui,
+    values::Pair,
 };
 
 /// A build as the words, the environment and the file ask for it: what is to be made, and what is to be done with it.
@@ -49,13 +51,14 @@ pub(super) struct Tools {
 }
 
 impl Job {
-    pub(super) fn new(recipe: Option<&str>, app: &Path, options: BuildOptions) -> Result<Self, CliError> {
-        Self::with(recipe, app, options, AppConfig::read(app)?)
+    pub(super) fn new(host: &Host, recipe: Option<&str>, app: &Path, options: BuildOptions) -> Result<Self, CliError> {
+        Self::with(host, recipe, app, options, AppConfig::read(app)?)
     }
 
     /// The build of `app` that `options` ask for and, where they say nothing, the app's `file`. Nothing is taken out of an option
     /// group with `..`, so that an option without a use does not compile.
     pub(super) fn with(
+        host: &Host,
         recipe: Option<&str>,
         app: &Path,
         options: BuildOptions,
@@ -64,12 +67,12 @@ impl Job {
         let BuildOptions { delivery, image, pushing, setup } = options;
         let SetupOptions { contents, machine, network, common } = setup;
         let ui = super::ui(&common);
-        let recipe = find_recipe(recipe.or(file.recipe.as_deref()), app, recipe.is_none(), &machine, &ui)?;
+        let recipe = find_recipe(host, recipe.or(file.recipe.as_deref()), app, recipe.is_none(), &machine, &ui)?;
         let DeliveryOptions { tag, push, output, metadata_file } = delivery;
         let CommonOptions { cache_dir, json, progress: _, quiet: _, verbose: _ } = common;
         let (allow_rollback, offline) = (is_on(machine.allow_rollback), is_on(machine.offline));
         let options = (contents.over(file.contents), image.over(file.image));
-        let mut request = request(app, &recipe, options, machine, &network)?;
+        let mut request = request(host, app, &recipe, options, machine, &network)?;
         let written =
             output.iter().filter_map(Output::path).chain(metadata_file.as_deref()).chain(cache_dir.as_deref());
         request.exclude.extend(written.filter_map(|path| pattern_of(path, app)));
@@ -103,7 +106,7 @@ impl Job {
 
     /// What the job works with.
     pub(super) fn tools(&self) -> Result<Tools, CliError> {
-        let store = store(self.cache_dir.as_deref())?;
+        let store = store(&self.request.host, self.cache_dir.as_deref())?;
         let in_use = store.lock_shared()?;
         let http = http(&self.network, self.offline, &self.ui)?;
         let fetcher = Fetcher::new(http.clone(), store, self.ui.clone(), self.offline);
@@ -148,29 +151,32 @@ fn pattern_of(path: &Path, app: &Path) -> Option<Pattern> {
 
 /// The recipe that is meant: the user's word, else the app's, else the one that the app's files are for.
 fn find_recipe(
+    host: &Host,
     name: Option<&str>,
     app: &Path,
     is_of_app: bool,
     machine: &MachineOptions,
     ui: &Ui,
 ) -> Result<Recipe, CliError> {
-    let shelves = shelves(app, trust(app, machine));
+    let shelves = shelves(host, app, trust(app, machine));
     let recipe = match name {
         Some(name) if is_of_app => shelves.find_for_app(name)?,
         Some(name) => shelves.find(name)?,
         None => {
             let (recipe, files) = shelves.detect(app)?;
-            ui.detail(&format!("recipe {}, for which {} speaks", recipe.name, files.join(", ")));
+            ui.detail(&format!("recipe {} recognizes {}", recipe.name, files.join(", ")));
             recipe
         }
     };
     if let Some(path) = recipe.origin.file() {
         ui.say(&format!("recipe {} from {}", recipe.name, path.display()));
     }
-    if !recipe.not_passed.is_empty() {
+    let not_passed = recipe.not_passed.iter().filter(|name| host.variable_os(name).is_some());
+    let not_passed: Vec<&str> = not_passed.map(String::as_str).collect();
+    if !not_passed.is_empty() {
         ui.warn(&format!(
             "not given to its steps: {}; `pass` counts in recipes of your own, not in an app's (--secret id=NAME gives a variable)",
-            recipe.not_passed.join(", ")
+            not_passed.join(", ")
         ));
     }
     Ok(recipe)
@@ -186,6 +192,11 @@ fn trust(app: &Path, options: &MachineOptions) -> Trust {
     }
 }
 
+/// The names as references, of which each names a registry or means Docker Hub.
+pub(super) fn parse_all(names: &[String]) -> Result<Vec<Reference>, CliError> {
+    names.iter().map(|name| Ok(name.parse()?)).collect()
+}
+
 /// A switch that nothing turned on is off.
 pub(super) fn is_on(switch: Option<bool>) -> bool {
     switch.unwrap_or(false)
@@ -193,6 +204,7 @@ pub(super) fn is_on(switch: Option<bool>) -> bool {
 
 /// What is to be built.
 fn request(
+    host: &Host,
     app: &Path,
     recipe: &Recipe,
     (contents, image): (ContentsOptions, ImageOptions),
@@ -237,12 +249,13 @@ fn request(
     }
     let offline = is_on(offline);
     Ok(Request {
+        host: host.clone(),
         app: app.to_owned(),
         recipe: recipe.name.clone(),
         fallback: base.is_none()
             && mirror.is_none()
             && !offline
-            && !is_ci()
+            && !is_ci(host)
             && keys.is_empty()
             && repository.is_empty(),
         base: base.or_else(|| recipe.base.default.clone()).unwrap_or_default(),
@@ -273,20 +286,20 @@ fn request(
         include,
         exclude,
         max_size,
-        epoch: epoch()?,
+        epoch: epoch(host)?,
     })
 }
 
 /// Whether this is a CI system, as nearly all of them say: what it builds must not depend on what happens to be reachable.
-fn is_ci() -> bool {
-    std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
+fn is_ci(host: &Host) -> bool {
+    host.variable("CI").is_some_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }
 
 /// SOURCE_DATE_EPOCH (reproducible-builds.org), or 0.
-fn epoch() -> Result<u64, CliError> {
-    match std::env::var("SOURCE_DATE_EPOCH") {
-        Err(_) => Ok(0),
-        Ok(text) => text.trim().parse().map_err(|_| CliError::Usage {
+fn epoch(host: &Host) -> Result<u64, CliError> {
+    match host.variable("SOURCE_DATE_EPOCH") {
+        None => Ok(0),
+        Some(text) => text.trim().parse().map_err(|_| CliError::Usage {
             message: format!("expected seconds since 1970 in SOURCE_DATE_EPOCH, found `{text}`"),
             hint: "SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)".into(),
         }),
@@ -310,13 +323,14 @@ mod tests {
 
     #[test]
     fn scratch_of_a_release_takes_the_packages_of_that_release() {
-        use crate::{config::Distribution, plan::alpine, recipe::Shelves};
+        use crate::{plan::alpine, recipe::Shelves, values::Distribution};
         let recipe = Shelves::default().find("node").expect("built in");
+        let host = Host::new([], Path::new("/"));
         for (base, expected) in [("scratch", "v3.23"), ("scratch:3.22", "v3.22"), ("alpine:3.22", "v3.22")] {
             let contents = ContentsOptions { base: base.parse().ok(), ..ContentsOptions::default() };
             let options = (contents, ImageOptions::default());
             let (machine, network) = (MachineOptions::default(), NetworkOptions::default());
-            let request = request(Path::new("."), &recipe, options, machine, &network).expect("a request");
+            let request = request(&host, Path::new("."), &recipe, options, machine, &network).expect("a request");
             let Distribution::Alpine(release) = &request.base.distribution else { panic!("{base}") };
             let wanted = alpine::Wanted::new(&request, release, &[]).expect("repositories");
             let lines: Vec<_> = wanted.repositories.into_iter().filter_map(|repository| repository.line).collect();

@@ -7,15 +7,16 @@ use std::{
     ffi::OsString,
     fs,
     io::{self, IsTerminal as _, Read as _, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
 use clap::{CommandFactory as _, FromArgMatches};
 
 use crate::{
-    config::{CommonOptions, ConfigError, Merge as _, NetworkOptions, UserConfig, ValueError, config_home},
+    config::{CommonOptions, ConfigError, Merge as _, NetworkOptions, UserConfig},
     error::{Explain, Kind},
+    host::Host,
     http::{Http, HttpError, HttpOptions, Insecure},
     image::Artifact,
     images::{self, GcOptions, ImagesError, LocalImages},
@@ -27,6 +28,7 @@ use crate::{
     sink::{self, SinkError, registry::PushReport},
     store::{Store, StoreError},
     ui::{self, Ui},
+    values::ValueError,
 };
 
 pub mod args;
@@ -126,49 +128,48 @@ impl Explain for CliError {
     }
 }
 
-/// Does what the words say, of which the first is the program's name; the exit status: 0, or that of what was run.
+/// Runs the command that `words` name, of which the first is the program's name, for `host`. Returns the exit status: 0, or that of
+/// what was run. (The variables of options, `MICROBUILD_…`, are those of this process: clap reads them itself.)
 ///
 /// # Errors
 /// Whatever the command fails with. What clap has to say (help included) comes as [`CliError::Words`].
-pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<u8, CliError> {
+pub fn run(words: impl IntoIterator<Item = OsString>, host: &Host) -> Result<u8, CliError> {
     let words: Vec<OsString> = words.into_iter().collect();
     #[cfg(target_os = "linux")]
     if let Some(status) = crate::sandbox::serve(&words) {
         return Ok(status);
     }
     let mut cli: Cli = parse(with_docker_shorts(Cli::command()), words)?;
-    let user = UserConfig::read(config_home().as_deref())?;
+    let user = UserConfig::read(host.config_home().as_deref())?;
     fill(&mut cli.command, &user);
     let done = match cli.command {
         // These end as what they run does.
-        Command::Dev { recipe, app, options, command } => return sandbox::dev(&recipe, &app, *options, &command),
-        Command::Run { target, options, args } => return sandbox::run(&target, &options, &args),
-        Command::Build { app, recipe, options } => build::build(recipe.as_deref(), &app, *options),
-        Command::Base { recipe, dev, options } => build::base(&recipe, dev, *options),
-        Command::Recipe(words) => build_with_recipe(words, &user),
-        Command::Plan { recipe, app, options } => build::plan(&recipe, &app, *options),
-        Command::Why { package, recipe, app, options } => build::why(&package, &recipe, &app, *options),
+        Command::Dev { recipe, app, options, command } => return sandbox::dev(host, &recipe, &app, *options, &command),
+        Command::Run { target, options, args } => return sandbox::run(host, &target, &options, &args),
+        Command::Build { app, recipe, options } => build::build(host, recipe.as_deref(), &app, *options),
+        Command::Base { recipe, dev, options } => build::base(host, &recipe, dev, *options),
+        Command::Recipe(words) => build_with_recipe(host, words, &user),
+        Command::Plan { recipe, app, options } => build::plan(host, &recipe, &app, *options),
+        Command::Why { package, recipe, app, options } => build::why(host, &package, &recipe, &app, *options),
         Command::Push { image, reference, push: options, common, network } => {
-            push(&image, &reference, &options, &common, &network)
+            push(host, &image, &reference, &options, &common, &network)
         }
-        Command::Images { common } => list_images(&common),
-        Command::Inspect { image, common: _ } => {
-            print(&(pretty(&LocalImages::open(&images::default_dir()?)?.inspect(&image)?) + "\n"))
-        }
+        Command::Images { common } => list_images(host, &common),
+        Command::Inspect { image, common: _ } => print(&(pretty(&local_images(host)?.inspect(&image)?) + "\n")),
         Command::Export { image, output, common } => {
-            let artifact = LocalImages::open(&images::default_dir()?)?.get(&image)?;
+            let artifact = local_images(host)?.get(&image)?;
             sink::write(&output, &artifact, &[images::with_tag(&image)], &ui(&common))?;
             print(&format!("{}@{}\n", images::with_tag(&image), artifact.root().digest))
         }
-        Command::Rm { images, common } => remove(&images, &common),
-        Command::Gc { all, common } => gc(all, &common),
-        Command::Recipes { name: Some(name), files: Some(to), app } => recipe_files(&name, to.as_deref(), &app),
-        Command::Recipes { name, app, .. } => recipes(name.as_deref(), &app),
+        Command::Rm { images, common } => remove(host, &images, &common),
+        Command::Gc { all, common } => gc(host, all, &common),
+        Command::Recipes { name: Some(name), files: Some(to), app } => recipe_files(host, &name, to.as_deref(), &app),
+        Command::Recipes { name, app, .. } => recipes(host, name.as_deref(), &app),
         Command::Login { registry, username, password_stdin, network } => {
-            login(&registry, username, password_stdin, &network)
+            login(host, &registry, username, password_stdin, &network)
         }
         Command::Logout { registry } => {
-            let had = registry::logout(&CredentialStore::from_env(|name| std::env::var_os(name)), &registry)?;
+            let had = registry::logout(&credentials(host), &registry)?;
             eprintln!("{} {registry}", if had { "logged out of" } else { "there were no credentials for" });
             Ok(())
         }
@@ -202,7 +203,7 @@ fn fill(command: &mut Command, user: &UserConfig) {
 }
 
 /// `microbuild RECIPE [APP]`: the recipe stands where another command's name would.
-fn build_with_recipe(words: Vec<OsString>, user: &UserConfig) -> Result<(), CliError> {
+fn build_with_recipe(host: &Host, words: Vec<OsString>, user: &UserConfig) -> Result<(), CliError> {
     let mut words = words.into_iter();
     let recipe = words.next().unwrap_or_default().to_string_lossy().into_owned();
     let name = format!("microbuild {recipe}");
@@ -212,7 +213,7 @@ fn build_with_recipe(words: Vec<OsString>, user: &UserConfig) -> Result<(), CliE
         .about(format!("Builds APP with the recipe `{recipe}`; the options stand in the environment and in files too"));
     let RecipeCli { app, mut options } = parse(command, std::iter::once(OsString::from(&name)).chain(words))?;
     options.fill(user);
-    build::build(Some(&recipe), &app, *options)
+    build::build(host, Some(&recipe), &app, *options)
 }
 
 /// Reads the words with the clap command of `T`.
@@ -244,22 +245,25 @@ fn http(network: &NetworkOptions, offline: bool, ui: &Ui) -> Result<Http, CliErr
 }
 
 /// The store of this user, or where `given` says.
-fn store(given: Option<&Path>) -> Result<Store, CliError> {
+fn store(host: &Host, given: Option<&Path>) -> Result<Store, CliError> {
     let dir = match given {
         Some(dir) => dir.to_owned(),
-        None => user_folder("XDG_CACHE_HOME", ".cache")?.join("microbuild"),
+        None => host.cache_home().map(|cache| cache.join("microbuild")).ok_or_else(|| CliError::Usage {
+            message: "expected HOME or XDG_CACHE_HOME in the environment, found neither".into(),
+            hint: "--cache-dir names the folder for the cache".into(),
+        })?,
     };
     Ok(Store::open(&dir)?)
 }
 
-/// A folder of the user's, after the XDG Base Directory specification: `variable` when it is an absolute path, else `default`
-/// below the home folder.
-fn user_folder(variable: &str, default: &str) -> Result<PathBuf, CliError> {
-    let given = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    given.or_else(|| std::env::home_dir().map(|home| home.join(default))).ok_or_else(|| CliError::Usage {
-        message: format!("expected HOME or {variable} in the environment, found neither"),
-        hint: "--cache-dir names the folder for the cache".into(),
-    })
+/// The local images of this user.
+fn local_images(host: &Host) -> Result<LocalImages, CliError> {
+    Ok(LocalImages::open(&images::default_dir(host)?)?)
+}
+
+/// The credentials of this user.
+fn credentials(host: &Host) -> CredentialStore {
+    CredentialStore::from_env(|name| host.variable_os(name))
 }
 
 /// Prints `text` on stdout. Names in it may be a stranger's: what would steer a terminal is escaped.
@@ -289,6 +293,7 @@ fn pretty(value: &serde_json::Value) -> String {
 }
 
 fn push(
+    host: &Host,
     image: &str,
     to: &str,
     options: &PushOptions,
@@ -297,10 +302,10 @@ fn push(
 ) -> Result<(), CliError> {
     let ui = ui(common);
     let reference: Reference = to.parse()?;
-    let artifact = LocalImages::open(&images::default_dir()?)?.get(image)?;
+    let artifact = local_images(host)?.get(image)?;
     let http = http(network, false, &ui)?;
-    let store = store(common.cache_dir.as_deref())?;
-    let pushed = push_to(std::slice::from_ref(&reference), &artifact, options.options(), &http, &store, &ui)?;
+    let store = store(host, common.cache_dir.as_deref())?;
+    let pushed = push_to(std::slice::from_ref(&reference), &artifact, options.options(), host, &http, &store, &ui)?;
     let digest = report::pushed_digest(&artifact, &pushed);
     if is_on(common.json) {
         return print(&(pretty(&report::push_json(&reference, &artifact, &pushed)) + "\n"));
@@ -312,25 +317,26 @@ fn push_to(
     references: &[Reference],
     artifact: &Artifact,
     options: sink::registry::Options,
+    host: &Host,
     http: &Http,
     store: &Store,
     ui: &Ui,
 ) -> Result<Vec<PushReport>, RegistryError> {
-    let credentials = CredentialStore::from_env(|name| std::env::var_os(name));
+    let credentials = credentials(host);
     let connect = |name: &str| Registry::new(http, &credentials, name);
     sink::registry::push_as(&connect, Some(store), references, artifact, options, ui)
 }
 
-fn list_images(common: &CommonOptions) -> Result<(), CliError> {
-    let rows = LocalImages::open(&images::default_dir()?)?.list()?;
+fn list_images(host: &Host, common: &CommonOptions) -> Result<(), CliError> {
+    let rows = local_images(host)?.list()?;
     if is_on(common.json) {
         return print(&(pretty(&report::image_rows_json(&rows)) + "\n"));
     }
     print(&report::image_rows(&rows))
 }
 
-fn remove(names: &[String], common: &CommonOptions) -> Result<(), CliError> {
-    let local = LocalImages::open(&images::default_dir()?)?;
+fn remove(host: &Host, names: &[String], common: &CommonOptions) -> Result<(), CliError> {
+    let local = local_images(host)?;
     let ui = ui(common);
     for name in names {
         let (digest, freed) = local.remove(name)?;
@@ -340,11 +346,11 @@ fn remove(names: &[String], common: &CommonOptions) -> Result<(), CliError> {
     Ok(())
 }
 
-fn gc(all: bool, common: &CommonOptions) -> Result<(), CliError> {
+fn gc(host: &Host, all: bool, common: &CommonOptions) -> Result<(), CliError> {
     // First, so that nothing runs any more in what is then removed.
     crate::sandbox::bundle::sweep();
-    let local = LocalImages::open(&images::default_dir()?)?;
-    let freed = local.gc(&store(common.cache_dir.as_deref())?, GcOptions { unused_for: UNUSED, all })?;
+    let local = local_images(host)?;
+    let freed = local.gc(&store(host, common.cache_dir.as_deref())?, GcOptions { unused_for: UNUSED, all })?;
     if is_on(common.json) {
         return print(&(pretty(&serde_json::json!({"removed": freed.removed, "freed": freed.freed})) + "\n"));
     }
@@ -352,13 +358,13 @@ fn gc(all: bool, common: &CommonOptions) -> Result<(), CliError> {
     Ok(())
 }
 
-fn shelves(app: &Path, trust: Trust) -> Shelves {
-    Shelves::new(app, config_home().as_deref(), trust)
+fn shelves(host: &Host, app: &Path, trust: Trust) -> Shelves {
+    Shelves::new(app, host.config_home().as_deref(), trust)
 }
 
-fn recipes(name: Option<&str>, app: &Path) -> Result<(), CliError> {
+fn recipes(host: &Host, name: Option<&str>, app: &Path) -> Result<(), CliError> {
     // They are shown, and not used.
-    let shelves = shelves(app, Trust::Yes);
+    let shelves = shelves(host, app, Trust::Yes);
     match name {
         Some("lists") => print_text(LISTS),
         Some(name) => print_text(&shelves.find(name)?.text),
@@ -380,8 +386,8 @@ fn print_text(text: &str) -> Result<(), CliError> {
 }
 
 /// Prints the files of the recipe `name`, each below a line with its name, or writes them into the folder `to`.
-fn recipe_files(name: &str, to: Option<&Path>, app: &Path) -> Result<(), CliError> {
-    let recipe = shelves(app, Trust::Yes).find(name)?;
+fn recipe_files(host: &Host, name: &str, to: Option<&Path>, app: &Path) -> Result<(), CliError> {
+    let recipe = shelves(host, app, Trust::Yes).find(name)?;
     let Some(folder) = to else {
         let shown = |(name, content): (&String, &String)| format!("==> {RUN}/{name} <==\n{content}\n");
         return print_text(&recipe.programs.iter().map(shown).collect::<String>());
@@ -400,6 +406,7 @@ fn recipe_files(name: &str, to: Option<&Path>, app: &Path) -> Result<(), CliErro
 }
 
 fn login(
+    host: &Host,
     registry: &str,
     username: Option<String>,
     password_stdin: bool,
@@ -427,7 +434,7 @@ fn login(
         let hint = "the password is read to the end of standard input".into();
         return Err(CliError::Usage { message: "expected a password on standard input, found none".into(), hint });
     }
-    let credentials = CredentialStore::from_env(|name| std::env::var_os(name));
+    let credentials = credentials(host);
     let stored = registry::login(&http(network, false, &ui)?, &credentials, &registry, &username, password)?;
     if credentials.is_overruled(&registry) {
         ui.warn(&format!("DOCKER_AUTH_CONFIG has credentials for {registry}, which are used in the place of these"));

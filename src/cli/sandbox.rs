@@ -9,13 +9,13 @@ use super::{
     args::{DevOptions, RunOptions},
     build::builds,
     job::Job,
-    store,
+    local_images, store,
 };
 use crate::{
-    config::{Deps, Publish, Volume},
     error::Explain as _,
+    host::Host,
     image::{Artifact, Image},
-    images::{self, LocalImages},
+    images,
     pipeline::{self, BuildError, Caches, DevJob, DevVariant, HOSTNAME, Owner},
     plan::host_platform,
     project::{self, Project},
@@ -23,21 +23,28 @@ use crate::{
     secret::{DEV, Secrets},
     store::Workspace,
     ui::Ui,
+    values::{Deps, Publish, Volume},
 };
 
 /// `microbuild dev RECIPE [APP] -- CMD…`: the command's exit status.
-pub(super) fn dev(recipe: &str, app: &Path, options: DevOptions, command: &[String]) -> Result<u8, CliError> {
-    let job = Job::new(Some(recipe), app, options.setup.into())?;
+pub(super) fn dev(
+    host: &Host,
+    recipe: &str,
+    app: &Path,
+    options: DevOptions,
+    command: &[String],
+) -> Result<u8, CliError> {
+    let job = Job::new(host, Some(recipe), app, options.setup.into())?;
     let runtime = Runtime::find(job.request.step.runtime.as_deref())?;
-    let secrets = Secrets::read(&job.request.step.secrets)?;
+    let secrets = Secrets::read(&job.request.step.secrets, host)?;
     let (project, variant, root, caches) = unpack_dev(&job)?;
     let folder = fs::canonicalize(app).map_err(stdio("find the app's folder"))?;
     let args = if options.shell { vec!["/bin/sh".to_owned()] } else { command.to_vec() };
-    let (mut env, secret_files) = DevVariant::variables(&job.recipe, &project, &|name| std::env::var(name).ok());
-    env.extend(variables(&options.env));
+    let (mut env, secret_files) = DevVariant::variables(&job.recipe, &project, &|name| host.variable(name));
+    env.extend(variables(host, &options.env));
     let secrets = secrets.of(DEV, &job.recipe);
     let step = &job.request.step;
-    let dev_job = DevJob { args, folder, env, secret_files, mounts: Vec::new(), secrets, step };
+    let dev_job = DevJob { args, folder, env, secret_files, mounts: Vec::new(), secrets, host, step };
     let sandbox = variant.sandbox(&job.recipe, &root, &caches, dev_job).map_err(BuildError::from)?;
     Ok(sandbox.run(&runtime, Output::Inherit)?.code())
 }
@@ -65,20 +72,20 @@ fn unpack_dev(job: &Job) -> Result<(Project, DevVariant, Root, Caches), CliError
 }
 
 /// `microbuild run IMAGE|APP [-- ARG…]`: its exit status.
-pub(super) fn run(target: &str, options: &RunOptions, args: &[String]) -> Result<u8, CliError> {
+pub(super) fn run(host: &Host, target: &str, options: &RunOptions, args: &[String]) -> Result<u8, CliError> {
     let ui = super::ui(&options.setup.common);
-    let (artifact, runtime) = artifact(target, options)?;
+    let (artifact, runtime) = artifact(host, target, options)?;
     let image = for_this_machine(target, &artifact)?;
     let config: Value = serde_json::from_slice(&image.config.bytes).unwrap_or_default();
     let config = &config["config"];
     let user = options.user.as_ref().map(ToString::to_string);
     let user = user.unwrap_or_else(|| config["User"].as_str().unwrap_or_default().to_owned());
-    let rootfs = Rootfs::unpack(image, options, &ui)?;
+    let rootfs = Rootfs::unpack(host, image, options, &ui)?;
     let ids = Ids::of(&user, rootfs.path()).map_err(SandboxError::from)?;
     let pairs = words(&config["Env"]);
     let pairs = pairs.iter().filter_map(|pair| pair.split_once('='));
     let mut env: BTreeMap<String, String> = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    env.extend(variables(&options.env));
+    env.extend(variables(host, &options.env));
     let mut command = words(&config["Entrypoint"]);
     command.extend(if args.is_empty() { words(&config["Cmd"]) } else { args.to_vec() });
     if command.is_empty() {
@@ -131,16 +138,16 @@ fn unlimited(publish: &Publish) -> String {
 }
 
 /// The image: built for this machine when `target` is a folder, else a local one; and what it is run with.
-fn artifact(target: &str, options: &RunOptions) -> Result<(Artifact, Runtime), CliError> {
+fn artifact(host: &Host, target: &str, options: &RunOptions) -> Result<(Artifact, Runtime), CliError> {
     let path = Path::new(target);
     if path.is_dir() {
-        let mut job = Job::new(options.recipe.as_deref(), path, options.setup.clone().into())?;
+        let mut job = Job::new(host, options.recipe.as_deref(), path, options.setup.clone().into())?;
         job.request.platforms = vec![host_platform()];
         let runtime = Runtime::find(job.request.step.runtime.as_deref())?;
         return Ok((builds(&job)?, runtime));
     }
     let runtime = Runtime::find(options.setup.machine.runtime.as_deref())?;
-    let image = LocalImages::open(&images::default_dir()?)?.get(target).map_err(|error| match error {
+    let image = local_images(host)?.get(target).map_err(|error| match error {
         images::ImagesError::NotFound { .. } => CliError::Usage {
             message: format!("expected the app's folder or a local image, found neither at `{target}`"),
             hint: error.hint().unwrap_or_default(),
@@ -170,8 +177,8 @@ enum Rootfs {
 }
 
 impl Rootfs {
-    fn unpack(image: &Image, options: &RunOptions, ui: &Ui) -> Result<Self, CliError> {
-        let store = store(options.setup.common.cache_dir.as_deref())?;
+    fn unpack(host: &Host, image: &Image, options: &RunOptions, ui: &Ui) -> Result<Self, CliError> {
+        let store = store(host, options.setup.common.cache_dir.as_deref())?;
         let _in_use = store.lock_shared()?;
         if !options.writable {
             let root = roots::unpack(&store, &image.layers, &[], ui)?;
@@ -204,10 +211,10 @@ fn mount(volume: &Volume) -> Result<Mount, CliError> {
 }
 
 /// `KEY=VALUE`, or `KEY` for its value here.
-fn variables(given: &[String]) -> BTreeMap<String, String> {
+fn variables(host: &Host, given: &[String]) -> BTreeMap<String, String> {
     let pair = |text: &String| match text.split_once('=') {
         Some((name, value)) => Some((name.to_owned(), value.to_owned())),
-        None => Some((text.clone(), std::env::var(text).ok()?)),
+        None => Some((text.clone(), host.variable(text)?)),
     };
     given.iter().filter_map(pair).filter(|(name, _)| !name.is_empty()).collect()
 }

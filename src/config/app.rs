@@ -5,12 +5,14 @@ use std::{fmt, path::Path, str::FromStr};
 use serde::Deserialize;
 
 use super::{
-    ConfigError, ContentsOptions, FILE, ImageOptions, ValueError,
-    document::{Elsewhere, keys, parse_groups},
-    list,
+    ConfigError, ContentsOptions, FILE, ImageOptions,
     user::{USER_FILE, UserConfig},
 };
-use crate::{app_folder::AppFolder, recipe::is_path};
+use crate::{
+    app_folder::AppFolder,
+    recipe::is_path,
+    values::{Elsewhere, ValueError, keys, list, parse_groups},
+};
 
 /// The most bytes that the file may have.
 const LARGEST: u64 = 1 << 20;
@@ -129,8 +131,8 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::config::Command;
     use crate::error::{Explain as _, Kind};
+    use crate::values::Command;
 
     fn file(text: &str) -> Result<AppConfig, ConfigError> {
         AppConfig::parse(text, FILE)

@@ -1,4 +1,4 @@
-//! Build options as they stand in files, and the types of their values.
+//! Build options, and the two files that they stand in.
 //!
 //! Every build option is a flag, a variable of the environment (`MICROBUILD_…`) and a key of one of two files, all under
 //! the same name and read by the same `FromStr`:
@@ -22,39 +22,24 @@
 //! ```
 
 mod app;
-mod container;
-mod document;
 mod options;
 mod user;
-mod value;
-mod words;
 
 use std::{io, path::PathBuf};
 
 use crate::{
     app_folder::AppFolderError,
     error::{Explain, Kind},
+    values::DocumentError,
 };
 
+pub use crate::app_folder::CONFIG_FILE as FILE;
 pub use app::AppConfig;
-pub use container::{Publish, Volume};
-pub use document::DocumentError;
-pub(crate) use document::{
-    comma_list, command, list, optional, optional_command, pairs, parse_like, switch_or_list, texts, value,
-};
 pub(crate) use options::switch;
 pub use options::{
     CommonOptions, ContentsOptions, DeliveryOptions, ImageOptions, MachineOptions, Merge, NetworkOptions,
 };
-pub use user::{UserConfig, config_home, is_trusted};
-pub use value::{
-    Base, Compression, Deps, Distribution, Id, Pair, Port, Protocol, Release, Size, Suite, User, ValueError, Workdir,
-};
-pub(crate) use words::split;
-pub use words::{Command, CommandError};
-
-/// The name of the app's file, in its folder.
-pub const FILE: &str = "microbuild.toml";
+pub use user::{UserConfig, is_trusted};
 
 /// What is wrong with a file of build options.
 #[derive(Debug, thiserror::Error)]

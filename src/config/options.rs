@@ -7,11 +7,18 @@
 
 use std::path::PathBuf;
 
-use super::{
-    Base, Command, Compression, Deps, Pair, Port, Size, User, Workdir, comma_list, list, optional, optional_command,
-    pairs, switch_or_list,
+use crate::{
+    glob::Pattern,
+    http::Insecure,
+    image::Platform,
+    secret::SecretSource,
+    sink::Output,
+    ui,
+    values::{
+        Base, Command, Compression, Deps, Pair, Port, Size, User, Workdir, comma_list, list, optional,
+        optional_command, pairs, switch_or_list,
+    },
 };
-use crate::{glob::Pattern, http::Insecure, image::Platform, secret::SecretSource, sink::Output, ui};
 
 /// Values that come from two places, of which one counts more.
 pub trait Merge: Sized {

@@ -5,11 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    AppConfig, CommonOptions, ConfigError, DeliveryOptions, FILE, MachineOptions, NetworkOptions,
-    document::{Elsewhere, keys, parse_groups},
+use super::{AppConfig, CommonOptions, ConfigError, DeliveryOptions, FILE, MachineOptions, NetworkOptions};
+use crate::{
+    secret::Origin,
+    values::{Elsewhere, keys, parse_groups},
 };
-use crate::secret::Origin;
 
 /// A `config.toml` of the user. Its keys are the long names of the flags that speak for this machine; `trust` names the folders
 /// of apps. What it leaves out is `None` or empty.
@@ -38,7 +38,7 @@ impl UserConfig {
         Ok(config)
     }
 
-    /// Reads `microbuild/config.toml` in `home` ([`config_home`]), its relative paths taken from its folder. Without such a
+    /// Reads `microbuild/config.toml` in `home` ([`Host::config_home`](crate::host::Host::config_home)), its relative paths taken from its folder. Without such a
     /// file: the configuration that says nothing.
     ///
     /// # Errors
@@ -108,13 +108,6 @@ impl UserConfig {
 pub fn is_trusted(app: &Path, folders: &[PathBuf]) -> bool {
     let Ok(app) = fs::canonicalize(app) else { return false };
     folders.iter().filter_map(|folder| fs::canonicalize(folder).ok()).any(|folder| app.starts_with(folder))
-}
-
-/// The folder of the user's configuration: `$XDG_CONFIG_HOME`, else `~/.config`.
-pub fn config_home() -> Option<PathBuf> {
-    // XDG Base Directory Specification 0.8: a relative path in the variable is invalid and to be ignored.
-    let absolute = |variable| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))
 }
 
 /// The user's file, as messages name it; `XDG_CONFIG_HOME` may say otherwise.

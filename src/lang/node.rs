@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     app_folder::AppFolder,
-    config,
     listing::{AppFile, FileKind},
+    values,
 };
 
 /// Node, with its package managers.
@@ -342,7 +342,7 @@ struct NodeCommand {
 impl NodeCommand {
     /// The start script, when it is a plain `node FILE`: no shell's business in it, nothing run before or after.
     fn parse(script: &str) -> Option<Self> {
-        let mut words = config::split(script).ok()?.into_iter().peekable();
+        let mut words = values::split(script).ok()?.into_iter().peekable();
         let mut command = Self::default();
         loop {
             let word = words.next()?;

@@ -8,8 +8,8 @@ use std::io::{self, Write};
 
 use rayon::prelude::*;
 
-pub use crate::config::Compression;
 use crate::media::{GZIP, ZSTD};
+pub use crate::values::Compression;
 
 /// Bytes of tar in a gzip member: 1 MiB costs less than one part in a thousand against a single member.
 const GZIP_BLOCK: usize = 1 << 20;

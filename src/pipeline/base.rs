@@ -2,7 +2,6 @@
 
 use super::BuildError;
 use crate::{
-    config::{Base, Distribution},
     deb::solve::Wish,
     fetch::{FetchError, Fetcher},
     lock::LockError,
@@ -10,6 +9,7 @@ use crate::{
     recipe::Recipe,
     request::Request,
     ui::Ui,
+    values::{Base, Distribution},
 };
 
 /// The request, with another base where the mirror of its own cannot be reached and the request allows that: this machine's

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use super::{BuildError, Caches, StepError, system::System};
 use crate::{
     fetch::Fetcher,
+    host::Host,
     layer::{Layer, compress::Compression},
     lock::{Lock, lock},
     plan::{PATH, Plan},
@@ -39,6 +40,8 @@ pub struct DevJob<'a> {
     pub secret_files: BTreeMap<String, String>,
     /// What it may know.
     pub secrets: Vec<Secret>,
+    /// The user's environment.
+    pub host: &'a Host,
     /// Its network and whom it trusts there.
     pub step: &'a Step,
 }
@@ -112,7 +115,7 @@ impl DevVariant {
         caches: &Caches,
         job: DevJob<'_>,
     ) -> Result<Sandbox, StepError> {
-        let surroundings = Surroundings::of_machine(|name| std::env::var(name).ok(), &job.step.ca);
+        let surroundings = Surroundings::of_machine(|name| job.host.variable(name), &job.step.ca);
         let surroundings = surroundings.map_err(StepError::Certificates)?;
         let given = Given::new(&job.secrets, &job.secret_files);
         let mut mounts = caches.mounts.clone();

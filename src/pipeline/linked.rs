@@ -9,7 +9,6 @@ use std::{
 use super::{App, BuildError, MaybeCached, programs, steps::Steps, system::System};
 use crate::{
     app_folder::AppFolder,
-    config::Base,
     elf::{
         Elf,
         closure::ClosureError,
@@ -24,6 +23,7 @@ use crate::{
     project::{Project, ProjectError},
     rootfs::Programs,
     store::Workspace,
+    values::Base,
 };
 
 /// Why a program's libraries cannot be had.

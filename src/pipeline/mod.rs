@@ -40,7 +40,6 @@ use steps::Steps;
 use system::System;
 
 use crate::{
-    config::{Base, Command},
     error::{Explain, Kind},
     fetch::{FetchError, Fetcher},
     image::{Artifact, Image, ImageError, Platform},
@@ -54,6 +53,7 @@ use crate::{
     secret::Secrets,
     store::StoreError,
     ui::{self, Ui},
+    values::{Base, Command},
 };
 
 /// Why there is no image.
@@ -212,8 +212,8 @@ pub fn build(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> 
     let (project, plan) = plan(request, recipe, ui)?;
     let project = Arc::new(project);
     clock.lap("plan");
-    let secrets = Secrets::read(&request.step.secrets).map_err(StepError::from)?;
-    let secrets = secrets.watching(&recipe.passed());
+    let secrets = Secrets::read(&request.step.secrets, &request.host).map_err(StepError::from)?;
+    let secrets = secrets.watching(&recipe.passed(&request.host));
     secrets.idle(recipe).map_err(StepError::from)?.iter().for_each(|warning| ui.warn(warning));
     let steps = Steps::new(request, recipe, &project, &secrets, fetcher, ui);
     steps.check(&plan.platforms)?;

@@ -8,7 +8,6 @@ use super::{
     steps::{Output, Steps},
 };
 use crate::{
-    config::Base,
     fetch::Fetcher,
     image::Platform,
     lock::{Lock, lock},
@@ -17,6 +16,7 @@ use crate::{
     request::Request,
     secret::Secrets,
     ui::Ui,
+    values::Base,
 };
 
 /// The packages of a build.
@@ -58,7 +58,7 @@ pub fn resolve(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -
     let request = &settle(request, recipe, fetcher, ui)?;
     let (project, plan) = plan_of(request, recipe, ui)?;
     // Of secrets only the names count here; one that cannot be read now is the build's matter.
-    let secrets = Secrets::read(&request.step.secrets).unwrap_or_default();
+    let secrets = Secrets::read(&request.step.secrets, &request.host).unwrap_or_default();
     let steps = Steps::new(request, recipe, &project, &secrets, fetcher, ui);
     steps.check(&plan.platforms)?;
     let images = plan.platforms.iter().map(|platform| steps.remembered_lock(platform, &plan));

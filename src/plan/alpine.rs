@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use super::{PlanError, architecture_of};
 use crate::{
     apk::{dependency::Dependency, key::KeyRing, revision::is_branch},
-    config::Release,
     image::Platform,
     location::Location,
     request::{DEFAULT_MIRROR, Request},
     rootfs::ApkSettings,
+    values::Release,
 };
 
 /// Where packages come from, and those that are asked for.

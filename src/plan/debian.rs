@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use super::{PlanError, architecture_of};
 use crate::{
-    config::Suite,
     deb::{
         key::{KeyError, KeyRing},
         solve::Wish,
@@ -13,6 +12,7 @@ use crate::{
     image::Platform,
     location::Location,
     request::Request,
+    values::Suite,
 };
 
 /// The suite where neither anybody nor the machine's apt sources name one: Debian's stable release.

@@ -6,9 +6,7 @@ pub mod debian;
 use std::collections::BTreeMap;
 
 use crate::{
-    apk,
-    config::{Base, Distribution, User},
-    deb,
+    apk, deb,
     error::{Explain, Kind},
     glob::{Pattern, PatternSet},
     image::{Configuration, Platform, timestamp},
@@ -17,6 +15,7 @@ use crate::{
     recipe::{Packages, Recipe, RecipeError},
     request::Request,
     rootfs::{ApkSettings, Settings},
+    values::{Base, Distribution, User},
 };
 
 /// The search path of every image that sets none.

@@ -1,7 +1,7 @@
 //! Which files of an app stay out of its image: the ignore file, what is always left out, `--include` and `--exclude`.
 
 use crate::{
-    config::FILE as CONFIG_FILE,
+    app_folder::CONFIG_FILE,
     glob::{Pattern, PatternError},
 };
 

@@ -18,12 +18,12 @@ pub use steps::ProjectStep;
 pub use crate::listing::{AppFile, FileKind};
 use crate::{
     app_folder::{AppFolder, AppFolderError},
-    config::Deps,
     error::{Explain, Kind},
     glob::{Pattern, PatternError},
     lang::{Dependencies, Installed, LARGEST, Language, LanguageError, Source, Start, WantedRuntime, some},
     listing::Listing,
     recipe::{Recipe, Step, Template},
+    values::Deps,
 };
 
 /// What a build's options say of the project.

@@ -1,7 +1,7 @@
 //! `Procfile`: what an app starts, as Heroku and its successors read it (<https://devcenter.heroku.com/articles/procfile>).
 
 use super::{LARGEST, ProjectError};
-use crate::{app_folder::AppFolder, config, recipe::Recipe};
+use crate::{app_folder::AppFolder, recipe::Recipe, values};
 
 /// The file's name.
 const FILE: &str = "Procfile";
@@ -14,7 +14,7 @@ pub(super) fn read(app: &AppFolder, recipe: &Recipe) -> Result<Option<Vec<String
     let web = processes.iter().find(|(name, _)| *name == "web");
     let only = processes.first().filter(|_| processes.len() == 1);
     let Some((process, command)) = web.or(only) else { return Ok(None) };
-    let words = config::split(command).map_err(|error| ProjectError::Procfile {
+    let words = values::split(command).map_err(|error| ProjectError::Procfile {
         file: app.path().join(FILE),
         process: (*process).to_owned(),
         found: format!("`{command}`: {error}"),

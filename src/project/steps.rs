@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use super::{AppFile, ProjectError, ignore::Rules, walk};
 use crate::{
     app_folder::AppFolder,
-    config::Deps,
     glob::{Pattern, PatternSet},
     lang::{self, GeneratedFile},
     recipe::{Recipe, Step},
+    values::Deps,
 };
 
 /// A step of a recipe that a project has.

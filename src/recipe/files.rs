@@ -10,8 +10,8 @@ use serde::Deserializer;
 
 use super::RecipeError;
 use crate::{
-    config::{self, DocumentError},
     near::nearest,
+    values::{self, DocumentError},
 };
 
 /// Where the files of a recipe lie while its steps run.
@@ -75,7 +75,7 @@ impl FromStr for FolderName {
 
 /// Folders of files that microbuild brings along.
 pub(super) fn folders<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    config::list::<FolderName, D>(deserializer).map(|list| list.into_iter().map(|folder| folder.0).collect())
+    values::list::<FolderName, D>(deserializer).map(|list| list.into_iter().map(|folder| folder.0).collect())
 }
 
 /// The files that `texts`, those of the recipe `text` in `file`, name below [`RUN`], and those that these files name.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr, sync::LazyLock};
 
 use serde::Deserializer;
 
-use crate::{config, near::nearest};
+use crate::{near::nearest, values};
 
 /// The lists, as they are written.
 pub const LISTS: &str = include_str!("../../recipes/shared/lists.toml");
@@ -39,7 +39,7 @@ impl<T: FromStr<Err: fmt::Display>> FromStr for Entry<T> {
 pub(super) fn list<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
-    config::list::<Entry<T>, D>(deserializer).map(|list| list.into_iter().flat_map(|entry| entry.0).collect())
+    values::list::<Entry<T>, D>(deserializer).map(|list| list.into_iter().flat_map(|entry| entry.0).collect())
 }
 
 #[cfg(test)]

@@ -22,12 +22,13 @@ use serde::Deserialize;
 
 use crate::{
     app_folder::AppFolderError,
-    config::{self, Base, Command, DocumentError, Port, User, Workdir},
     digest::Digest,
     error::{Explain, Kind},
     glob::{Pattern, PatternSet},
+    host::Host,
     lang::{self, Language},
     near::nearest,
+    values::{self, Base, Command, DocumentError, Port, User, Workdir},
 };
 
 use files::Beside;
@@ -226,13 +227,13 @@ pub struct Recipe {
     #[serde(default, deserialize_with = "paths::patterns")]
     pub detect: Vec<Pattern>,
     /// The recipes that it wins over where a project's files speak for both.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "values::list")]
     pub over: Vec<String>,
     /// The language that reads its projects and finds out what `{entry}` and its like stand for; see [`crate::lang`].
     #[serde(default, deserialize_with = "lang::named")]
     pub language: Option<&'static dyn Language>,
     /// The package whose version is the version of the language's runtime; `*` stands for a part of its name that changes.
-    #[serde(default, deserialize_with = "config::optional")]
+    #[serde(default, deserialize_with = "values::optional")]
     pub version_from: Option<Pattern>,
     /// Packages, for each base that the recipe knows.
     pub base: Bases,
@@ -243,13 +244,13 @@ pub struct Recipe {
     #[serde(default, rename = "step")]
     pub steps: Vec<Step>,
     /// Variables of the image's environment.
-    #[serde(default, deserialize_with = "config::texts")]
+    #[serde(default, deserialize_with = "values::texts")]
     pub env: BTreeMap<String, String>,
     /// Whom the app runs as.
-    #[serde(default, deserialize_with = "config::value")]
+    #[serde(default, deserialize_with = "values::value")]
     pub user: User,
     /// Ports that an app of this kind always listens on; mostly none.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "values::list")]
     pub port: Vec<Port>,
     /// Paths of packages that are left out of the image, on every base.
     #[serde(default, deserialize_with = "lists::list")]
@@ -280,7 +281,7 @@ pub struct Recipe {
 #[serde(deny_unknown_fields)]
 pub struct Bases {
     /// The base when nobody chose one; Alpine unless said.
-    #[serde(default, deserialize_with = "config::optional")]
+    #[serde(default, deserialize_with = "values::optional")]
     pub default: Option<Base>,
     /// `[base.scratch]`: Alpine's packages, with nothing below them.
     pub scratch: Option<Packages>,
@@ -308,7 +309,7 @@ pub struct Packages {
     #[serde(default, rename = "foreign-command")]
     pub foreign_command: BTreeMap<String, Vec<String>>,
     /// The package whose version is the version of the language's runtime, where this base calls it otherwise.
-    #[serde(default, deserialize_with = "config::optional")]
+    #[serde(default, deserialize_with = "values::optional")]
     pub version_from: Option<Pattern>,
     /// What the dev variant has besides: the package manager, a shell.
     #[serde(default, deserialize_with = "packages")]
@@ -326,7 +327,7 @@ pub struct Packages {
 #[serde(default, deny_unknown_fields)]
 pub struct App {
     /// Where it lies.
-    #[serde(deserialize_with = "config::value")]
+    #[serde(deserialize_with = "values::value")]
     pub workdir: Workdir,
     /// `Config.Entrypoint`.
     #[serde(deserialize_with = "template")]
@@ -341,7 +342,7 @@ pub struct App {
     #[serde(rename = "own-runtime")]
     pub own_runtime: bool,
     /// Files of a project that stay out of the image, unless its ignore file takes them back in.
-    #[serde(deserialize_with = "config::list")]
+    #[serde(deserialize_with = "values::list")]
     pub ignore: Vec<Pattern>,
     /// What is run instead of `cmd` where a project has certain files; the first that fits.
     pub start: Vec<StartBy>,
@@ -358,7 +359,7 @@ pub struct StartBy {
     #[serde(deserialize_with = "paths::files")]
     pub when: Vec<String>,
     /// `Config.Cmd`.
-    #[serde(deserialize_with = "config::command")]
+    #[serde(deserialize_with = "values::command")]
     pub cmd: Command,
 }
 
@@ -375,7 +376,7 @@ impl Recipe {
 
     /// The same of a recipe that may have files `beside` it.
     fn parse_beside(text: &str, file: &str, beside: Beside<'_>) -> Result<Self, RecipeError> {
-        let (mut recipe, texts): (Self, _) = config::parse_like(text, file, &|name| built_in(name))?;
+        let (mut recipe, texts): (Self, _) = values::parse_like(text, file, &|name| built_in(name))?;
         let meaning = |message: &str| RecipeError::Meaning { file: file.to_owned(), message: message.to_owned() };
         if recipe.bases().next().is_none() {
             return Err(meaning("expected [base.scratch], [base.alpine] or [base.debian], found none"));
@@ -413,19 +414,18 @@ impl Recipe {
     }
 
     /// The same recipe, found at `path` in the folder of an app. That may be a stranger's, so that its steps are given no
-    /// variable of this process's environment.
+    /// variable of the user's environment.
     fn of_app(mut self, path: PathBuf) -> Self {
         let mut names: Vec<String> = self.steps.iter_mut().flat_map(|step| std::mem::take(&mut step.pass)).collect();
-        names.retain(|name| std::env::var_os(name).is_some());
         names.sort();
         names.dedup();
         Self { origin: Origin::App(path), not_passed: names, ..self }
     }
 
-    /// The variables of this process's environment that its steps are given (`pass`).
-    pub fn passed(&self) -> BTreeMap<String, String> {
+    /// The variables of the user's environment that its steps are given (`pass`).
+    pub fn passed(&self, host: &Host) -> BTreeMap<String, String> {
         let names = self.steps.iter().flat_map(|step| &step.pass);
-        names.filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect()
+        names.filter_map(|name| Some((name.clone(), host.variable(name)?))).collect()
     }
 
     /// The packages for `base`.
@@ -627,7 +627,7 @@ mod tests {
         {
             assert_eq!(strip.matches(path), stripped, "{path}");
         }
-        assert!(!recipe.strip(&Base::scratch(config::Release::default())).matches("usr/include/a.h"));
+        assert!(!recipe.strip(&Base::scratch(values::Release::default())).matches("usr/include/a.h"));
     }
 
     #[test]
@@ -654,7 +654,7 @@ mod tests {
             no_recipes.find("./nowhere/node").map(|_| ()),
             no_recipes.find("./src").map(|_| ()),
             no_recipes.find("").map(|_| ()),
-            Recipe::parse(SMALL, "x").unwrap().packages(&Base::scratch(config::Release::default())).map(|_| ()),
+            Recipe::parse(SMALL, "x").unwrap().packages(&Base::scratch(values::Release::default())).map(|_| ()),
         ];
         let texts = mistakes.map(|mistake| {
             let error = mistake.unwrap_err();

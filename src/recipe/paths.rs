@@ -5,7 +5,7 @@ use std::{path::Path, str::FromStr};
 
 use serde::Deserializer;
 
-use crate::{config, glob::Pattern};
+use crate::{glob::Pattern, values};
 
 /// Where the kernel's own file systems, devices, secrets and results lie in a container.
 const RESERVED: [&str; 4] = ["/dev", "/proc", "/run", "/sys"];
@@ -65,17 +65,17 @@ fn is_plain(path: &str) -> bool {
 
 /// Folders of a container that are kept between builds.
 pub(super) fn caches<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    config::list::<CacheFolder, D>(deserializer).map(|list| list.into_iter().map(|folder| folder.0).collect())
+    values::list::<CacheFolder, D>(deserializer).map(|list| list.into_iter().map(|folder| folder.0).collect())
 }
 
 /// Files of a project.
 pub(super) fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    config::list::<ProjectFile, D>(deserializer).map(|list| list.into_iter().map(|file| file.0).collect())
+    values::list::<ProjectFile, D>(deserializer).map(|list| list.into_iter().map(|file| file.0).collect())
 }
 
 /// Patterns for files of a project.
 pub(super) fn patterns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Pattern>, D::Error> {
-    config::list::<ProjectPattern, D>(deserializer).map(|list| list.into_iter().map(|pattern| pattern.0).collect())
+    values::list::<ProjectPattern, D>(deserializer).map(|list| list.into_iter().map(|pattern| pattern.0).collect())
 }
 
 #[cfg(test)]

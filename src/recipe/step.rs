@@ -12,9 +12,9 @@ use serde::{
 
 use super::{is_name, paths};
 use crate::{
-    config::{self, Command},
     glob::Pattern,
     image::Platform,
+    values::{self, Command},
 };
 
 /// The folder, empty at first, in which a command may leave its result: `{out}` in a recipe, the variable `OUT` of the command.
@@ -34,7 +34,7 @@ pub struct Step {
     #[serde(deserialize_with = "name")]
     pub name: String,
     /// Files at the top of a project, any of which asks for this step. Without any, every project has it.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "values::list")]
     pub when: Vec<Pattern>,
     /// Whether it installs what the project depends on: `--deps` decides whether it is run, and its result stands for the
     /// folders of the same names in the app's own folder.
@@ -42,13 +42,13 @@ pub struct Step {
     pub installs: bool,
     /// The project's files, at its top, that the command sees; none for all files that go into the image. When none of them
     /// has changed, the step is not run again.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "values::list")]
     pub files: Vec<Pattern>,
     /// Earlier steps, by name, whose kept results the command sees at their places.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "values::list")]
     pub after: Vec<String>,
     /// The command. `{out}` is [`OUT`].
-    #[serde(deserialize_with = "config::command")]
+    #[serde(deserialize_with = "values::command")]
     pub run: Command,
     /// Files that say exactly what is installed; the first that is there counts.
     #[serde(default, deserialize_with = "paths::files")]
@@ -57,13 +57,13 @@ pub struct Step {
     #[serde(default, deserialize_with = "optional_command")]
     pub locked: Option<Command>,
     /// Variables of the command's environment.
-    #[serde(default, deserialize_with = "config::texts")]
+    #[serde(default, deserialize_with = "values::texts")]
     pub env: BTreeMap<String, String>,
     /// Variables that the command gets with their values in microbuild's own environment, as far as they are set there.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "values::list")]
     pub pass: Vec<String>,
     /// Variables that hold the path of a secret's file, by the secret's id, when that secret is given.
-    #[serde(default, deserialize_with = "config::texts")]
+    #[serde(default, deserialize_with = "values::texts")]
     pub secret: BTreeMap<String, String>,
     /// Folders that are kept between builds of a project, and are part of no image.
     #[serde(default, deserialize_with = "paths::caches")]
@@ -79,18 +79,18 @@ pub struct Step {
     /// is an error.
     pub foreign: Option<Foreign>,
     /// The command's words for processors, where they are not Go's.
-    #[serde(default, deserialize_with = "config::texts")]
+    #[serde(default, deserialize_with = "values::texts")]
     pub cpu: BTreeMap<String, String>,
     /// The command's words for the C libraries `glibc` and `musl`.
-    #[serde(default, deserialize_with = "config::texts")]
+    #[serde(default, deserialize_with = "values::texts")]
     pub libc: BTreeMap<String, String>,
     /// What of the result is kept. A file belongs to the first entry that it fits.
     pub keep: Vec<Keep>,
     /// What of the kept result is left out after all.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "values::list")]
     pub strip: Vec<Pattern>,
     /// Files of the result that may lack a library, because what loads them does without.
-    #[serde(default, deserialize_with = "config::list")]
+    #[serde(default, deserialize_with = "values::list")]
     pub plugins: Vec<Pattern>,
     /// Packages of the dev variant that the result holds parts of, such as a runtime: they become packages of the image, with
     /// their licences, when the pattern behind them matches a path of the result. `*` in a name stands for a part that changes.
@@ -302,12 +302,12 @@ impl<'de> Visitor<'de> for WordsOrVariables {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Extra, A::Error> {
-        let env = config::texts(MapAccessDeserializer::new(map))?;
+        let env = values::texts(MapAccessDeserializer::new(map))?;
         Ok(Extra { words: Vec::new(), env })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Extra, A::Error> {
-        let words = config::list(SeqAccessDeserializer::new(seq))?;
+        let words = values::list(SeqAccessDeserializer::new(seq))?;
         Ok(Extra { words, env: BTreeMap::new() })
     }
 }
@@ -377,7 +377,7 @@ impl<'de> Deserialize<'de> for Keep {
 /// A table of patterns by patterns.
 fn pairs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(Pattern, Pattern)>, D::Error> {
     let pattern = |text: &str| text.parse().map_err(D::Error::custom);
-    config::texts(deserializer)?.iter().map(|(name, path)| Ok((pattern(name)?, pattern(path)?))).collect()
+    values::texts(deserializer)?.iter().map(|(name, path)| Ok((pattern(name)?, pattern(path)?))).collect()
 }
 
 /// A step's name: `dev` is the command of `microbuild dev`.
@@ -391,7 +391,7 @@ fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
 }
 
 fn optional_command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Command>, D::Error> {
-    config::command(deserializer).map(Some)
+    values::command(deserializer).map(Some)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Commands of a recipe, in which what a project says is filled in.
 
 use crate::{
-    config::{self, Command},
     lang::Start,
+    values::{self, Command},
 };
 
 /// A command with places to fill in: a word that is `{options}` or `{args}` becomes any number of words, `{entry}` is
@@ -62,7 +62,7 @@ fn places(word: &str) -> impl Iterator<Item = &str> {
 
 /// A command of a recipe.
 pub(super) fn template<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Template, D::Error> {
-    let Command(words) = config::command(deserializer)?;
+    let Command(words) = values::command(deserializer)?;
     Template::new(words).map_err(serde::de::Error::custom)
 }
 

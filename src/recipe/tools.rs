@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, str::FromStr};
 
 use serde::Deserialize;
 
-use crate::config;
+use crate::values;
 
 /// What the table is called where the steps read it, below [`RUN`](super::RUN): a line for each tool, with its name, its version and,
 /// behind the algorithm and a colon, the checksum of the file that is fetched: `pnpm 10.34.8 sha512:…`.
@@ -15,13 +15,13 @@ pub(super) const FILE: &str = "tools";
 #[serde(deny_unknown_fields)]
 pub struct Tool {
     /// Its version.
-    #[serde(deserialize_with = "config::value")]
+    #[serde(deserialize_with = "values::value")]
     version: Word,
     /// The SHA-256 of the file, in hexadecimal digits.
-    #[serde(default, deserialize_with = "config::optional")]
+    #[serde(default, deserialize_with = "values::optional")]
     sha256: Option<Hex<32>>,
     /// The SHA-512 of the file, in hexadecimal digits.
-    #[serde(default, deserialize_with = "config::optional")]
+    #[serde(default, deserialize_with = "values::optional")]
     sha512: Option<Hex<64>>,
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::SandboxError;
-use crate::config::Publish;
+use crate::values::Publish;
 
 /// A port that leads to another one for as long as the process lives.
 #[derive(Debug)]

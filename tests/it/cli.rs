@@ -360,7 +360,7 @@ fn the_recipe_is_told_by_the_files_and_they_are_named() {
     };
     let finished = build(&["-v"]);
     finished.succeeds();
-    assert!(finished.stderr.contains("recipe node, for which package.json speaks"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("recipe node recognizes package.json"), "{}", finished.stderr);
     assert!(!build(&[]).stderr.contains("speaks"));
     fs::write(dir.join("go.mod"), "module m\n").expect("a file");
     let finished = build(&[]);

@@ -11,11 +11,11 @@ use std::{
 
 use microbuild::{
     app_folder::AppFolderError,
-    config::Deps,
     error::{Explain as _, Kind},
     lang::LanguageError,
     project::{AppFile, FileKind, Options, Project, ProjectError},
     recipe::{Recipe, Shelves, Trust},
+    values::Deps,
 };
 use tempfile::TempDir;
 

@@ -154,7 +154,7 @@ impl<'a> Steps<'a> {
             foreign: (*platform != host).then(|| (platform, self.request.base.libc())),
             foreign_command: &self.recipe.packages(&self.request.base.dev())?.foreign_command,
         };
-        let invocation = step.invocation(conditions, &|name| std::env::var(name).ok());
+        let invocation = step.invocation(conditions, &|name| self.request.host.variable(name));
         let invocation = invocation.ok_or_else(|| StepError::ThisProcessorOnly {
             step: step.name.clone(),
             recipe: self.recipe.name.clone(),

@@ -137,6 +137,7 @@ impl<'a> Steps<'a> {
             secret_files: job.step.secret.clone(),
             mounts: out.into_iter().collect(),
             secrets: self.secrets.of(&job.step.name, self.recipe),
+            host: &self.request.host,
             step: &self.request.step,
         };
         let sandbox = variant.sandbox(self.recipe, &root, &caches, dev_job)?;
