@@ -15,8 +15,11 @@ static BY_NAME: LazyLock<BTreeMap<String, Vec<String>>> = LazyLock::new(|| {
     lists.expect("lists.toml is part of the program, and a test reads it")
 });
 
-/// What one entry of a list in a recipe stands for.
-struct Entry<T>(Vec<T>);
+/// What one entry of a list in a recipe stands for: itself, or all of a list.
+enum Entry<T> {
+    One(T),
+    List(Vec<T>),
+}
 
 impl<T: FromStr<Err: fmt::Display>> FromStr for Entry<T> {
     type Err = String;
@@ -24,14 +27,23 @@ impl<T: FromStr<Err: fmt::Display>> FromStr for Entry<T> {
     fn from_str(text: &str) -> Result<Self, String> {
         let one = |text: &str| text.parse::<T>().map_err(|e| e.to_string());
         let Some(name) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) else {
-            return Ok(Self(vec![one(text)?]));
+            return one(text).map(Self::One);
         };
         let Some(list) = BY_NAME.get(name) else {
             let near = nearest(name, BY_NAME.keys().map(String::as_str));
             let near = near.map_or_else(String::new, |near| format!("; did you mean `{{{near}}}`?"));
             return Err(format!("there is no list `{name}`{near}"));
         };
-        list.iter().map(|text| one(text)).collect::<Result<_, _>>().map(Self)
+        list.iter().map(|text| one(text)).collect::<Result<_, _>>().map(Self::List)
+    }
+}
+
+impl<T> Entry<T> {
+    fn into_all(self) -> Vec<T> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::List(all) => all,
+        }
     }
 }
 
@@ -39,7 +51,21 @@ impl<T: FromStr<Err: fmt::Display>> FromStr for Entry<T> {
 pub(super) fn list<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
-    values::list::<Entry<T>, D>(deserializer).map(|list| list.into_iter().flat_map(|entry| entry.0).collect())
+    values::list::<Entry<T>, D>(deserializer).map(|list| list.into_iter().flat_map(Entry::into_all).collect())
+}
+
+/// The same of things whose order shows in the image: sorted when there is a list in it, so that it makes no difference what stands in
+/// which list.
+pub(super) fn sorted<'de, T: FromStr<Err: fmt::Display> + Ord, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    let entries = values::list::<Entry<T>, D>(deserializer)?;
+    let is_mixed = entries.iter().any(|entry| matches!(entry, Entry::List(_)));
+    let mut all: Vec<T> = entries.into_iter().flat_map(Entry::into_all).collect();
+    if is_mixed {
+        all.sort();
+    }
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -65,10 +91,10 @@ mod tests {
                 "x",
             )
         };
-        let found = recipe("['{debian}', 'x']").unwrap();
+        let found = recipe("['{debian}', 'libc-bin']").unwrap();
         assert_eq!(
             found.base.debian.unwrap().packages,
-            ["base-files", "base-passwd", "ca-certificates", "netbase", "x"]
+            ["base-files", "base-passwd", "ca-certificates", "libc-bin", "netbase"]
         );
         assert_eq!(found.strip.len(), 4);
         let error = recipe("['{debain}']").unwrap_err().to_string();

@@ -474,6 +474,7 @@ fn name<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::
 }
 
 fn packages<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(PartialEq, Eq, PartialOrd, Ord)]
     struct Package(String);
 
     impl FromStr for Package {
@@ -487,7 +488,7 @@ fn packages<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Str
         }
     }
 
-    lists::list::<Package, D>(deserializer).map(|list| list.into_iter().map(|package| package.0).collect())
+    lists::sorted::<Package, D>(deserializer).map(|list| list.into_iter().map(|package| package.0).collect())
 }
 
 #[cfg(test)]
