@@ -19,6 +19,7 @@ use crate::{
     digest::Digest,
     glob::{Pattern, PatternSet},
     image::Platform,
+    lang::Diagnosis,
     layer::LayerRecord,
     lock::{Needs, Packages},
     plan::{Plan, host_platform},
@@ -128,10 +129,13 @@ impl<'a> Step<'a> {
             env: compiled.env.clone(),
             mounts: vec![Mount::Bind { source: out.path().to_owned(), target: OUT.into(), writable: true }],
         };
-        let (status, mut said) = self.run_errand(errand, &compiled.variant, work.path(), &mut |_| {})?;
+        let mut diagnosis = Diagnosis::new(self.recipe.language);
+        let note = &mut |line: &str| diagnosis.note(line);
+        let (status, mut said) = self.run_errand(errand, &compiled.variant, work.path(), note)?;
         if status != 0 {
             said.show();
-            return Err(DependenciesError::Failed { command: shown(&words), status, hint: None }.into());
+            let hint = diagnosis.hint(true, self.request.step.offline);
+            return Err(DependenciesError::Failed { command: shown(&words), status, hint }.into());
         }
         let files = Project::made(out.path(), &compiled.compile.strip)?;
         if files.is_empty() {
