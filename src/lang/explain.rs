@@ -81,7 +81,11 @@ pub(super) fn find(line: &str, sayings: &[(&str, Explanation)]) -> Option<Explan
 fn of_compilers(line: &str) -> Option<Explanation> {
     const NO_COMPILER: [&str; 6] =
         ["gcc: not found", "g++: not found", "cc: not found", "make: not found", "C compiler", "Unknown compiler"];
-    if NO_COMPILER.iter().any(|words| line.contains(words)) {
+    // What CMake, Meson and configure scripts tell of one that is there.
+    const COMPILER: [&str; 5] =
+        ["identification is", "checking ", "Check for working", "Detecting C", "for the host machine"];
+    let has = |words: &[&str]| words.iter().any(|words| line.contains(words));
+    if has(&NO_COMPILER) && !has(&COMPILER) {
         return Some(Explanation::NeedsCompiler);
     }
     let lacks = |text: String| Some(Explanation::Lacks(text.into()));

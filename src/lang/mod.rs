@@ -47,6 +47,12 @@ pub trait Language: fmt::Debug + Sync {
     /// What recipes call it.
     fn name(&self) -> &'static str;
 
+    /// Whether `folder`, in which a recipe has detected files of this language, has an app in it, and not just tools that an app
+    /// of another language is made with. It decides where files of several languages lie together.
+    fn is_app(&self, _folder: &AppFolder) -> bool {
+        true
+    }
+
     /// Reads the project `source`.
     ///
     /// # Errors

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use super::{
-    Explanation, Facts, Language, LanguageError, Source, WantedRuntime, explain, read_toml, text_at, toml_document,
-    versions::Releases,
+    Explanation, Facts, LARGEST, Language, LanguageError, Source, WantedRuntime, explain, read_toml, text_at,
+    toml_document, versions::Releases,
 };
+use crate::app_folder::AppFolder;
 
 /// Rust, with Cargo.
 #[derive(Debug)]
@@ -14,6 +15,12 @@ pub(super) struct Rust;
 impl Language for Rust {
     fn name(&self) -> &'static str {
         "rust"
+    }
+
+    /// A module of Python's may be written in Rust.
+    fn is_app(&self, folder: &AppFolder) -> bool {
+        let text = folder.read("pyproject.toml", LARGEST).ok().flatten().unwrap_or_default();
+        !["maturin", "setuptools-rust", "setuptools_rust"].iter().any(|tool| text.contains(tool))
     }
 
     fn read(&self, source: &Source<'_>) -> Result<Facts, LanguageError> {
@@ -135,6 +142,13 @@ mod tests {
         assert_eq!(read(&[("Cargo.toml", workspace), ("rust-toolchain", "nightly\n")]), is("", "", None));
         let error = Draft::new(&[("Cargo.toml", "[package\n")]).read(&Rust).unwrap_err();
         assert!(error.starts_with("shop/Cargo.toml:1:"), "{error}");
+    }
+
+    #[test]
+    fn a_module_of_pythons_is_no_app() {
+        let project = |text: &str| Draft::new(&[("Cargo.toml", ""), ("pyproject.toml", text)]);
+        assert!(!Rust.is_app(project("[build-system]\nrequires = ['maturin>=1']\n").folder()));
+        assert!(Rust.is_app(project("[tool.ruff]\n").folder()));
     }
 
     #[test]

@@ -606,6 +606,10 @@ mod tests {
         assert!(told(&shelves).unwrap_err().starts_with("no recipe recognizes the files in "));
         fs::write(dir.path().join("package.json"), "{}").unwrap();
         assert_eq!(told(&shelves).as_deref(), Ok("node"));
+        fs::write(dir.path().join("composer.json"), "{}").unwrap();
+        assert_eq!(told(&shelves).as_deref(), Ok("php"), "nothing of Node's can be started");
+        fs::remove_file(dir.path().join("composer.json")).unwrap();
+        fs::write(dir.path().join("index.js"), "").unwrap();
         fs::create_dir(dir.path().join("recipes")).unwrap();
         let zig = format!("detect = ['*.zig', 'package.json']\n{}", SMALL.replacen('x', "zig", 1));
         fs::write(dir.path().join("recipes/zig.toml"), zig).unwrap();

@@ -120,7 +120,8 @@ impl Shelves {
     }
 
     /// The recipe that files of the folder `app` speak for, and these files: those at its top that a pattern matches, and those that
-    /// a path names. Where several are spoken for, one that is over another, or like it, counts instead of that.
+    /// a path names. Where several are spoken for, one that is over another, or like it, counts instead of that, and one with an
+    /// app in its language instead of one without.
     ///
     /// # Errors
     /// When they speak for none, for several, or for one of an app that is not trusted; and as [`Shelves::all`].
@@ -152,6 +153,12 @@ impl Shelves {
         }
         if found.iter().any(|(recipe, _)| !beaten.contains(&recipe.name)) {
             found.retain(|(recipe, _)| !beaten.contains(&recipe.name));
+        }
+        let is_app = |(recipe, _): &(Recipe, Vec<String>)| {
+            door.as_ref().zip(recipe.language).is_none_or(|(door, language)| language.is_app(door))
+        };
+        if found.len() > 1 && found.iter().any(is_app) {
+            found.retain(is_app);
         }
         for (recipe, _) in &found {
             self.check(recipe)?;

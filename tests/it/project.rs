@@ -585,3 +585,14 @@ fn a_recipe_without_language_reads_no_lock_file() {
     let steps = Project::read(app.path(), &recipe, &Options::default()).expect("a project").steps;
     assert_eq!(steps.first().and_then(|step| step.lock.as_deref()), Some("x.lock"));
 }
+
+#[test]
+fn another_runtime_than_a_project_asks_for_is_a_warning() {
+    let php = Shelves::default().find("php").expect("the built-in recipe");
+    let app = App::new(&["index.php"]).file("composer.json", r#"{"name": "team/shop", "require": {"php": "^8.4"}}"#);
+    let project = Project::read(app.path(), &php, &Options::default()).expect("a project");
+    assert_eq!(project.check_runtime("8.4.14-r0").expect("no error"), None);
+    let warning = project.check_runtime("8.2.29").expect("no error");
+    let expected = "expected a version of PHP that fits require.php in composer.json (`^8.4`), found 8.2.29";
+    assert_eq!(warning.as_deref(), Some(expected));
+}

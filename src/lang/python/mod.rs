@@ -10,8 +10,8 @@ use std::borrow::Cow;
 use toml::Table;
 
 use super::{
-    Component, Explanation, Facts, GeneratedFile, Language, LanguageError, Source, WantedRuntime, explain, read_toml,
-    text_at, versions::Releases,
+    Component, Explanation, Facts, GeneratedFile, LARGEST, Language, LanguageError, Source, WantedRuntime, explain,
+    read_toml, text_at, versions::Releases,
 };
 use crate::{app_folder::AppFolder, listing::AppFile};
 
@@ -31,6 +31,18 @@ pub(super) struct Python;
 impl Language for Python {
     fn name(&self) -> &'static str {
         "python"
+    }
+
+    /// `pyproject.toml` may hold nothing but settings of tools, which are used on files of other languages too.
+    fn is_app(&self, folder: &AppFolder) -> bool {
+        let has = |name: &&str| folder.is_file(name);
+        let text = folder.read(MANIFEST, LARGEST).ok().flatten().unwrap_or_default();
+        let is_project = |table: Table| {
+            let of_poetry = table.get("tool").and_then(|tool| tool.get("poetry"));
+            table.contains_key("project") || table.contains_key("build-system") || of_poetry.is_some()
+        };
+        ["requirements.txt", "setup.py", "Pipfile", "manage.py"].iter().any(has)
+            || text.parse().map_or(true, is_project)
     }
 
     fn read(&self, source: &Source<'_>) -> Result<Facts, LanguageError> {
@@ -245,6 +257,19 @@ mod tests {
         assert_eq!(Draft::new(&[("app.py", "")]).read(&Python), Ok(Facts::default()));
         let error = Draft::new(&[("pyproject.toml", "[project]\nname = x\n")]).read(&Python).unwrap_err();
         assert!(error.starts_with("shop/pyproject.toml:2:8: "), "{error}");
+    }
+
+    #[test]
+    fn settings_of_tools_are_no_app() {
+        for (text, more, is_app) in [
+            ("[tool.ruff]\nline-length = 100\n", "x.js", false),
+            ("[tool.ruff]\nline-length = 100\n", "manage.py", true),
+            ("[project]\nname = 'a'\n", "x", true),
+            ("[tool.poetry]\n", "x", true),
+            ("no TOML", "x", true),
+        ] {
+            assert_eq!(Python.is_app(Draft::new(&[("pyproject.toml", text), (more, "")]).folder()), is_app, "{text}");
+        }
     }
 
     #[test]

@@ -1,0 +1,234 @@
+//! `package.json` and `package-lock.json`, as npm reads them.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{
+    super::{Dependencies, LanguageError, Source, Versions, WantedRuntime, json},
+    MANIFEST, MODULES,
+};
+
+/// npm's lock files; of two the first counts.
+const NPM_LOCKS: [&str; 2] = ["npm-shrinkwrap.json", "package-lock.json"];
+/// Lock files of other package managers.
+const OTHER_LOCKS: [&str; 4] = ["yarn.lock", "pnpm-lock.yaml", "bun.lock", "bun.lockb"];
+/// Names the packages of a workspace of pnpm, which `package.json` does not.
+const PNPM_WORKSPACE: &str = "pnpm-workspace.yaml";
+
+/// Scripts of a project's own that npm runs when it installs (npm's documentation, "scripts", "Life Cycle Scripts").
+const LIFE_CYCLE: [&str; 7] =
+    ["preinstall", "install", "postinstall", "preprepare", "prepare", "postprepare", "prepublish"];
+
+/// What a `package.json` says, as far as an image is concerned. Whatever has another type than npm gives it is as good
+/// as absent, which is how npm and Node take it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Package {
+    pub(super) name: Option<String>,
+    pub(super) version: Option<String>,
+    pub(super) main: Option<String>,
+    /// The start script.
+    pub(super) start: Option<String>,
+    /// Whether there is a build script.
+    pub(super) builds: bool,
+    /// Whether npm runs a script of its own when it installs.
+    pub(super) installs: bool,
+    /// Whether packages to install lie in folders of its own.
+    pub(super) local: bool,
+    /// The range of Node versions that it runs on, as it is written.
+    pub(super) engine: Option<String>,
+    /// The names of the packages that it cannot do without.
+    pub(super) dependencies: Vec<String>,
+    /// What there is to install besides those: optional packages, and what workspaces need.
+    pub(super) further: Vec<String>,
+}
+
+impl Package {
+    /// Reads the text of a `package.json`; `file` is its name in messages.
+    pub(super) fn parse(text: &str, file: &Path) -> Result<Self, LanguageError> {
+        let json = json(text, file)?;
+        let text = |value: &Value| value.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned);
+        let names = |key: &str| json[key].as_object().into_iter().flat_map(serde_json::Map::keys).cloned();
+        let optional: Vec<String> = names("optionalDependencies").collect();
+        let sources = ["dependencies", "optionalDependencies"].into_iter().filter_map(|key| json[key].as_object());
+        let is_local = |source: &Value| {
+            let source = source.as_str().unwrap_or_default();
+            ["file:", "link:", "./", "../", "~/", "/"].iter().any(|prefix| source.starts_with(prefix))
+        };
+        let local = sources.flat_map(serde_json::Map::values).any(is_local);
+        let workspaces = match &json["workspaces"] {
+            Value::Array(folders) => !folders.is_empty(),
+            other => other["packages"].as_array().is_some_and(|folders| !folders.is_empty()),
+        };
+        Ok(Self {
+            name: text(&json["name"]),
+            version: text(&json["version"]),
+            main: text(&json["main"]),
+            start: text(&json["scripts"]["start"]),
+            builds: json["scripts"]["build"].is_string(),
+            installs: LIFE_CYCLE.iter().any(|name| json["scripts"][name].is_string()),
+            local: local || workspaces,
+            engine: text(&json["engines"]["node"]),
+            // npm lets an entry among the optional ones win over the same one here.
+            dependencies: names("dependencies").filter(|name| !optional.contains(name)).collect(),
+            further: optional.into_iter().chain(workspaces.then(|| "those of its workspaces".to_owned())).collect(),
+        })
+    }
+
+    /// What has to be installed for it to run, as far as it says so itself.
+    pub(super) fn named(&self) -> Dependencies {
+        Dependencies {
+            required: self.dependencies.clone(),
+            optional: self.further.clone(),
+            whole: self.local || self.installs,
+            ..Dependencies::default()
+        }
+    }
+
+    /// The same with what lock files say.
+    pub(super) fn dependencies(&self, source: &Source<'_>) -> Result<Dependencies, LanguageError> {
+        let mut dependencies = self.named();
+        dependencies.whole |= source.folder.is_file(PNPM_WORKSPACE);
+        if dependencies.is_empty() {
+            return Ok(dependencies);
+        }
+        for name in NPM_LOCKS {
+            if let Some(text) = source.read(name)? {
+                let lock = Lock::parse(&text, &source.place(name))?;
+                dependencies.whole |= lock.local;
+                dependencies.scripts = lock.scripts;
+                dependencies.locks.push(name.to_owned());
+                break;
+            }
+        }
+        let others = OTHER_LOCKS.into_iter().filter(|name| source.folder.kind(name).is_some());
+        dependencies.locks.extend(others.map(str::to_owned));
+        Ok(dependencies)
+    }
+
+    pub(super) fn engines(&self, file: &Path) -> Result<Option<WantedRuntime>, LanguageError> {
+        let Some(range) = &self.engine else { return Ok(None) };
+        let parsed = range.parse().map_err(|_| LanguageError::Unusable {
+            message: format!(
+                "{}: expected engines.node to be a range of versions such as >=20, found `{range}`",
+                file.display()
+            ),
+            hint: Some("npm's ranges: https://docs.npmjs.com/cli/configuring-npm/package-json#engines".into()),
+        })?;
+        Ok(Some(WantedRuntime {
+            runtime: "Node",
+            range: range.clone(),
+            key: Some("engines.node"),
+            file: MANIFEST.to_owned(),
+            strict: true,
+            versions: Versions::Npm(parsed),
+        }))
+    }
+}
+
+/// What a `package-lock.json` says of installing, as far as it matters before anything is installed
+/// (npm's documentation, "package-lock.json").
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Lock {
+    /// The packages, but for development's, that run scripts when they are installed; sorted.
+    scripts: Vec<String>,
+    /// Whether some lie in folders of the project.
+    local: bool,
+}
+
+impl Lock {
+    /// Reads the text of a lock file; `file` is its name in messages.
+    fn parse(text: &str, file: &Path) -> Result<Self, LanguageError> {
+        let json = json(text, file)?;
+        let mut lock = Self::default();
+        // Version 1 (npm 5 and 6) knows `dependencies` only, and nothing of scripts.
+        for (path, package) in json["packages"].as_object().into_iter().flatten().filter(|(path, _)| !path.is_empty()) {
+            let is = |key: &str| package[key] == true;
+            lock.local |= is("link") || !path.contains(MODULES);
+            if is("hasInstallScript") && !is("dev") && !is("devOptional") {
+                let name = path.rsplit_once("node_modules/").map_or(path.as_str(), |(_, name)| name);
+                lock.scripts.push(name.to_owned());
+            }
+        }
+        lock.scripts.sort();
+        lock.scripts.dedup();
+        Ok(lock)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_package_json() {
+        let parse = |text: &str| Package::parse(text, Path::new("package.json"));
+        let package = parse(
+            r#"{"name": "@a/b", "version": "1.2.3", "main": "x", "scripts": {"start": "node x", "build": "tsc"},
+                "engines": {"node": ">=20"}, "dependencies": {"b": "1", "a": "1", "fsevents": "1"},
+                "optionalDependencies": {"fsevents": "2"}, "devDependencies": {"c": "1"}}"#,
+        );
+        let expected = Package {
+            name: Some("@a/b".into()),
+            version: Some("1.2.3".into()),
+            main: Some("x".into()),
+            start: Some("node x".into()),
+            builds: true,
+            installs: false,
+            local: false,
+            engine: Some(">=20".into()),
+            dependencies: vec!["a".into(), "b".into()],
+            further: vec!["fsevents".into()],
+        };
+        assert_eq!(package.unwrap(), expected);
+        // What npm and Node take no notice of: other types, old forms, a byte order mark.
+        for text in [
+            "{}",
+            "[]",
+            "null",
+            "\u{feff}{}",
+            r#"{"name": 1, "version": [], "main": "", "scripts": [], "engines": ["node >= 8"], "dependencies": null}"#,
+            r#"{"main": {"x": 1}, "scripts": {"start": 1}, "dependencies": {}, "workspaces": [], "devDependencies": {"c": "1"}}"#,
+        ] {
+            let package = parse(text).unwrap();
+            assert_eq!((package.named().is_empty(), package), (true, Package::default()), "{text}");
+        }
+        for text in [
+            r#"{"workspaces": ["a"]}"#,
+            r#"{"workspaces": {"packages": ["a"]}}"#,
+            r#"{"optionalDependencies": {"a": ""}}"#,
+        ] {
+            assert!(!parse(text).unwrap().named().is_empty(), "{text}");
+        }
+        let error = parse("{\n  \"name\": x\n}").unwrap_err();
+        assert_eq!(error.to_string(), "package.json:2:11: expected value");
+    }
+
+    #[test]
+    fn knows_when_installing_reads_the_whole_project() {
+        for (text, whole) in [
+            (r#"{"dependencies": {"a": "^1"}, "devDependencies": {"b": "file:b"}, "scripts": {"test": "x"}}"#, false),
+            (r#"{"dependencies": {"a": "file:../a"}}"#, true),
+            (r#"{"optionalDependencies": {"a": "./a"}}"#, true),
+            (r#"{"workspaces": ["a"]}"#, true),
+            (r#"{"scripts": {"postinstall": "x"}}"#, true),
+        ] {
+            assert_eq!(Package::parse(text, Path::new("package.json")).unwrap().named().whole, whole, "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_lock_files() {
+        let text = r#"{"packages": {"": {"hasInstallScript": true}, "node_modules/b": {"hasInstallScript": true},
+            "node_modules/c/node_modules/@s/a": {"hasInstallScript": true, "optional": true},
+            "node_modules/d": {"hasInstallScript": true, "dev": true}, "node_modules/e": {}}}"#;
+        let lock = Lock::parse(text, Path::new("package-lock.json")).unwrap();
+        assert_eq!(lock, Lock { scripts: vec!["@s/a".into(), "b".into()], local: false });
+        for local in [r#"{"packages": {"packages/x": {}}}"#, r#"{"packages": {"node_modules/x": {"link": true}}}"#] {
+            assert!(Lock::parse(local, Path::new("x")).unwrap().local, "{local}");
+        }
+        for nothing in ["{}", "[]", r#"{"dependencies": {"a": {}}}"#] {
+            assert_eq!(Lock::parse(nothing, Path::new("x")).unwrap(), Lock::default());
+        }
+    }
+}
