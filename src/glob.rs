@@ -2,7 +2,7 @@
 //!
 //! The language is Go's `filepath.Match` (`*` and `?` never match a `/`, `[a-z]`, `[^a]`, `\` takes the next character
 //! as it is) and `**`, which stands for any number of folders. A leading `/` means nothing, a pattern that begins with
-//! `!` takes back in, and whoever matches a folder matches all that lies in it. See
+//! `!` takes back in, and a pattern that matches a folder matches all that lies in it. See
 //! <https://docs.docker.com/build/concepts/context/#dockerignore-files>.
 //!
 //! A path is relative, its separator `/`, without a leading `./`.

@@ -15,7 +15,7 @@ use crate::{
     digest::Digest,
     error::{Explain, Kind},
     image::{Artifact, Image, Platform},
-    layout::{Entry, Layout, LayoutError, Lock, Transfer, is_last_link},
+    layout::{Entry, Layout, LayoutError, LayoutLock, Transfer, is_last_link},
     near::nearest,
     store::{Store, StoreError},
     ui::Ui,
@@ -41,7 +41,7 @@ pub enum ImagesError {
         any: bool,
     },
     /// Neither `XDG_DATA_HOME` nor `HOME` is set.
-    #[error("expected XDG_DATA_HOME or HOME to say where images are kept, found neither")]
+    #[error("cannot tell where images are kept: neither XDG_DATA_HOME nor HOME is set")]
     NoHome,
 }
 
@@ -138,7 +138,7 @@ impl LocalImages {
     ///
     /// # Errors
     /// When they cannot be locked.
-    pub fn lock_shared(&self) -> Result<Lock, ImagesError> {
+    pub fn lock_shared(&self) -> Result<LayoutLock, ImagesError> {
         Ok(self.layout.lock_shared()?)
     }
 
@@ -315,8 +315,7 @@ fn size(artifact: &Artifact) -> u64 {
 }
 
 fn created(image: &Image) -> Option<String> {
-    let config: Value = serde_json::from_slice(&image.config.bytes).ok()?;
-    config["created"].as_str().map(str::to_owned)
+    image.configuration().ok()?.created
 }
 
 fn inspected(image: &Image) -> Value {

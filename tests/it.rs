@@ -33,6 +33,7 @@ mod it {
     mod project;
     mod registry;
     mod registry_auth;
+    mod registry_pulls;
     mod registry_quirks;
     mod registry_real;
     mod reproducible;

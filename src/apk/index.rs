@@ -28,7 +28,7 @@ const MAX_INDEX: u64 = 256 << 20;
 pub struct Index {
     /// The text of `DESCRIPTION`, such as `v3.23.0-12-g0123456789a`; empty when there is none.
     pub description: String,
-    /// The name of the key that vouched for it; empty when nobody asked.
+    /// The name of the key that signed it; empty when the signature was not checked.
     pub signed_by: String,
     /// The packages, in the order of the file.
     pub records: Vec<Record>,
@@ -324,7 +324,7 @@ fn capacity(entry: &tar::Entry<'_, impl Read>) -> usize {
 /// # Errors
 /// When a line is not `LETTER:value`, when a checksum cannot be read, or when a record lacks its version or checksum: apk
 /// refuses the index then. A record that can be read but that apk would not install is no error: see [`Record::broken`]; one
-/// without a name is nobody's, and left out. Numbers are read as far as they are numbers.
+/// without a name is left out. Numbers are read as far as they are numbers.
 pub fn parse(text: &str) -> Result<Index, IndexError> {
     let records = records(text).map_err(|problem| IndexError { index: "APKINDEX".to_owned(), problem })?;
     Ok(Index { records, ..Index::default() })
@@ -399,7 +399,7 @@ impl Draft {
             // apk keeps sixteen bits of it.
             b'k' => self.provider_priority = u32::try_from(leading_number(value) & 0xffff).unwrap_or_default(),
             b'D' => self.depends.extend(dependencies(value, &mut self.broken)),
-            // With a condition that apk does not understand, the package never comes along; it can be wished for.
+            // With a condition that apk does not understand, the package never comes along; it can be requested.
             b'i' => {
                 let mut unknown = None;
                 self.install_if.extend(dependencies(value, &mut unknown));

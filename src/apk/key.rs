@@ -98,7 +98,7 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
-    /// A ring that trusts nobody.
+    /// A ring without keys.
     pub fn new() -> Self {
         Self::default()
     }

@@ -246,8 +246,8 @@ pub(super) fn why(package: &str, recipe: &str, app: &Path, options: &BuildOption
         let mut text = title(at);
         loop {
             let (next, why) = match rows[at].because {
-                Because::Wish(wish) => {
-                    text += &format!("\n  is asked for, as {wish}, by recipe {} or --package\n", job.recipe.name);
+                Because::Request(request) => {
+                    text += &format!("\n  is asked for, as {request}, by recipe {} or --package\n", job.recipe.name);
                     break;
                 }
                 Because::Linked => {

@@ -171,7 +171,7 @@ pub fn parse_list(text: &str) -> Result<Vec<Alternatives>, ParseDependencyError>
     text.split(',').filter(|entry| !entry.trim().is_empty()).map(str::parse).collect()
 }
 
-/// A name that a package provides besides its own (Debian policy 7.5).
+/// A further name that a package provides (Debian policy 7.5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provide<'a> {
     /// The name.

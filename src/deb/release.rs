@@ -10,7 +10,8 @@ use jiff::{SignedDuration, Timestamp, fmt::rfc2822::DateTimeParser};
 
 use super::{
     control::{ParseControlError, lines, paragraphs},
-    key::{KeyRing, SignatureError, Verifier},
+    key::KeyRing,
+    signature::{SignatureError, Verifier},
 };
 use crate::{
     digest::Digest,
@@ -18,10 +19,10 @@ use crate::{
     package::Packing,
 };
 
-/// How far the clocks of an archive and of this machine may be apart: as far as time zones are that somebody forgot.
+/// How far the clocks of an archive and of this machine may be apart: as far as forgotten time zones put them.
 const TOLERANCE: SignedDuration = SignedDuration::from_hours(24);
 
-/// A Release file that nobody has vouched for yet.
+/// A Release file whose signature was not checked yet.
 #[derive(Debug, Clone)]
 pub struct Unverified {
     /// What is signed, as the verifier wants it.
@@ -118,13 +119,13 @@ pub enum Problem {
         found: String,
     },
     /// `Valid-Until` has passed.
-    #[error("expected a file that is still valid, found one that was valid until {until}")]
+    #[error("it has expired: it was valid until {until}")]
     Expired {
         /// Until when.
         until: Timestamp,
     },
     /// `Date` is yet to come.
-    #[error("expected a file that was made before now, {now}, found one of {date}")]
+    #[error("it is dated {date}, and it is only {now} here")]
     Future {
         /// What the file says.
         date: Timestamp,
@@ -178,7 +179,7 @@ impl Explain for ReleaseError {
                 "this machine's clock is wrong, or the archive's is: set the clock, or use another --mirror".into()
             }
             Problem::OtherSuite { .. } => "the mirror mixes up its suites: use another --mirror".into(),
-            Problem::Control(_) | Problem::Value { .. } => "use another --mirror, or tell whoever keeps this one".into(),
+            Problem::Control(_) | Problem::Value { .. } => "use another --mirror, or tell the maintainers of this one".into(),
             Problem::NoIndex { .. } => "check the --platform and the components of the apt sources".into(),
         })
     }
@@ -334,7 +335,7 @@ fn files(value: &str) -> Result<BTreeMap<String, (Digest, u64)>, Problem> {
 }
 
 impl Release {
-    /// Whether this is the suite that somebody calls `name`: by its code name (`bookworm`), or by what it is now (`stable`).
+    /// Whether `name` names this suite: by its code name (`bookworm`), or by what it is now (`stable`).
     pub fn is_called(&self, name: &str) -> bool {
         // Before bullseye, security updates were the folder `updates` of the suite.
         let bare = name.strip_suffix("/updates").unwrap_or(name);
@@ -490,10 +491,7 @@ mod tests {
         assert!(release.check("bookworm", at("2025-05-24T09:20:00Z"), "x").is_ok());
         assert!(release.check("bookworm", None, "x").is_ok());
         let error = release.check("bookworm", at("2025-05-25T00:00:00Z"), "http://m/InRelease").expect_err("expired");
-        assert_eq!(
-            error.to_string(),
-            "http://m/InRelease: expected a file that is still valid, found one that was valid until 2025-05-24T09:20:01Z"
-        );
+        assert_eq!(error.to_string(), "http://m/InRelease: it has expired: it was valid until 2025-05-24T09:20:01Z");
         assert_eq!(error.kind(), Kind::Unverified);
         assert!(error.hint().is_some_and(|hint| hint.contains("check-valid-until=no")));
         let error = release.check("trixie", None, "x").expect_err("another");

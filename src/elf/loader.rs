@@ -24,7 +24,7 @@ impl Loader {
         name.starts_with("ld-musl-")
     }
 
-    /// The folders that are searched without anybody saying so, below the root.
+    /// The folders that are always searched, below the root.
     pub(super) fn folders(self, elf: &Elf) -> Vec<String> {
         let plain = |folders: &[&str]| folders.iter().map(|folder| (*folder).to_owned()).collect();
         match self {

@@ -320,7 +320,7 @@ mod tests {
         assert!(error.to_string().starts_with("app/hello needs libno.so.3, "), "{error}");
     }
 
-    /// A machine with a loader and glibc, and libraries that are nobody else's business below `home/u`.
+    /// A machine with a loader and glibc, and libraries that belong to one user below `home/u`.
     fn machine(dir: &Path) -> Machine {
         let write = |path: &str, bytes: &[u8]| {
             let path = dir.join(path);

@@ -86,7 +86,7 @@ impl FetchError {
     }
 
     /// Whether the mirror could not be asked: no route, no name, no answer, a proxy that forbids it. A certificate that is not
-    /// trusted is something else: somebody answers.
+    /// trusted is something else: a server answers.
     pub fn is_unreachable(&self) -> bool {
         match self {
             Self::Http { source: HttpError::Transport { fault, .. }, .. } => {
@@ -225,7 +225,7 @@ impl Fetcher {
         }
     }
 
-    /// Where whoever waits is told of it.
+    /// Shows the user what is fetched.
     pub fn ui(&self) -> &Ui {
         &self.ui
     }

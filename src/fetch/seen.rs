@@ -1,6 +1,6 @@
 //! What repositories said before: the newest state of each that was ever verified here, so that an older one is noticed.
 //!
-//! A signature says who made an index, not when. Somebody between here and a mirror, or the mirror itself, can serve last
+//! A signature says who made an index, not when. An attacker between here and a mirror, or the mirror itself, can serve last
 //! year's index with last year's holes, and every signature in it is good. Therefore the newest [`Mark`] of each repository
 //! is remembered, and an older one is refused, as is a suite that is gone; `--allow-rollback` accepts it, once, and remembers
 //! it then. A mirror that has never shown a newer state is not found out here: Debian's `Valid-Until` is what ends that, and
@@ -20,7 +20,7 @@
 //! mirror is believed once more, as on a new machine.
 //!
 //! A file that cannot be understood is answered by a warning and a new start. Files are replaced as wholes, so that neither
-//! a power cut nor a mirror can leave half of one; somebody who can write to this folder could write an older state as well.
+//! a power cut nor a mirror can leave half of one; a program that can write to this folder could write an older state as well.
 //! To refuse would protect from nothing, and stop every build.
 
 use std::{
@@ -106,7 +106,7 @@ impl From<Mark> for String {
 #[derive(Debug, thiserror::Error)]
 pub enum SeenError {
     /// An older state.
-    #[error("{index}: expected the state of {remembered}, which it had before, or a newer one, found that of {found}")]
+    #[error("{index}: it is older than before: now of {found}, before of {remembered}")]
     Older {
         /// The index: its URL or path.
         index: String,
@@ -116,10 +116,7 @@ pub enum SeenError {
         found: Mark,
     },
     /// A state that says nothing of its age.
-    #[error(
-        "{index}: expected the state of {remembered}, which it had before, or a newer one, found one that does not say how \
-         old it is"
-    )]
+    #[error("{index}: it does not say how old it is, and was of {remembered} before")]
     Ageless {
         /// The index: its URL or path.
         index: String,
@@ -127,7 +124,7 @@ pub enum SeenError {
         remembered: Mark,
     },
     /// Nothing.
-    #[error("{index}: expected the suite that was there before{}, found none", of(remembered.as_ref()))]
+    #[error("{index}: the suite that was there before{} is gone", of(remembered.as_ref()))]
     Vanished {
         /// The index: its URL or path.
         index: String,
@@ -137,7 +134,7 @@ pub enum SeenError {
 }
 
 fn of(mark: Option<&Mark>) -> String {
-    mark.map_or_else(String::new, |mark| format!(", in the state of {mark}"))
+    mark.map_or_else(String::new, |mark| format!(", of {mark},"))
 }
 
 impl Explain for SeenError {

@@ -154,7 +154,12 @@ impl Explain for HttpError {
         match self {
             Self::Ca { .. } | Self::Url { .. } => Kind::Usage,
             Self::Local { .. } => Kind::Build,
-            _ => Kind::Network,
+            Self::Offline { .. }
+            | Self::Setup(_)
+            | Self::Transport { .. }
+            | Self::Status { .. }
+            | Self::TooLong { .. }
+            | Self::Redirect { .. } => Kind::Network,
         }
     }
 
@@ -193,9 +198,14 @@ impl Explain for HttpError {
             },
             Self::Status { status: 401 | 403, .. } => "the server wants credentials, or refuses the ones in the URL",
             Self::Status { status: 407, .. } => "the proxy wants credentials: put them into HTTPS_PROXY",
-            Self::Status { status: 429, .. } => "the server limits how often it is asked: try again later",
+            Self::Status { status: 429, .. } => "the server limits the rate of requests: try again later",
             Self::Local { source, .. } if source.kind() == io::ErrorKind::StorageFull => "the disk is full",
-            _ => return None,
+            Self::Setup(_)
+            | Self::Url { .. }
+            | Self::Status { .. }
+            | Self::TooLong { .. }
+            | Self::Redirect { to: None, .. }
+            | Self::Local { .. } => return None,
         };
         Some(hint.to_owned())
     }

@@ -56,7 +56,7 @@ const MAX_REDIRECTS: usize = 10;
 /// How [`Http`] behaves. `HttpOptions::default()` is what a user gets without flags.
 #[derive(Clone)]
 pub struct HttpOptions {
-    /// PEM files whose certificates are trusted besides the machine's own (`--ca`).
+    /// PEM files whose certificates are trusted in addition to the machine's own (`--ca`).
     pub ca: Vec<PathBuf>,
     /// `--insecure`: the certificates of these hosts are not checked, and redirects from https may lead to their http.
     pub insecure: Vec<Insecure>,

@@ -1,5 +1,6 @@
 //! Images as immutable values: a configuration, layers, and the manifest that names them; or an index of several.
 
+mod config;
 mod format;
 
 use std::{
@@ -19,6 +20,7 @@ use crate::{
     layer::Layer,
 };
 
+pub use config::ImageConfig;
 pub use format::{DOCKER_CONFIG, DOCKER_GZIP, DOCKER_INDEX, DOCKER_MANIFEST, Format, FormatError, ParseFormatError};
 
 /// `application/vnd.oci.image.manifest.v1+json`.

@@ -27,7 +27,7 @@ impl Compression {
         }
     }
 
-    /// Names codec, its version and its level: all that the compressed bytes depend on besides their content. Part of the key
+    /// Names codec, its version and its level: all that the compressed bytes depend on, except their content. Part of the key
     /// of whatever remembers a digest. The versions are those that Cargo.toml pins.
     pub fn id(self) -> String {
         match self {

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A layout is never seen half-written: blobs come first, each renamed into place when it is whole; then `index.json` is
-//! replaced as a whole. Whoever works on it locks the file `oci-layout`, which is never replaced: writers share the lock while they
+//! replaced as a whole. A process that works on it locks the file `oci-layout`, which is never replaced: writers share the lock while they
 //! bring their blobs, and hold it alone while they change the index or remove blobs.
 
 use std::{
@@ -113,7 +113,7 @@ pub enum LayoutError {
         known: Vec<String>,
     },
     /// The index names a blob that is not here.
-    #[error("expected {what} ({digest}) of {size} bytes in {}, found none", path.display())]
+    #[error("{what} ({digest}, {size} bytes) is missing in {}", path.display())]
     NoBlob {
         /// What the blob is.
         what: String,
@@ -164,6 +164,7 @@ impl Explain for LayoutError {
                 io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
                     Some("a file stands where a folder must be: name another folder".into())
                 }
+                // The message has what the system said.
                 _ => None,
             },
             Self::Store(error @ StoreError::Alien { .. }) => error.hint(),
@@ -189,7 +190,7 @@ pub struct Layout {
 
 /// Held while a layout is in use: its blobs stay.
 #[must_use = "the lock is held for as long as this value lives"]
-pub struct Lock {
+pub struct LayoutLock {
     _file: Option<File>,
 }
 
@@ -260,22 +261,22 @@ impl Layout {
     ///
     /// # Errors
     /// When the layout is gone or cannot be locked.
-    pub fn lock_shared(&self) -> Result<Lock, LayoutError> {
+    pub fn lock_shared(&self) -> Result<LayoutLock, LayoutError> {
         self.lock(File::lock_shared)
     }
 
-    fn lock(&self, how: impl Fn(&File) -> io::Result<()>) -> Result<Lock, LayoutError> {
+    fn lock(&self, how: impl Fn(&File) -> io::Result<()>) -> Result<LayoutLock, LayoutError> {
         let path = self.marker_path();
         loop {
             // Locks on NFS ask for a file that is open for writing; a layout that is only read may be read-only.
             let opened = File::options().read(true).write(true).open(&path).or_else(|_| File::open(&path));
             let file = opened.map_err(LayoutError::io("open", &path))?;
             match how(&file) {
-                Ok(()) if is_still(&file, &path) => return Ok(Lock { _file: Some(file) }),
+                Ok(()) if is_still(&file, &path) => return Ok(LayoutLock { _file: Some(file) }),
                 // Another process removed the layout that it had begun, while this one waited.
                 Ok(()) => self.furnish()?,
                 // A file system without locks: no worse than other tools, which never lock.
-                Err(e) if e.kind() == io::ErrorKind::Unsupported => return Ok(Lock { _file: None }),
+                Err(e) if e.kind() == io::ErrorKind::Unsupported => return Ok(LayoutLock { _file: None }),
                 Err(e) => return Err(LayoutError::io("lock", &path)(e)),
             }
         }
@@ -371,7 +372,7 @@ impl Layout {
         Ok(true)
     }
 
-    /// Takes back what an [`add`](Self::add) that failed had brought, unless somebody else is at work here: their next
+    /// Takes back what an [`add`](Self::add) that failed had brought, unless another process is at work here: their next
     /// [`collect`](Self::collect) does it then.
     fn withdraw(&self, added: &BTreeSet<Digest>) {
         let Ok(_alone) = self.lock(|file| file.try_lock().map_err(io::Error::from)) else { return };
@@ -432,7 +433,7 @@ impl Layout {
         Ok((removed, freed + self.sweep()))
     }
 
-    /// Removes what killed processes left; the bytes that this freed. Only for who holds the lock alone: nobody else is writing.
+    /// Removes what killed processes left; the bytes that this freed. Only for the holder of the exclusive lock: no other process is writing.
     fn sweep(&self) -> u64 {
         for entry in fs::read_dir(self.dir()).into_iter().flatten().flatten() {
             if entry.file_name().to_str().is_some_and(is_temporary) {

@@ -142,7 +142,7 @@ fn solve(wanted: &Wanted, dropped: &[String], arch: &str, indexes: Vec<Index>) -
         record: selected.record.to_string(),
         whole: false,
         because: match &selected.because {
-            solve::Because::Wish(wish) => Because::Wish(wish.to_string()),
+            solve::Because::Request(request) => Because::Request(request.to_string()),
             solve::Because::Needed { by, dependency } => Because::Needed { by: *by, through: dependency.to_string() },
             solve::Because::Along { with } => Because::Along { with: *with },
         },

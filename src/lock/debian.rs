@@ -7,11 +7,13 @@ use jiff::Timestamp;
 use super::{Lock, LockError, Packages, Remembered, RememberedPackage};
 use crate::{
     deb::{
-        control::{self, Record},
+        control,
         index::{self, Index, IndexError, Problem},
-        key::{KeyRing, Verifier},
+        key::KeyRing,
+        record::Record,
         release::{self, IndexFile, Release, ReleaseError, Unverified},
-        solve::{self, Repository, Wish},
+        signature::Verifier,
+        solve::{self, PackageRequest, Repository},
         sources::Source,
     },
     fetch::{
@@ -147,7 +149,7 @@ fn suite(
 ) -> Result<Option<Suite>, LockError> {
     let keys = wanted.keys(source)?;
     let Some(location) = source.file("InRelease") else { return Ok(None) };
-    // Nothing that nobody signs is remembered.
+    // Only what is signed is remembered.
     let seen = if source.trusted { None } else { Some(fetcher.seen(&location)?) };
     let (files, release) = match fetcher.index(&location) {
         Ok(file) => {
@@ -281,7 +283,7 @@ fn solve(
         }
     }
     // What somebody asks for besides the recipe's packages is not to lack what the recipe can do without; what those of the
-    // recipe need is the recipe's affair, also below another package. That wishes cannot be met the whole solution says better.
+    // recipe need is the recipe's affair, also below another package. That requests cannot be met the whole solution says better.
     let (own, besides) = wanted.world.split_at(wanted.own);
     let all = &dropped.all[..];
     let own = if besides.is_empty() {
@@ -291,7 +293,7 @@ fn solve(
     };
     let there: Vec<String> = own.iter().chain(all).cloned().collect();
     let needed = closure(&repositories, arch, besides, &there);
-    let is_whole = |name: &str| besides.iter().any(|wish| wish.name == name) || !own.contains(name);
+    let is_whole = |name: &str| besides.iter().any(|request| request.name == name) || !own.contains(name);
     let mut dropped: Vec<String> = dropped.own.iter().filter(|name| !needed.contains(*name)).cloned().collect();
     dropped.extend_from_slice(all);
     let solution = solve::solve(&repositories, arch, &wanted.world, &dropped)?;
@@ -300,7 +302,7 @@ fn solve(
         record: selected.record.paragraph().to_owned(),
         whole: !besides.is_empty() && is_whole(selected.record.name()),
         because: match &selected.because {
-            solve::Because::Wish(wish) => Because::Wish(wish.to_string()),
+            solve::Because::Request(request) => Because::Request(request.to_string()),
             solve::Because::Needed { by, dependency } => Because::Needed { by: *by, through: dependency.to_string() },
         },
     });
@@ -312,12 +314,17 @@ fn solve(
     })
 }
 
-/// The names of the packages that the wishes need; none where they cannot be had.
-fn closure(repositories: &[Repository], arch: &str, wishes: &[Wish], dropped: &[String]) -> BTreeSet<String> {
-    if wishes.is_empty() {
+/// The names of the packages that the requests need; none where they cannot be had.
+fn closure(
+    repositories: &[Repository],
+    arch: &str,
+    requests: &[PackageRequest],
+    dropped: &[String],
+) -> BTreeSet<String> {
+    if requests.is_empty() {
         return BTreeSet::new();
     }
-    let solution = solve::solve(repositories, arch, wishes, dropped);
+    let solution = solve::solve(repositories, arch, requests, dropped);
     let packages = solution.into_iter().flat_map(|solution| solution.packages);
     packages.map(|package| package.record.name().to_owned()).collect()
 }

@@ -43,7 +43,7 @@ pub enum Packages {
     /// Alpine's.
     Alpine(Vec<Locked<apk::index::Record>>),
     /// Debian's.
-    Debian(Vec<Locked<deb::control::Record>>),
+    Debian(Vec<Locked<deb::record::Record>>),
 }
 
 /// Files of packages: paths below the root, by the names of their packages.
@@ -169,7 +169,7 @@ pub enum LockError {
     #[error(transparent)]
     Key(#[from] deb::key::KeyError),
     #[error(transparent)]
-    Signature(#[from] deb::key::SignatureError),
+    Signature(#[from] deb::signature::SignatureError),
     #[error(transparent)]
     Release(#[from] deb::release::ReleaseError),
     #[error(transparent)]
@@ -235,7 +235,7 @@ impl RememberedPackage {
 /// Chooses the packages for `platform`. Fetches indexes only.
 ///
 /// # Errors
-/// When an index cannot be had or is not signed by a trusted key, or when the plan's wishes cannot be fulfilled together.
+/// When an index cannot be had or is not signed by a trusted key, or when the plan's requests cannot be fulfilled together.
 pub fn lock(plan: &Plan, platform: &Platform, fetcher: &Fetcher) -> Result<Lock, LockError> {
     match &plan.wanted {
         Wanted::Alpine(wanted) => {

@@ -40,7 +40,7 @@ pub(super) struct Challenge {
 }
 
 /// Reads a `WWW-Authenticate` header, which may hold several challenges (RFC 9110, 11.6.1). What cannot be read is left out: a
-/// server may offer schemes that nobody here knows.
+/// server may offer schemes that this program does not know.
 pub(super) fn parse_challenges(header: &str) -> Vec<Challenge> {
     let mut challenges: Vec<Challenge> = Vec::new();
     let mut rest = header;
@@ -94,7 +94,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Nothing in particular: just being somebody.
+    /// No action: the identity alone.
     pub fn none() -> Self {
         Self::default()
     }

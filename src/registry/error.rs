@@ -255,7 +255,7 @@ fn refusal_hint(registry: &str, status: u16, wait: Option<Duration>, tried: &Tri
         (507, _) => "the registry has no room left for it: remove what is not needed there".into(),
         (429, _) => match wait {
             Some(wait) => format!("the registry asks to wait {} seconds", wait.as_secs()),
-            None => "the registry limits how often it is asked: log in, or try again later".into(),
+            None => "the registry limits the rate of requests: log in, or try again later".into(),
         },
         (500..=599, _) => "the registry has a problem of its own: try again later".into(),
         _ => return None,

@@ -6,6 +6,7 @@
 
 mod answer;
 mod auth;
+mod blob;
 mod client;
 mod credentials;
 mod error;
@@ -13,11 +14,12 @@ mod reference;
 mod upload;
 
 pub use auth::Scope;
+pub use blob::Blob;
 pub use client::{Found, Presence, Registry};
 pub use credentials::{CredentialStore, Credentials, CredentialsError, Lookup, Stored};
 pub use error::{ApiError, RegistryError, Tried};
 pub use reference::{DOCKER_HUB, ParseReferenceError, Reference, api_host, is_local, parse_registry};
-pub use upload::{Blob, Uploaded};
+pub use upload::Uploaded;
 
 use crate::http::Http;
 

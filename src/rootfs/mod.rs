@@ -238,7 +238,7 @@ pub fn parents(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').map(|(at, _)| &path[..at])
 }
 
-/// What a tree is made of besides packages.
+/// What a tree is made of in addition to packages.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// What apk is told in an Alpine root.
@@ -266,12 +266,12 @@ pub struct ApkSettings {
     pub repositories: Vec<String>,
     /// Keys for `/etc/apk/keys`: file name and PEM.
     pub keys: Vec<(String, String)>,
-    /// Whether `apk` is to find its way in the image: its configuration and scripts, besides the database that scanners read.
+    /// Whether `apk` is to find its way in the image: its configuration and scripts, in addition to the database that scanners read.
     pub configuration: bool,
 }
 
 impl Settings {
-    /// All that a tree depends on besides its packages.
+    /// All that a tree depends on, except its packages.
     pub fn key(&self) -> Key {
         let ApkSettings { world, repositories, keys, configuration } = &self.apk;
         let apk = Key::new()
@@ -403,7 +403,7 @@ fn contents<R: Listed>(
 pub const NONROOT: (&str, u32) = ("nonroot", 65532);
 
 /// The file that a hard link is another name of, and its place: mode and owner are the file's, whatever the link says.
-/// Whoever verified the package has seen that it is there.
+/// Verifying the package has shown that it is there.
 fn member<'a>(entries: &'a [Entry], target: &str, link: usize) -> (usize, &'a Entry) {
     let is_target = |entry: &Entry| entry.path == target && matches!(entry.kind, EntryKind::File { .. });
     let place = entries[..link].iter().rposition(is_target).unwrap_or(link);

@@ -1,6 +1,6 @@
 //! Just enough of a shell's language to find the simple commands of a maintainer script, which is read instead of run.
 //!
-//! Assignments and `for` loops over words are followed; of conditions every branch counts, so that whoever looks for a command
+//! Assignments and `for` loops over words are followed; of conditions every branch counts, so that a search for a command
 //! must see for himself whether it could have any effect.
 
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! They do not lie in the store but in memory: a configuration and the files beside it may hold secrets, which are written to no disk.
-//! A process holds the lock of its bundle; one whose lock is free belongs to nobody, and its container is removed with it: by the
+//! A process holds the lock of its bundle; one whose lock is free is abandoned, and its container is removed with it: by the
 //! process that watches over it ([`guard`](super::guard)), else by the next one that makes a bundle.
 
 use std::{

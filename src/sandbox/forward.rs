@@ -38,7 +38,7 @@ impl Forward {
 /// Copies what either side says to the other until both have ended.
 fn lead(client: &TcpStream, app: SocketAddr) {
     let Ok(app) = TcpStream::connect(app) else {
-        // As a port that nobody listens on.
+        // As a port on which nothing listens.
         let _ = client.shutdown(Shutdown::Both);
         return;
     };

@@ -7,8 +7,8 @@
 //! As real root the container is what Docker makes of one. As anyone else it lies in a user namespace with a single mapping: the
 //! container's user is the caller, so that what it writes belongs to the caller, and no helper is needed that real root must have
 //! installed. runc and youki become the namespace's root before they start anything. Under them another user than root takes numbers
-//! that belong to the caller besides its own ([`subordinate`]); where there are none, the only user is called 0, whoever was asked
-//! for, and has no capabilities unless root was asked for. crun has no such need. See [`Runtime::shows`].
+//! that belong to the caller in addition to its own ([`subordinate`]); where there are none, the only user is called 0, whichever
+//! was requested, and has no capabilities unless root was asked for. crun has no such need. See [`Runtime::shows`].
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
@@ -29,6 +29,7 @@ mod runtime;
 mod seccomp;
 pub mod spec;
 pub mod subordinate;
+mod syscalls;
 pub mod unpack;
 
 pub use error::SandboxError;
@@ -42,7 +43,7 @@ pub use runtime::{Flavor, Runtime};
 /// A command and its surroundings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sandbox {
-    /// The root filesystem: a [`Root`]'s path, which is held by whoever runs the sandbox.
+    /// The root filesystem: a [`Root`]'s path, which the caller holds while the sandbox runs.
     pub root: PathBuf,
     /// Whether the root may be written. A root that others use must not be.
     pub writable: bool,
@@ -54,7 +55,7 @@ pub struct Sandbox {
     pub cwd: String,
     /// Whom the command runs as.
     pub user: Ids,
-    /// What is mounted besides the usual, in this order.
+    /// What is mounted in addition to the usual, in this order.
     pub mounts: Vec<Mount>,
     /// What it reaches.
     pub network: Network,
@@ -160,7 +161,7 @@ impl Status {
         self.code == 0
     }
 
-    /// The signal that asked this process to end while the command ran: whoever gets it is to end too.
+    /// The signal that asked this process to end while the command ran: the caller must end too.
     pub fn interrupted(self) -> Option<i32> {
         self.signal
     }

@@ -33,7 +33,7 @@ pub struct Runtime {
     pub path: PathBuf,
     /// Which one it is.
     pub flavor: Flavor,
-    /// This program, which is started again to watch over containers; whoever starts it calls [`serve`](super::serve) first of all.
+    /// This program, which is started again to watch over containers; it calls [`serve`](super::serve) before anything else.
     pub helper: PathBuf,
 }
 
@@ -41,18 +41,18 @@ pub struct Runtime {
 const SYSTEM: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
 
 impl Runtime {
-    /// The runtime that `wish` names (a program on `PATH`, or a path); without a wish, the first there is of runc, crun and youki.
+    /// The runtime that `name` gives (a program on `PATH`, or a path); without one, the first there is of runc, crun and youki.
     /// Who is not real root is better served by crun where it works, which shows every user by its number.
     ///
     /// # Errors
     /// When there is none.
-    pub fn find(wish: Option<&str>) -> Result<Self, SandboxError> {
+    pub fn find(name: Option<&str>) -> Result<Self, SandboxError> {
         if !cfg!(target_os = "linux") {
             return Err(SandboxError::NotLinux);
         }
         let path = env::var_os("PATH").unwrap_or_default();
-        match wish {
-            Some(wish) => Self::named(wish, &path).ok_or_else(|| SandboxError::BadRuntime(wish.to_owned())),
+        match name {
+            Some(name) => Self::named(name, &path).ok_or_else(|| SandboxError::BadRuntime(name.to_owned())),
             None => Self::first(&path, is_privileged() || has_hybrid_cgroups()).ok_or(SandboxError::NoRuntime),
         }
     }
@@ -81,7 +81,7 @@ impl Runtime {
     }
 
     /// The numbers by which a sandbox for `user` knows that user. They are others for a caller who is not real root, and has no
-    /// numbers besides its own, under a runtime that needs root in its namespace, which then is the only user that there is.
+    /// numbers but its own, under a runtime that needs root in its namespace, which then is the only user that there is.
     pub fn shows(&self, user: &Ids) -> Ids {
         self.shows_to(is_privileged(), user)
     }

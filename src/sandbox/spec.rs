@@ -64,7 +64,7 @@ pub const MOUNT_POINTS: [(&str, bool); 8] = [
     ("etc/hosts", true),
 ];
 
-/// What a configuration depends on besides the sandbox.
+/// What a configuration depends on, in addition to the sandbox.
 pub struct Surroundings<'a> {
     /// User and group of the caller who is not real root, and gets a user namespace.
     pub caller: Option<(u32, u32)>,
@@ -152,7 +152,7 @@ fn process(sandbox: &Sandbox, user: &Ids, around: &Surroundings) -> Result<Proce
     Ok(process)
 }
 
-/// Those of whoever was asked for: a runtime that shows another user as root gives it none.
+/// Those of the requested user: a runtime that shows another user as root gives it none.
 fn capabilities(user: &Ids) -> Result<LinuxCapabilities, OciSpecError> {
     let some: oci_spec::runtime::Capabilities = if user.uid == 0 { CAPABILITIES.into() } else { [].into() };
     LinuxCapabilitiesBuilder::default()

@@ -29,7 +29,7 @@ pub mod registry;
 
 pub use docker::EngineError;
 
-/// An output besides the local images and registries: the value of `-o KIND:PATH`, in skopeo's words.
+/// An output that is neither the local images nor a registry: the value of `-o KIND:PATH`, in skopeo's words.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Output {
     /// `oci:DIR[:NAME]`: an OCI image layout.
@@ -218,7 +218,7 @@ pub enum SinkError {
         source: io::Error,
     },
     /// An image for several platforms where there can be one only.
-    #[error("expected an image for one platform in {format}, found {}", platforms.join(", "))]
+    #[error("{format} holds an image for one platform, and this one is for {}", platforms.join(", "))]
     ManyPlatforms {
         /// The format.
         format: &'static str,
@@ -269,6 +269,7 @@ impl Explain for SinkError {
                 io::ErrorKind::StorageFull => {
                     Some("the disk is full: `microbuild gc` frees what no local image needs".into())
                 }
+                // The message has what the system said.
                 _ => None,
             },
             Self::ManyPlatforms { platforms, .. } => {

@@ -2,7 +2,7 @@
 //!
 //! The first request asks what lies under the tag. When that is the artifact already, nothing more is sent. Otherwise each blob
 //! is asked for by HEAD, mounted from a repository that is known to have it, or uploaded; then the manifests follow, an index
-//! after the manifests that it names, so that nobody ever pulls a tag whose parts are missing.
+//! after the manifests that it names, so that a tag never names parts that are missing.
 //!
 //! A registry may have lost a blob of an image whose manifest it still has. [`Options::verify`] asks for each part, and
 //! [`Options::force`] asks for nothing.
@@ -139,12 +139,12 @@ struct Forms<'a> {
 }
 
 impl<'a> Forms<'a> {
-    fn of(artifact: &'a Artifact, wish: Option<Format>) -> Result<Self, FormatError> {
-        let first = match wish {
+    fn of(artifact: &'a Artifact, asked: Option<Format>) -> Result<Self, FormatError> {
+        let first = match asked {
             Some(Format::Docker) => (Format::Docker, Cow::Owned(artifact.in_docker_format()?)),
             Some(Format::Oci) | None => (Format::Oci, Cow::Borrowed(artifact)),
         };
-        Ok(Self { first, other: wish.is_none().then(|| artifact.in_docker_format()) })
+        Ok(Self { first, other: asked.is_none().then(|| artifact.in_docker_format()) })
     }
 
     fn get(&self, format: Format) -> &Artifact {

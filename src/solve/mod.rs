@@ -155,15 +155,15 @@ impl Problem {
     }
 
     /// Candidates that meet every requirement and keep every ban, in the order in which they were added; nothing is
-    /// chosen that no requirement asks for, except for those of `wishes` that are possible besides, the first ones first.
+    /// chosen that no requirement asks for, except for those of `requests` that are possible in addition, the first ones first.
     ///
     /// # Errors
     /// The reasons that exclude each other, when there is no solution.
-    pub fn solve(&self, wishes: &[Candidate]) -> Result<Vec<Candidate>, Conflict> {
+    pub fn solve(&self, requests: &[Candidate]) -> Result<Vec<Candidate>, Conflict> {
         let mut chosen = self.attempt(&[])?;
-        for &wish in wishes {
-            if !chosen.contains(&wish)
-                && let Ok(more) = self.attempt(&[chosen.as_slice(), &[wish]].concat())
+        for &request in requests {
+            if !chosen.contains(&request)
+                && let Ok(more) = self.attempt(&[chosen.as_slice(), &[request]].concat())
             {
                 chosen = more;
             }
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn grants_the_wishes_that_are_possible() {
+    fn grants_the_requests_that_are_possible() {
         let (mut problem, [a, b, c]) = problem([1, 1, 1]);
         require(&mut problem, None, &a);
         forbid(&mut problem, Some(b[0]), &a);
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_keeps_to_its_slot() {
+    fn a_request_keeps_to_its_slot() {
         let (problem, [a]) = problem([2]);
         assert_eq!(problem.solve(&[a[1], a[0]]), Ok(vec![a[1]]));
     }

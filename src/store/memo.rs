@@ -12,7 +12,7 @@
 //! can hold such memos under `BUCKET` and `KEY`, and [`Store::memo`] can ask for one after the store had none and before `make`
 //! works. Nothing else in this program needs to know.
 //!
-//! Memos are trusted: whoever can write one decides what a build contains. The store takes them from no folder or file that is not
+//! Memos are trusted: a program that can write one decides what a build contains. The store takes them from no folder or file that is not
 //! the user's own; what a registry gives will need a signature.
 
 use std::{

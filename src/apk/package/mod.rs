@@ -113,7 +113,7 @@ pub fn verify(reader: impl Read, record: &Record, blobs: &BlobDir) -> Result<Pac
     let checker = Checker { lister, record };
     let mut input = Tap::new(BufReader::with_capacity(1 << 16, reader.take(record.size.saturating_add(1))));
     let verified = checker.streams(&mut input, blobs);
-    // A connection that broke looks like a broken file to whoever parses it.
+    // To a parser, a connection that broke looks like a broken file.
     match input.failure.take() {
         Some(source) => Err(PackageError::Read { package, source }),
         None => verified,

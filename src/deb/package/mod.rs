@@ -19,7 +19,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::control::{Record, paragraphs};
+use super::{control::paragraphs, record::Record};
 use crate::{
     digest::{Digest, Hashing},
     package::{Contents, Data, Listed, Lister, Listing, PackageError, Packing, Script, Style, visit},
@@ -337,7 +337,7 @@ fn check_control(control: &str, record: &Record, lister: &Lister<'_>) -> Result<
     Ok(())
 }
 
-/// A reader that keeps the error it failed with: whoever parses what it gives takes a broken connection for a broken file.
+/// A reader that keeps the error it failed with: a parser would take a broken connection for a broken file.
 struct Watched<R> {
     inner: R,
     failure: Option<io::Error>,

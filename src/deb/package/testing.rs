@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use super::{Package, PackageError, verify};
 use crate::{
-    deb::control::{Record, paragraphs},
+    deb::{control::paragraphs, record::Record},
     digest::Digest,
     package::{Packing, locked::Selection},
     rootfs::debian::Installed,

@@ -39,7 +39,7 @@ pub struct Source {
     pub architectures: Vec<String>,
     /// Whose signature counts.
     pub keys: Keys,
-    /// `trusted=yes`: nobody needs to sign.
+    /// `trusted=yes`: no signature is needed.
     pub trusted: bool,
     /// `check-valid-until`: whether an old Release is an error.
     pub check_valid_until: bool,
@@ -59,7 +59,7 @@ pub enum Place {
 /// Whose signature a source's Release needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keys {
-    /// Of anybody whom apt trusts on this machine.
+    /// All keys that apt trusts on this machine.
     Default,
     /// `Signed-By`
     Named {
@@ -73,7 +73,7 @@ pub enum Keys {
 }
 
 impl Keys {
-    /// The keys, read from the machine below `root`. When apt trusts nobody by itself, the keyring that `distribution`
+    /// The keys, read from the machine below `root`. When apt trusts no keys by itself, the keyring that `distribution`
     /// installs counts.
     ///
     /// # Errors
@@ -159,7 +159,7 @@ pub enum SourcesError {
         found: String,
     },
     /// The machine has no sources of a distribution.
-    #[error("expected apt sources with a release of Debian or Ubuntu, found none")]
+    #[error("this machine has no apt sources of a release of Debian or Ubuntu")]
     None,
     /// All sources of the release are of kinds that this program cannot fetch from.
     #[error("expected a source with http, https, file or mirror+file for {suite}, found only {found}")]

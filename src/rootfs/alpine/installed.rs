@@ -167,7 +167,7 @@ const SCRIPTS: [&str; 8] = [
     "trigger",
 ];
 
-/// The scripts of all packages, named `NAME-VERSION.X1SHA1.KIND`, for whoever runs `apk` in the image.
+/// The scripts of all packages, named `NAME-VERSION.X1SHA1.KIND`, for users who run `apk` in the image.
 fn scripts(packages: &[(usize, &Installed)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Compressor::new(Compression::default(), Vec::new()));
     for (_, installed) in packages {

@@ -1,4 +1,4 @@
-//! busybox's applets: Debian's package has the program only, and links to it are made by whoever wants them.
+//! busybox's applets: Debian's package has the program only; the links to it are made here.
 
 use super::super::Tree;
 

@@ -8,7 +8,7 @@
 //! - [`alternatives`] are linked as update-alternatives(1) would by itself.
 //! - `/etc/ssl/certs/ca-certificates.crt` holds ca-certificates' files, which are left out themselves; OpenSSL's own place for
 //!   them leads there.
-//! - busybox, where somebody asks for it, is linked under the names of its applets, the shell's among them.
+//! - busybox, where it is requested, is linked under the names of its applets, the shell's among them.
 //! - `/etc/nsswitch.conf` is libc-bin's, or one that says the same of hosts.
 //!
 //! ldconfig(8) is not needed: the folders of Debian's libraries are searched by its loader without a cache, and the links for
@@ -34,9 +34,10 @@ use super::{
 };
 use crate::{
     deb::{
-        control::{Record, paragraphs},
+        control::paragraphs,
         dependency::{Dependency, parse_list},
         package::{Entry, EntryKind},
+        record::Record,
     },
     glob::PatternSet,
 };
@@ -182,7 +183,7 @@ impl Assembly<'_> {
                 None => Ok(true),
                 Some(old) if replaces(new, old) => Ok(true),
                 Some(old) if replaces(old, new) => Ok(false),
-                // Two links to the same place are no conflict for anybody.
+                // Two links to the same place are no conflict.
                 Some(_) if old.kind == node.kind && matches!(old.kind, NodeKind::Symlink(_)) => Ok(false),
                 Some(_) => Err(conflict()),
             },
@@ -208,7 +209,7 @@ impl Assembly<'_> {
     fn accounts(&self) -> Result<Accounts, RootfsError> {
         let master = |name: &str| self.text(&format!("usr/share/base-passwd/{name}.master"));
         let column = |text: Option<String>| -> String {
-            // `*` says that nobody logs in by a password; `x` that /etc/shadow would know more.
+            // `*` says that no password is accepted; `x` that /etc/shadow would know more.
             let line = |line: &str| line.replacen(":*:", ":x:", 1) + "\n";
             text.unwrap_or_default().lines().map(line).collect()
         };

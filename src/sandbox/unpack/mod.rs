@@ -111,7 +111,11 @@ impl Explain for UnpackError {
                 Some("build or fetch the image again; `microbuild gc --all` empties the store".into())
             }
             Self::Store(e) => e.hint(),
-            _ => None,
+            Self::Unsafe { .. } => {
+                Some("the layer would write outside of its root: run only images whose origin you trust".into())
+            }
+            Self::MediaType { .. } => Some("layers are plain tars, or compressed by gzip or zstd".into()),
+            Self::Read { .. } | Self::Write { .. } => None,
         }
     }
 }
@@ -141,7 +145,7 @@ impl Fault {
     }
 }
 
-/// What is set on a file or folder besides its content.
+/// What is set on a file or folder, apart from its content.
 #[derive(Debug, Default)]
 struct Attributes {
     mode: u32,

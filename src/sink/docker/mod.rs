@@ -79,7 +79,7 @@ pub enum EngineError {
         why: String,
     },
     /// No image for the engine's platform.
-    #[error("expected an image for {engine}, which the Docker engine runs on, found {}", platforms.join(", "))]
+    #[error("the Docker engine runs on {engine}, and the image is for {}", platforms.join(", "))]
     Platform {
         /// The engine's platform.
         engine: String,
