@@ -1,4 +1,5 @@
-//! Patterns for paths, exactly as `.dockerignore` has them: what `--include`, `--exclude` and a recipe's `strip` speak too.
+//! Patterns for paths, exactly as `.dockerignore` has them: what `--include`, `--exclude` and a recipe's `strip` speak
+//! too.
 //!
 //! The language is Go's `filepath.Match` (`*` and `?` never match a `/`, `[a-z]`, `[^a]`, `\` takes the next character
 //! as it is) and `**`, which stands for any number of folders. A leading `/` means nothing, a pattern that begins with
@@ -129,7 +130,7 @@ impl Pattern {
 pub struct PatternSet(Vec<Pattern>);
 
 impl PatternSet {
-    /// The patterns, in the order in which they are asked.
+    /// The patterns, in the order in which they are tried.
     pub fn new(patterns: Vec<Pattern>) -> Self {
         Self(patterns)
     }

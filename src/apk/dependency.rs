@@ -18,8 +18,8 @@ pub enum Constraint {
     Checksum(String),
 }
 
-/// A requirement of, or with [`conflict`](Self::conflict) a conflict with, packages of a name: `so:libc.musl-x86_64.so.1`,
-/// `nodejs~22`, `!uclibc`, `busybox@edge>=1.37`.
+/// A requirement of, or with [`conflict`](Self::conflict) a conflict with, packages of a name:
+/// `so:libc.musl-x86_64.so.1`, `nodejs~22`, `!uclibc`, `busybox@edge>=1.37`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependency {
     /// `!`: what matches must not be installed.
@@ -38,8 +38,8 @@ impl Dependency {
         Self { conflict: false, name: name.to_owned(), constraint: None, tag: None }
     }
 
-    /// Whether the constraint accepts a package with the index's checksum `checksum` that provides the name in `version`
-    /// (`None`: without one). Says nothing of the name and does not turn the answer round for a conflict.
+    /// Whether the constraint accepts a package with the index's checksum `checksum` that provides the name in
+    /// `version` (`None`: without one). Says nothing of the name and does not turn the answer round for a conflict.
     pub fn accepts(&self, version: Option<&Version>, checksum: &Checksum) -> bool {
         match (&self.constraint, version) {
             (None, _) => true,

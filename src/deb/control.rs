@@ -6,8 +6,8 @@
 //!  other
 //! ```
 //!
-//! An index has tens of thousands of paragraphs of which a build needs a hundred: nothing is copied while paragraphs are
-//! looked through.
+//! An index has tens of thousands of paragraphs of which a build needs a hundred: nothing is copied while paragraphs
+//! are looked through.
 
 /// A paragraph: its text, and the line in which it begins.
 #[derive(Debug, Clone, Copy, Default)]
@@ -67,8 +67,8 @@ fn is_blank(line: &str) -> bool {
 }
 
 impl<'a> Paragraph<'a> {
-    /// Names and values in their order. A value keeps the ends and the first signs of its further lines, but no comments
-    /// that stand before it.
+    /// Names and values in their order. A value keeps the ends and the first signs of its further lines, but no
+    /// comments that stand before it.
     ///
     /// # Errors
     /// An item is an error where a line is neither a field nor the continuation of one.
@@ -85,7 +85,7 @@ impl<'a> Paragraph<'a> {
             let (start, begin) = (rest, line);
             let mut end = first.len();
             line += 1;
-            // A comment may stand between the lines of a value; one behind its last line is none of it.
+            // A comment may stand between the lines of a value; one behind its last line does not belong to it.
             while let Some((next, behind)) = first_line(after) {
                 if next.starts_with([' ', '\t']) {
                     end = start.len() - after.len() + next.len();
@@ -116,8 +116,8 @@ fn is_field(name: &str) -> bool {
     !name.is_empty() && !name.starts_with(['#', '-']) && name.bytes().all(|c| c.is_ascii_graphic())
 }
 
-/// The lines of a value with several, without comments and without the sign that marks them as further lines; ` .` is an
-/// empty line.
+/// The lines of a value with several, without comments and without the sign that marks them as further lines; ` .` is
+/// an empty line.
 pub fn lines(value: &str) -> impl Iterator<Item = &str> {
     let lines = value.lines().filter(|line| !line.starts_with('#')).map(str::trim);
     lines.map(|line| if line == "." { "" } else { line })

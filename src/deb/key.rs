@@ -45,8 +45,8 @@ impl KeyRing {
         Self::default()
     }
 
-    /// The keys that apt on the machine below `root` trusts for every source that names none: `/etc/apt/trusted.gpg` and the
-    /// files of `/etc/apt/trusted.gpg.d`.
+    /// The keys that apt on the machine below `root` trusts forevery source that names none: `/etc/apt/trusted.gpg` and
+    /// the files of `/etc/apt/trusted.gpg.d`.
     ///
     /// # Errors
     /// When a file is there and cannot be read, or holds no keys.
@@ -141,7 +141,7 @@ impl KeyRing {
     }
 
     /// Of the keys in this ring, trusts only that with the fingerprint, 40 or 64 hexadecimal digits, and those that are
-    /// restricted to likewise. A `!` at its end (apt: no subkey) is passed over.
+    /// restricted to likewise. A `!` at its end (apt: no subkey) is ignored.
     pub fn restrict(&mut self, fingerprint: &str) {
         self.fingerprints.push(fingerprint.trim_end_matches('!').to_ascii_uppercase());
     }

@@ -1,9 +1,9 @@
 //! Debian: the only place that knows apt and dpkg.
 //!
-//! [`sources`] says where a machine gets its packages and whom it trusts. An archive signs a [`release`]; [`signature`] checks that
-//! with the keyrings of [`key`]. A release vouches for an [`index`], the list of packages, whose paragraphs ([`control`]) are
-//! [`record`]s. [`version`] and [`dependency`] are what packages say of each other, [`solve`] chooses the packages that are asked
-//! for and those that these need, and [`package`] opens them.
+//! [`sources`] says where a machine gets its packages and whom it trusts. An archive signs a [`release`]; [`signature`]
+//! checks that with the keyrings of [`key`]. A release vouches for an [`index`], the list of packages, whose paragraphs
+//! ([`control`]) are [`record`]s. [`version`] and [`dependency`] are what packages say of each other, [`solve`] chooses
+//! the packages that are asked for and those that these need, and [`package`] opens them.
 
 pub mod control;
 pub mod dependency;

@@ -1,5 +1,5 @@
-//! A package as an index describes it: one paragraph ([`super::control`]), read once, with the places of the fields that matter. What
-//! they hold is read when it is needed.
+//! A package as an index describes it: one paragraph ([`super::control`]), read once, with the places of the fields
+//! that matter. What they hold is read when it is needed.
 
 use std::fmt;
 
@@ -85,7 +85,7 @@ pub enum Priority {
     Standard,
     /// `optional`
     Optional,
-    /// `extra`, and whatever else stands there.
+    /// `extra`, and every other value.
     Extra,
 }
 
@@ -131,7 +131,7 @@ impl Eq for Record {}
 /// Why a paragraph does not describe a package.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// A line is no field.
+    /// A line is not a field.
     #[error(transparent)]
     Control(#[from] ParseControlError),
     /// The paragraph lacks a field that each needs.
@@ -160,8 +160,8 @@ impl Record {
     /// Reads the paragraph of a package in an index.
     ///
     /// # Errors
-    /// When a line is no field, or when name, version, architecture, file name, size or SHA-256 are missing or not of their
-    /// form. What a package depends on is not looked at here.
+    /// When a line is not a field, or when name, version, architecture, file name, size or SHA-256 are missing or not
+    /// of their form. What a package depends on is not looked at here.
     pub fn parse(paragraph: &Paragraph<'_>) -> Result<Self, RecordError> {
         let text = paragraph.text;
         let mut places = [(0, 0); FIELDS.len()];
@@ -301,7 +301,7 @@ impl Record {
     /// `Pre-Depends`, then `Depends`.
     ///
     /// # Errors
-    /// When an entry is no dependency.
+    /// When an entry is not a dependency.
     pub fn depends(&self) -> Result<Vec<Alternatives>, ParseDependencyError> {
         let mut list = parse_list(self.get(Field::PreDepends))?;
         list.extend(parse_list(self.get(Field::Depends))?);
@@ -311,7 +311,7 @@ impl Record {
     /// `Conflicts`, then `Breaks`: what cannot be installed along.
     ///
     /// # Errors
-    /// When an entry is no dependency.
+    /// When an entry is not a dependency.
     pub fn conflicts(&self) -> Result<Vec<Alternatives>, ParseDependencyError> {
         let mut list = parse_list(self.get(Field::Conflicts))?;
         list.extend(parse_list(self.get(Field::Breaks))?);
@@ -321,7 +321,7 @@ impl Record {
     /// `Replaces`: the packages whose files it may overwrite.
     ///
     /// # Errors
-    /// When an entry is no dependency.
+    /// When an entry is not a dependency.
     pub fn replaces(&self) -> Result<Vec<Alternatives>, ParseDependencyError> {
         parse_list(self.get(Field::Replaces))
     }

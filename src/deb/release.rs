@@ -1,8 +1,8 @@
 //! What an archive signs: `InRelease`, or `Release` with `Release.gpg`. It names the hashes of a suite's indexes.
 //!
-//! An [`Unverified`] file is bytes; only [`Unverified::verify`] makes a [`Release`] of it, from nothing but the signed text.
-//! `InRelease` is signed in the cleartext framework (RFC 9580, 7): the text is taken out of it here, as OpenPGP says, and
-//! given to the verifier apart from its signature, so that no program has another idea of what was signed.
+//! An [`Unverified`] file is bytes; only [`Unverified::verify`] makes a [`Release`] of it, from nothing but the signed
+//! text. `InRelease` is signed in the cleartext framework (RFC 9580, 7): the text is taken out of it here, as OpenPGP
+//! says, and given to the verifier apart from its signature, so that no program has another idea of what was signed.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -78,8 +78,8 @@ pub struct IndexFile {
 }
 
 impl IndexFile {
-    /// The path below the suite's folder under which the file can be had as long as it is not too old, even when a newer
-    /// one has taken its name: `main/binary-amd64/by-hash/SHA256/…`.
+    /// The path below the suite's folder under which the file is available as long as it is not too old, even when a
+    /// newer one has taken its name: `main/binary-amd64/by-hash/SHA256/…`.
     pub fn by_hash(&self) -> String {
         let folder = self.path.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
         format!("{folder}by-hash/SHA256/{}", self.digest.hex())
@@ -105,7 +105,7 @@ pub enum Problem {
     /// No signature counts.
     #[error(transparent)]
     Signature(#[from] SignatureError),
-    /// A line is no field.
+    /// A line is not a field.
     #[error(transparent)]
     Control(#[from] ParseControlError),
     /// A field is missing or of another form.
@@ -135,7 +135,7 @@ pub enum Problem {
     /// The file of another suite.
     #[error("expected the Release of {expected}, found that of {found}")]
     OtherSuite {
-        /// The suite that was asked for.
+        /// The suite that was requested.
         expected: String,
         /// What the file calls itself.
         found: String,
@@ -226,13 +226,14 @@ impl Unverified {
     /// The Release, unchecked: for a source that its owner calls `trusted=yes`.
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is not a Release.
     pub fn trust(self, name: &str) -> Result<Release, ReleaseError> {
         parse(&self.text).map_err(named(name))
     }
 }
 
-/// Takes a text in the cleartext framework apart (RFC 9580, 7). Only what is signed is read, and there must be nothing else.
+/// Takes a text in the cleartext framework apart (RFC 9580, 7). Only what is signed is read, and there must be nothing
+/// else.
 fn clear_signed(bytes: &[u8]) -> Result<Unverified, &'static str> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;
     // White space at the end of a line is not signed.
@@ -342,8 +343,8 @@ impl Release {
         [name, bare].iter().any(|name| [&self.suite, &self.codename].into_iter().any(|own| own == name))
     }
 
-    /// Whether the suite is one of the distribution (`debian`, `ubuntu`), as far as its origin tells. Other archives give their
-    /// suites the same names.
+    /// Whether the suite is one of the distribution (`debian`, `ubuntu`), as far as its origin tells. Other archives
+    /// give their suites the same names.
     pub fn is_of(&self, distribution: &str) -> bool {
         self.origin.is_empty() || self.origin.eq_ignore_ascii_case(distribution)
     }
@@ -365,8 +366,8 @@ impl Release {
         }
     }
 
-    /// Checks that the file was made before `now`, or at least before clocks that differ would say so; `None` does not ask.
-    /// What comes after a file of the future would be older than it, and be refused.
+    /// Checks that the file was made before `now`, or at least before clocks that differ would say so; `None` does not
+    /// ask. What comes after a file of the future would be older than it, and be refused.
     ///
     /// # Errors
     /// When it was not; `release` is the file's name in the message.
@@ -380,8 +381,8 @@ impl Release {
         }
     }
 
-    /// The indexes of a component for an architecture, best packed first within each inner list: all of these lists have to
-    /// be read, one file of each. `release` is the file's name in the message.
+    /// The indexes of a component for an architecture, best packed first within each inner list: all of these lists
+    /// have to be read, one file of each. `release` is the file's name in the message.
     ///
     /// # Errors
     /// When there is none.
@@ -417,8 +418,8 @@ impl Release {
         packings.into_iter().filter_map(file).collect()
     }
 
-    /// How apt ranks the suite's packages against those of others (apt_preferences(5)): backports and experimental ones are
-    /// not taken for their newer versions.
+    /// How apt ranks the suite's packages against those of others (apt_preferences(5)): backports and experimental ones
+    /// are not taken for their newer versions.
     pub fn priority(&self) -> i32 {
         match (self.not_automatic, self.but_automatic_upgrades) {
             (true, true) => 100,

@@ -1,5 +1,5 @@
-//! The programs that check signatures: `sqv` (Sequoia) or `gpgv` (GnuPG), of which every machine with apt has one. This program has no
-//! OpenPGP of its own.
+//! The programs that check signatures: `sqv` (Sequoia) or `gpgv` (GnuPG), of which every machine with apt has one. This
+//! program has no OpenPGP of its own.
 
 use std::{
     ffi::OsStr,
@@ -26,7 +26,7 @@ pub enum Verifier {
 /// Why a signature does not count.
 #[derive(Debug, thiserror::Error)]
 pub enum SignatureError {
-    /// There is no program to check it.
+    /// There is not a program to check it.
     #[error("cannot check the signature: neither sqv nor gpgv is on PATH")]
     NoVerifier,
     /// There are no keys to check it with.
@@ -48,7 +48,7 @@ pub enum SignatureError {
         /// Whose signatures there are.
         found: String,
     },
-    /// A signature that is none of the key that it names, or whose key has expired or was revoked.
+    /// A signature that was not made by the key that it names, or whose key has expired or was revoked.
     #[error("expected a valid signature, found one that does not count: {why}")]
     Bad {
         /// In the words of the program.
@@ -86,7 +86,8 @@ impl Explain for SignatureError {
 }
 
 impl Verifier {
-    /// The one that lies in one of the folders of `path`, which is written as the environment's PATH: `sqv`, else `gpgv`.
+    /// The one that lies in one of the folders of `path`, which is written as the environment's PATH: `sqv`, else
+    /// `gpgv`.
     ///
     /// # Errors
     /// When there is neither.
@@ -136,7 +137,7 @@ impl Verifier {
     }
 }
 
-/// The first line that says something.
+/// The first line that is not empty.
 fn first_line(text: &str) -> String {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it does not say why");
     line.chars().take(200).collect()
@@ -169,8 +170,8 @@ fn read_sqv(
 /// The hash algorithms MD5, SHA-1 and RIPEMD-160 (RFC 9580, 9.5), which vouch for nothing any more.
 const WEAK: [&str; 3] = ["1", "2", "3"];
 
-/// gpgv writes lines of status (GnuPG's doc/DETAILS). One good signature is enough, one bad one spoils all. VALIDSIG says only
-/// that a signature matches: it follows EXPKEYSIG and REVKEYSIG as it follows GOODSIG.
+/// gpgv writes lines of status (GnuPG's doc/DETAILS). One good signature is enough, one bad one spoils all. VALIDSIG
+/// says only that a signature matches: it follows EXPKEYSIG and REVKEYSIG as it follows GOODSIG.
 fn read_gpgv(
     stdout: &str,
     stderr: &str,

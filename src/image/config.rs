@@ -1,4 +1,5 @@
-//! Configurations of images as they are read (OCI image specification, "Image Configuration"), this program's and others'.
+//! Configurations of images as they are read (OCI image specification, "Image Configuration"), this program's and
+//! others'.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use serde::Deserialize;
 use super::{Image, Platform};
 use crate::digest::Digest;
 
-/// What an image's configuration says, as far as this program asks. Fields that it does not know are passed over.
+/// What an image's configuration says, as far as this program uses it. Other fields are ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ImageConfig {
     architecture: String,
@@ -78,7 +79,7 @@ impl ImageConfig {
         self.execution(|config| config.cmd.as_deref()).unwrap_or_default()
     }
 
-    /// The variables. Of a name that is there twice, the last value counts; an entry without `=` is none.
+    /// The variables. Of a name that is there twice, the last value counts; an entry without `=` is ignored.
     pub fn env(&self) -> BTreeMap<String, String> {
         let entries = self.execution(|config| config.env.as_deref()).unwrap_or_default();
         let pairs = entries.iter().filter_map(|entry| entry.split_once('='));
@@ -94,7 +95,7 @@ impl Image {
     /// The configuration, read.
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is not a configuration.
     pub fn configuration(&self) -> Result<ImageConfig, serde_json::Error> {
         ImageConfig::parse(&self.config.bytes)
     }

@@ -270,8 +270,8 @@ fn configuration(
     Ok(image)
 }
 
-/// JSON with sorted keys and no white space. Straight from `oci_spec` it would differ from run to run: labels and annotations
-/// are hash maps there.
+/// JSON with sorted keys and no white space. Straight from `oci_spec` it would differ from run to run: labels and
+/// annotations are hash maps there.
 fn canonical(document: &impl serde::Serialize) -> Result<Vec<u8>, ImageError> {
     let value = serde_json::to_value(document).map_err(oci_spec::OciSpecError::from)?;
     Ok(serde_json::to_vec(&value).map_err(oci_spec::OciSpecError::from)?)

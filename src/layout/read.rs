@@ -77,7 +77,8 @@ impl Index {
         Ok(Self { entries: parsed.collect::<Result<_, _>>()?, top })
     }
 
-    /// The names that are taken by `artifact`, each in the place where it stood; without names, the place of the one without.
+    /// The names that are taken by `artifact`, each in the place where it stood; without names, the place of the one
+    /// without.
     pub(super) fn name(&mut self, artifact: &Artifact, names: &[String]) {
         let unnamed = [None];
         let named: Vec<Option<&String>> = names.iter().map(Some).collect();
@@ -194,7 +195,8 @@ impl Layout {
         }
     }
 
-    /// The image of an entry, as a value. Its layers are files of this layout, which [`lock_shared`](Self::lock_shared) keeps here.
+    /// The image of an entry, as a value. Its layers are files of this layout, which [`lock_shared`](Self::lock_shared)
+    /// keeps here.
     ///
     /// # Errors
     /// When one of its documents cannot be read or has another digest, or a layer is missing.

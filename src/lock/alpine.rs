@@ -109,7 +109,7 @@ fn open(
     indexes.iter().enumerate().map(open).collect()
 }
 
-/// Checks that a verified index is that of the release that was asked for, and no older than it was before.
+/// Checks that a verified index is that of the release that was requested, and no older than it was before.
 fn check(
     source: &RepositorySource,
     state: &State,

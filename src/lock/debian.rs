@@ -83,7 +83,7 @@ pub fn known(
     Ok(known.into_iter().collect())
 }
 
-/// The suites of the release, verified. The sources are asked at the same time.
+/// The suites of the release, verified. All sources are fetched from at the same time.
 fn suites(wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Result<Vec<Suite>, LockError> {
     let (sources, own) = wanted.sources(arch).map_err(crate::plan::PlanError::from)?;
     // Other archives may have suites of that name; Debian's and Ubuntu's own have the component main.
@@ -104,7 +104,7 @@ fn suites(wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Result<Vec<Suite>, 
     for (at, answer) in answers.into_iter().enumerate() {
         let ours = |suite: &Suite| wanted.distribution().is_none_or(|name| at >= own || suite.release.is_of(name));
         let found = match answer {
-            // What is older than it was, or gone, is no other archive's.
+            // An index that is older than it was, or gone, is not one of another archive.
             Err(e @ LockError::Fetch(FetchError::Seen(_))) => return Err(e),
             Err(e) if is_foreign(at, &sources[at]) => {
                 fetcher.ui().warn(&format!("passed over: {e}"));
@@ -124,7 +124,7 @@ fn warn_without_security(release: &str, sources: &[Source], suites: &[Suite], fe
         let companion = source.suite.strip_prefix(release);
         companion.is_some_and(|companion| ["-security", "/updates"].contains(&companion))
     };
-    // What is never released gets its fixes as everything else.
+    // A suite that is never released gets its fixes in the suite itself.
     if UNRELEASED.contains(&release) || suites.iter().any(|suite| is_security(&&suite.source)) {
         return;
     }
@@ -137,8 +137,8 @@ fn warn_without_security(release: &str, sources: &[Source], suites: &[Suite], fe
     ));
 }
 
-/// The suite at a source; `None` when it need not be there and is not. With `some`, components that it does not have are passed
-/// over; with `foreign` the suite itself is, when it cannot be had.
+/// The suite at a source; `None` when it need not be there and is not. With `some`, components that it does not have
+/// are skipped; with `foreign` the suite itself is, when it cannot be fetched.
 fn suite(
     source: &Source,
     some: bool,
@@ -282,8 +282,9 @@ fn solve(
             owners.push(at);
         }
     }
-    // What somebody asks for besides the recipe's packages is not to lack what the recipe can do without; what those of the
-    // recipe need is the recipe's affair, also below another package. That requests cannot be met the whole solution says better.
+    // A package that is requested in addition to the recipe's must not lack what the recipe drops from its own; what
+    // the recipe's packages need, the recipe decides, also below another package. The whole solution explains better
+    // why requests cannot be met.
     let (own, besides) = wanted.world.split_at(wanted.own);
     let all = &dropped.all[..];
     let own = if besides.is_empty() {
@@ -314,7 +315,7 @@ fn solve(
     })
 }
 
-/// The names of the packages that the requests need; none where they cannot be had.
+/// The names of the packages that the requests need; none when the requests cannot be met.
 fn closure(
     repositories: &[Repository],
     arch: &str,
@@ -329,8 +330,8 @@ fn closure(
     packages.map(|package| package.record.name().to_owned()).collect()
 }
 
-/// A list of packages, in the best of its packings, from the store when that has it. By its hash, where the mirror keeps files
-/// under theirs: it stays there while the mirror is updated.
+/// A list of packages, in the best of its packings, from the store when that has it. By its hash, where the mirror
+/// keeps files under theirs: it stays there while the mirror is updated.
 fn open(packings: &[IndexFile], suite: &Suite, fetcher: &Fetcher) -> Result<Index, LockError> {
     let Some(file) = packings.first() else { return Ok(Index::default()) };
     let by_hash = suite.release.by_hash.then(|| file.by_hash());

@@ -15,7 +15,8 @@ pub struct Locked<R> {
     pub location: Location,
     /// Why it is there.
     pub because: Because,
-    /// Which of its files are taken: all, when a package that is requested in addition to the recipe's needs it, or is it.
+    /// Which of its files are taken: all, when a package that is requested in addition to the recipe's needs it, or is
+    /// it.
     pub selection: Selection,
 }
 

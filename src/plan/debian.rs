@@ -27,7 +27,8 @@ pub struct Wanted {
     pub suite: Suite,
     /// The packages that are asked for.
     pub world: Vec<PackageRequest>,
-    /// How many of these, the first ones, are those of the recipe's runtime: what is dropped and stripped is meant for them.
+    /// How many of these, the first ones, are those of the recipe's runtime: what is dropped and stripped is meant for
+    /// them.
     pub own: usize,
     origin: Origin,
     further: Vec<Source>,
@@ -69,8 +70,8 @@ pub fn own_suite() -> Option<Suite> {
 }
 
 impl Wanted {
-    /// The packages `asked` for, of which the first `own_requests` are the recipe's runtime: from the mirror that the request names, or else from this machine's own apt sources; of
-    /// `suite`, or else of the machine's own release.
+    /// The packages `asked` for, of which the first `own_requests` are the recipe's runtime: from the mirror that the
+    /// request names, or else from this machine's own apt sources; of `suite`, or else of the machine's own release.
     ///
     /// # Errors
     /// When a package or a repository cannot be understood, or when this machine has no apt sources.
@@ -106,8 +107,8 @@ impl Wanted {
         }
     }
 
-    /// The sources of the release for an architecture, and how many of them are the distribution's own: the others follow
-    /// them.
+    /// The sources of the release for an architecture, and how many of them are the distribution's own: the others
+    /// follow them.
     ///
     /// # Errors
     /// When there are none.
@@ -121,8 +122,8 @@ impl Wanted {
         Ok((sources, own))
     }
 
-    /// The keys that vouch for a source: those that the request names; and those that the source names, or else those that
-    /// this machine trusts.
+    /// The keys that vouch for a source: those that the request names; and those that the source names, or else those
+    /// that this machine trusts.
     ///
     /// # Errors
     /// When one cannot be read.

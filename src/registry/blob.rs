@@ -32,7 +32,8 @@ impl From<&Layer> for Blob {
     }
 }
 
-/// A blob's bytes from any offset on. One reader serves all pieces that follow each other, since opening a layer may mean making it.
+/// A blob's bytes from any offset on. One reader serves all pieces that follow each other, since opening a layer may
+/// mean making it.
 pub(super) struct Bytes {
     shared: Arc<Mutex<Position>>,
     progress: Arc<Task>,

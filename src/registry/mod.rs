@@ -1,8 +1,8 @@
 //! Registries: references to images in them, credentials for them, and a client of the OCI distribution specification 1.1.
 //!
 //! A [`Reference`] names a registry; a [`Registry`] is the client of one; it answers challenges (`auth`) with what a
-//! [`CredentialStore`] knows, moves manifests and blobs (`client`, `upload`), and turns refusals into [`RegistryError`]s.
-//! [`login`] and [`logout`] are the two commands of these names.
+//! [`CredentialStore`] knows, moves manifests and blobs (`client`, `upload`), and turns refusals into
+//! [`RegistryError`]s. [`login`] and [`logout`] are the two commands of these names.
 
 mod answer;
 mod auth;

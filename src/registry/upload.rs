@@ -1,5 +1,5 @@
-//! Blobs on their way into a registry (OCI distribution specification 1.1, "Pushing Blobs"): mounted from another repository,
-//! sent in one piece, or in chunks. An upload that breaks goes on where the registry says that it stopped.
+//! Blobs on their way into a registry (OCI distribution specification 1.1, "Pushing Blobs"): mounted from another
+//! repository, sent in one piece, or in chunks. An upload that breaks goes on where the registry says that it stopped.
 
 use std::{io, sync::Arc};
 
@@ -20,7 +20,8 @@ use crate::{
 /// From this size on, a broken upload is resumed rather than begun again.
 const WORTH_RESUMING: u64 = 1 << 20;
 
-/// The first length of chunks, where one piece is too much for a registry; it is halved as long as it is still too much.
+/// The first length of chunks, where one piece is too much for a registry; it is halved as long as it is still too
+/// much.
 const FIRST_CHUNK: u64 = 64 << 20;
 
 /// Chunks are not made smaller than this.
@@ -59,7 +60,8 @@ impl Registry {
     /// Brings a blob into `repository`: mounted from `mount`, another repository that may have it, else by sending it.
     ///
     /// # Errors
-    /// When the registry cannot be reached or refuses, says that it has stored another digest, or the blob cannot be read.
+    /// When the registry cannot be reached or refuses, says that it has stored another digest, or the blob cannot be
+    /// read.
     pub fn upload(
         &self,
         repository: &str,
@@ -151,8 +153,8 @@ impl Upload<'_> {
         }
     }
 
-    /// Begins an upload, or has the blob mounted. A registry that cannot mount begins an upload as well (202); one that does
-    /// not want to, or says so without doing it, is asked again without a mount.
+    /// Begins an upload, or has the blob mounted. A registry that cannot mount begins an upload as well (202); one that
+    /// does not want to, or says so without doing it, is asked again without a mount.
     fn begin(&self, mount: &mut Option<&str>) -> Result<Begun, RegistryError> {
         let Some(from) = *mount else { return self.begin_upload().map(Begun::Session) };
         let scope = self.scope.clone().with(&Scope::pull(from).to_string());
@@ -257,8 +259,8 @@ impl Upload<'_> {
         }
     }
 
-    /// Whether a blob that the registry refused in one piece is tried in chunks: it is too large, not taken in this way, or the
-    /// refusal is one that registries give for no better reason. What passes is first tried again as it is.
+    /// Whether a blob that the registry refused in one piece is tried in chunks: it is too large, not taken in this
+    /// way, or the refusal is one that registries give for no better reason. What passes is first tried again as it is.
     fn is_for_chunks(&mut self, error: &RegistryError) -> bool {
         if self.whole_only || self.blob.size == 0 || error.says("DIGEST_INVALID") {
             return false;
@@ -321,7 +323,8 @@ impl Upload<'_> {
         }
         let response = self.registry.succeeded(response, &self.what)?;
         let end = session.offset + length;
-        // Some say how much they took of this chunk only, or one too many, or nothing that makes sense: the digest will tell.
+        // Some say how much they took of this chunk only, or one too many, or nothing that makes sense: the digest will
+        // tell.
         let offset = received(&response).filter(|offset| (session.offset + 1..end).contains(offset)).unwrap_or(end);
         if let Some(location) = self.location(&response)? {
             session.location = location;
@@ -335,8 +338,8 @@ impl Upload<'_> {
     }
 }
 
-/// A connection that breaks says little. A proxy that answers an upload early and closes the connection may break it before its
-/// answer arrives, so the error names the answer that an earlier attempt got.
+/// A connection that breaks says little. A proxy that answers an upload early and closes the connection may break it
+/// before its answer arrives, so the error names the answer that an earlier attempt got.
 fn with_answer(error: RegistryError, answered: &mut Option<String>) -> RegistryError {
     match error {
         RegistryError::Http(HttpError::Transport { url, fault: Fault::Broken, what }) => {
@@ -371,13 +374,14 @@ enum Unusable {
     InTheClear(Url),
 }
 
-/// Where the next request of an upload goes, after `base` answered with `location`, which may be relative. A registry behind a
-/// proxy that ends TLS often says http of its own host; it means https.
+/// Where the next request of an upload goes, after `base` answered with `location`, which may be relative. A registry
+/// behind a proxy that ends TLS often says http of its own host; it means https.
 fn next_location(base: &Url, location: &str, is_insecure: &dyn Fn(&Url) -> bool) -> Result<Url, Unusable> {
     let mut next = base.join(location).map_err(|_| Unusable::NoUrl)?;
     let same_port = next.host_str() == base.host_str() && next.port_or_known_default() == base.port_or_known_default();
     if base.scheme() == "http" && next.scheme() == "https" && same_port {
-        // The same server on the same port: it does not know that it is not spoken to over TLS. As below, this cannot fail.
+        // The same server on the same port: it does not know that it is not spoken to over TLS. As below, this cannot
+        // fail.
         let _ = next.set_scheme("http");
         return Ok(next);
     }
@@ -405,7 +409,8 @@ fn octets(method: Method, url: Url) -> Request {
     Request::new(method, url).header(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))
 }
 
-/// How many bytes the registry has, by its `Range: 0-LAST`. For nothing, some say `0-0`, which also means one byte; others `0--1`.
+/// How many bytes the registry has, by its `Range: 0-LAST`. For nothing, some say `0-0`, which also means one byte;
+/// others `0--1`.
 fn received(response: &Response) -> Option<u64> {
     parse_range(response.header(header::RANGE)?)
 }

@@ -45,9 +45,9 @@ impl closure::Root for Tree {
 }
 
 /// Checks that the loader would find everything that the ELF files of `tree` need; `extra` are the folders that
-/// LD_LIBRARY_PATH names. Files for other processors than `arch` (test data, firmware) do not count. What a plugin lacks that no
-/// program is linked with is no error where its package was requested ([`Selection::All`]): a package may merely recommend
-/// what its plugins need. That is returned.
+/// LD_LIBRARY_PATH names. Files for other processors than `arch` (test data, firmware) do not count. What a plugin
+/// lacks that no program is linked with is not an error where its package was requested ([`Selection::All`]): a package
+/// may merely recommend what its plugins need. That is returned.
 ///
 /// # Errors
 /// When something else is missing, or when a file has to be read once more and cannot be.

@@ -46,7 +46,7 @@ pub enum SandboxError {
         /// The command.
         command: String,
     },
-    /// The command is in the root and is no program that runs here.
+    /// The command is in the root and is not a program that runs here.
     #[error("`{command}` does not run here: {message}")]
     NotExecutable {
         /// The command.
@@ -89,7 +89,7 @@ pub enum SandboxError {
     /// The bundle cannot be described.
     #[error("cannot describe the container: {0}")]
     Spec(#[from] oci_spec::OciSpecError),
-    /// The folder for running containers belongs to someone else, or is none.
+    /// The folder for running containers belongs to another user, or is not a folder.
     #[error("expected {} to be a folder that only this user may use, found {found}", path.display())]
     RunFolder {
         /// The folder.
@@ -97,7 +97,7 @@ pub enum SandboxError {
         /// What is wrong with it.
         found: String,
     },
-    /// A port of this machine cannot be had.
+    /// A port of this machine is in use or not allowed.
     #[error("cannot listen on {address}: {source}")]
     Port {
         /// The address.
@@ -123,8 +123,8 @@ impl SandboxError {
         move |source| Self::Io { what, path, source }
     }
 
-    /// What a shell's `$?` would be: 127 for a command that is not there, 126 for one that is no program. `None` when the failure is
-    /// not the command's.
+    /// What a shell's `$?` would be: 127 for a command that is not there, 126 for one that is not a program. `None`
+    /// when the failure is not the command's.
     pub fn status(&self) -> Option<u8> {
         match self {
             Self::NotFound { .. } => Some(127),

@@ -61,8 +61,9 @@ impl Explain for IdsError {
 }
 
 impl Ids {
-    /// Whom `user` means in the root filesystem `root`, as `Config.User` of the OCI image specification has it: `user`, `uid`,
-    /// `user:group`, `uid:gid`, each half a name or a number; nothing is root. Without a group, the user's own ones count.
+    /// Whom `user` means in the root filesystem `root`, as `Config.User` of the OCI image specification has it: `user`,
+    /// `uid`, `user:group`, `uid:gid`, each half a name or a number; nothing is root. Without a group, the user's own
+    /// ones count.
     ///
     /// # Errors
     /// When a name is not found, or a file cannot be read.
@@ -109,7 +110,7 @@ struct Account<'a> {
 }
 
 impl Account<'_> {
-    /// One that no line names: its name is none that a group's member could have.
+    /// One that no line names. No member of a group can have its name.
     fn nameless(uid: u32) -> Self {
         Self { name: ":", uid, gid: 0, home: "/" }
     }
@@ -121,7 +122,7 @@ struct Group<'a> {
     members: &'a str,
 }
 
-/// The lines of passwd(5) that are ones.
+/// The valid lines of passwd(5).
 fn accounts(passwd: &str) -> impl Iterator<Item = Account<'_>> {
     passwd.lines().filter_map(|line| {
         let mut fields = line.split(':');
@@ -137,7 +138,7 @@ pub(super) fn name_of(passwd: &str, uid: u32) -> Option<String> {
     accounts(passwd).find(|account| account.uid == uid).map(|account| account.name.to_owned())
 }
 
-/// The lines of group(5) that are ones.
+/// The valid lines of group(5).
 fn groups(group: &str) -> impl Iterator<Item = Group<'_>> {
     group.lines().filter_map(|line| {
         let mut fields = line.split(':');

@@ -1,9 +1,9 @@
 //! The system calls that a sandbox may make.
 //!
-//! The lists of [`super::syscalls`] hold what container engines let their containers do by default (the facts are those of Docker's and containerd's
-//! profiles, and what the kernel has got since), for a container without any capability over the machine. All else fails: what a
-//! program of today may ask for with EPERM, so that it is told no; what is not known here with ENOSYS, as of a kernel without the
-//! call, so that C libraries take the older one that it stands for.
+//! The lists of [`super::syscalls`] hold what container engines let their containers do by default (the facts are those
+//! of Docker's and containerd's profiles, and what the kernel has got since), for a container without any capability
+//! over the machine. All else fails: what a program of today may ask for with EPERM, a clear refusal; what is not known
+//! here with ENOSYS, as a kernel without the call answers, so that C libraries use the older call instead.
 
 use oci_spec::{
     OciSpecError,

@@ -1,5 +1,5 @@
-//! Numbers of users and groups that belong to the caller in addition to its own (subuid(5), subgid(5)): with them an app runs as the
-//! very user that its image names, also under a runtime that wants root in every namespace.
+//! Numbers of users and groups that belong to the caller in addition to its own (subuid(5), subgid(5)): with them an
+//! app runs as the very user that its image names, also under a runtime that wants root in every namespace.
 
 use std::{env, fs, path::Path};
 

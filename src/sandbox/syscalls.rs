@@ -1,6 +1,6 @@
 //! The names of the system calls that sandboxes may make, and of those that are refused ([`super::seccomp`]).
 
-/// Allowed on every processor. A name that a processor or a runtime's libseccomp does not have is passed over.
+/// Allowed on every processor. A name that a processor or a runtime's libseccomp does not have is ignored.
 pub(super) const ALLOWED: &[&[&str]] = &[
     // Files and folders.
     &[
@@ -400,9 +400,9 @@ pub(super) const ALLOWED_ON: &[(&str, &[&str])] = &[
 const ARM: &[&str] =
     &["arm_fadvise64_64", "arm_sync_file_range", "breakpoint", "cacheflush", "set_tls", "sync_file_range2"];
 
-/// Refused with EPERM. Some need a capability that no sandbox has, and that a flaw might hand out; others work without any: keys,
-/// which no namespace separates; BPF; user faults; namespaces of its own, in which a program would have all capabilities and reach
-/// far more of the kernel; asynchronous calls that a filter does not see.
+/// Refused with EPERM. Some need a capability that no sandbox has, and that a flaw might hand out; others work without
+/// any: keys, which no namespace separates; BPF; user faults; namespaces of its own, in which a program would have all
+/// capabilities and reach far more of the kernel; asynchronous calls that a filter does not see.
 pub(super) const REFUSED: &[&str] = &[
     "acct",
     "add_key",

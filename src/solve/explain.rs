@@ -15,8 +15,8 @@ pub struct Unsolvable {
 }
 
 impl Unsolvable {
-    /// The error that tells `roots`, or, where there are none, that the requests `world` contradict each other. The first of
-    /// `hints` counts.
+    /// The error that tells `roots`, or, where there are none, that the requests `world` contradict each other. The
+    /// first of `hints` counts.
     pub(crate) fn new<W: ToString>(mut roots: Vec<Node>, world: impl Iterator<Item = W>, hints: Vec<String>) -> Self {
         if roots.is_empty() {
             let requests: Vec<_> = world.map(|request| request.to_string()).collect();

@@ -50,8 +50,8 @@ impl BlobDir {
         Ok(dir)
     }
 
-    /// The blobs of the image layout `root`, which may not exist yet. A layout belongs to its user and holds nothing but what
-    /// the specification names: temporary files are hidden among the blobs for as long as they are written.
+    /// The blobs of the image layout `root`, which may not exist yet. A layout belongs to its user and holds nothing
+    /// but what the specification names: temporary files are hidden among the blobs for as long as they are written.
     pub fn layout(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
         Self { tmp: root.join("blobs/sha256"), root }
@@ -67,7 +67,7 @@ impl BlobDir {
         self.root.join("blobs/sha256").join(digest.hex())
     }
 
-    /// Whether a blob of this digest and size is here. A link is none: nothing says whose bytes it leads to.
+    /// Whether a blob of this digest and size is here. A link does not count: it may lead to bytes of others.
     pub fn contains(&self, digest: &Digest, size: u64) -> bool {
         self.path(digest).symlink_metadata().is_ok_and(|meta| meta.is_file() && meta.len() == size)
     }
@@ -119,8 +119,8 @@ impl BlobDir {
         Ok(())
     }
 
-    /// Puts the read-only file `path`, known to hold the blob of this digest and size, here by a hard link, or by a copy where
-    /// links do not reach.
+    /// Puts the read-only file `path`, known to hold the blob of this digest and size, here by a hard link, or by a
+    /// copy where links do not reach.
     ///
     /// # Errors
     /// When it can be neither linked nor copied.
@@ -137,8 +137,8 @@ impl BlobDir {
         }
     }
 
-    /// Copies the file `path`, known to hold the blob of this digest and size. Where the file system can share the bytes of two
-    /// files (btrfs, XFS), it does: the copy is the kernel's.
+    /// Copies the file `path`, known to hold the blob of this digest and size. Where the file system can share the
+    /// bytes of two files (btrfs, XFS), it does: the copy is the kernel's.
     ///
     /// # Errors
     /// When it cannot be read or written, or has another length.
@@ -175,7 +175,7 @@ impl BlobDir {
         Ok(found)
     }
 
-    /// Removes the blob; one that is not here is no error.
+    /// Removes the blob; one that is not here is not an error.
     ///
     /// # Errors
     /// When it is here and cannot be removed.
@@ -187,13 +187,14 @@ impl BlobDir {
         }
     }
 
-    /// Removes the temporary files of blobs that are older than a day: the processes that wrote them have died. The bytes that this
-    /// freed.
+    /// Removes the temporary files of blobs that are older than a day: the processes that wrote them have died. The
+    /// bytes that this freed.
     pub fn sweep(&self) -> u64 {
         self.sweep_older_than(STALE)
     }
 
-    /// [`sweep`](Self::sweep) with another age; zero is for callers who know, by a lock, that no other process is writing.
+    /// [`sweep`](Self::sweep) with another age; zero is for callers who know, by a lock, that no other process is
+    /// writing.
     pub fn sweep_older_than(&self, age: Duration) -> u64 {
         let old =
             |meta: &fs::Metadata| meta.modified().ok().is_some_and(|t| t.elapsed().unwrap_or(Duration::ZERO) >= age);
@@ -230,8 +231,8 @@ impl BlobWriter {
         Ok((digest, size))
     }
 
-    /// [`finish_as`](Self::finish_as), with `work` on the file while the disk takes it: the blob gets its name when both have
-    /// succeeded. What `work` gives, and the blob's size.
+    /// [`finish_as`](Self::finish_as), with `work` on the file while the disk takes it: the blob gets its name when
+    /// both have succeeded. What `work` gives, and the blob's size.
     ///
     /// # Errors
     /// As `finish_as`, and `work`'s own.

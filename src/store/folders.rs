@@ -4,11 +4,14 @@
 //! v1/folders/BUCKET/  KEY  KEY.lock  KEY.new
 //! ```
 //!
-//! A folder is made as `KEY.new` and renamed when all of it is written; before it is removed it is renamed back, so that what is
-//! called `KEY` is always whole. Waiting for the disk would cost more than making it again: `KEY.lock` says since which start of
-//! the system it is whole, and after another start, before which the power may have failed, it is made anew. A process that makes or removes holds `KEY.lock` alone; processes that
-//! use it hold the lock together. Its time of change is the folder's last use. A process that is killed leaves a `KEY.new` whose lock is free: the next one that makes
-//! a folder of the bucket, and every `gc`, removes it.
+//! A folder is made as `KEY.new` and renamed when all of it is written; before it is removed it is renamed back, so
+//! that what is called `KEY` is always whole. It is not synced, because making it again costs less than waiting for the
+//! disk: `KEY.lock` says since which start of the system the folder is whole, and after another start, before which the
+//! power may have failed, it is made anew.
+//!
+//! A process that makes or removes a folder holds `KEY.lock` alone; processes that use it hold the lock together. The
+//! lock's time of change is the folder's last use. A process that is killed leaves a `KEY.new` whose lock is free: the
+//! next one that makes a folder of the bucket, and every `gc`, removes it.
 
 use std::{
     collections::BTreeSet,
@@ -64,7 +67,7 @@ impl Place {
         own::lock_file(&self.lock)
     }
 
-    /// Whether `file` is still what the lock's name leads to: a process that removes a folder removes its lock too.
+    /// Whether `file` is still what the lock's name leads to. A process that removes a folder removes its lock too.
     fn is_current(&self, file: &File) -> bool {
         let same = |a: fs::Metadata, b: fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
         file.metadata().is_ok_and(|opened| self.lock.symlink_metadata().is_ok_and(|named| same(opened, named)))
@@ -142,7 +145,7 @@ impl Place {
         Ok(())
     }
 
-    /// Writes into the lock since which start of the system the folder is whole.
+    /// Notes in the lock that the folder is whole since that start of the system.
     fn note(&self, since: &str) -> Result<(), StoreError> {
         let mut lock = own::open(&self.lock, File::options().write(true).truncate(true))?;
         lock.write_all(since.as_bytes()).map_err(StoreError::io("write", &self.lock))
@@ -221,7 +224,7 @@ impl Store {
             if let Some(folder) = place.get(Some(&since))? {
                 return Ok(folder);
             }
-            // Once it is made it is to be found by the next turn, unless another process removes it in that moment.
+            // The next turn finds what was made, unless another process removes it in that moment.
             if let Some(_lock) = place.alone()?
                 && !place.is_whole(Some(&since))?
             {
@@ -231,8 +234,8 @@ impl Store {
         }
     }
 
-    /// The folder called `name` that builds keep from one to the next, such as a package manager's cache; empty when it is new. What is
-    /// in it is whatever its users left.
+    /// The folder called `name` that builds keep from one to the next, such as a package manager's cache; empty when it
+    /// is new. What is in it is what its users left.
     ///
     /// # Errors
     /// When it can be neither made nor locked.
@@ -250,8 +253,8 @@ impl Store {
         }
     }
 
-    /// Removes the folders that are not in use and whose last use satisfies `unused`, and whatever killed processes left; how many, and the
-    /// bytes that this freed.
+    /// Removes the folders that are not in use and whose last use satisfies `unused`, and what killed processes left;
+    /// how many, and the bytes that this freed.
     ///
     /// # Errors
     /// When they cannot be read or removed.
@@ -333,8 +336,8 @@ fn bytes_in(folder: &Path) -> u64 {
     bytes
 }
 
-/// Removes `path` with all that is in it, folders that may not be written too; one that is not there is no error. Links are
-/// removed, never followed.
+/// Removes `path` with all that is in it, folders that may not be written too; one that is not there is not an error.
+/// Links are removed, never followed.
 ///
 /// # Errors
 /// When something in it belongs to another user, or the disk fails.
@@ -352,7 +355,8 @@ pub fn remove_tree(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Lets the owner write into `folder` and all folders in it, as far as that is allowed: what is not shows when they are removed.
+/// Lets the owner write into `folder` and all folders in it, as far as that is allowed: what is not shows when they are
+/// removed.
 fn open_folders(folder: &Path) {
     let mut left = vec![folder.to_owned()];
     while let Some(folder) = left.pop() {

@@ -1,16 +1,16 @@
 //! The store: a content-addressed folder of blobs, and small remembered results ("memos") beside them.
 //!
-//! Nothing here is ever trusted because it exists half: a blob is written to a temporary file, hashed on the way, synced
-//! and only then renamed to the name that its digest gives it; a memo likewise. Whatever a killed process leaves behind
-//! lies in `tmp` and is swept by the next [`BlobDir::sweep`].
+//! Nothing here is ever trusted because it exists half: a blob is written to a temporary file, hashed on the way,
+//! synced and only then renamed to the name that its digest gives it; a memo likewise. Whatever a killed process leaves
+//! behind lies in `tmp` and is swept by the next [`BlobDir::sweep`].
 //!
 //! ```text
 //! $XDG_CACHE_HOME/microbuild/v1/  lock  tmp/  blobs/sha256/HEX  memo/BUCKET/KEY  folders/BUCKET/KEY
 //! $XDG_CACHE_HOME/microbuild/seen/  KEY
 //! ```
 //!
-//! `seen` is no cache, although it lies beside it: what mirrors said before ([`crate::fetch::seen`]), which no `gc` removes and
-//! no new layout of the store forgets.
+//! `seen` is not a cache, although it lies beside it: what mirrors said before ([`crate::fetch::seen`]), which no `gc`
+//! removes and no new layout of the store forgets.
 
 use std::{
     fs::{self, File},
@@ -124,8 +124,8 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A temporary file in `folder` that, unlike [`NamedTempFile::new_in`]'s, may be read by others as far as the umask lets them: it
-/// becomes a file of the user's.
+/// A temporary file in `folder` that, unlike [`NamedTempFile::new_in`]'s, may be read by others as far as the umask
+/// lets them: it becomes a file of the user's.
 ///
 /// # Errors
 /// When it cannot be made.
@@ -211,8 +211,8 @@ impl Store {
         own::lock_file(&self.root.join("lock"))
     }
 
-    /// Says that this process uses the store: nothing in it is removed by another process's `gc` meanwhile. Any number of
-    /// processes may hold it at once.
+    /// Says that this process uses the store: nothing in it is removed by another process's `gc` meanwhile. Any number
+    /// of processes may hold it at once.
     ///
     /// # Errors
     /// When the lock file cannot be opened or locked.

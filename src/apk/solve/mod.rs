@@ -1,9 +1,10 @@
 //! Which packages does a list of requests need? apk calls the list the world; this module answers as apk 3 would.
 //!
-//! It works in two steps. First [`policy`] chooses as apk does, greedily, and where apk finds a solution, so does it, and
-//! the same one: a general solver would meet every demand too, but with other packages wherever several will do. Where
-//! the greedy choice runs into a contradiction, apk gives up; [`search`] then hands the whole problem to the engine of
-//! [`crate::solve`], which goes back and tries again, and which, if there is no solution at all, says why ([`explain`]).
+//! It works in two steps. First [`policy`] chooses as apk does, greedily, and where apk finds a solution, so does it,
+//! and the same one: a general solver would meet every demand too, but with other packages wherever several will do.
+//! Where the greedy choice runs into a contradiction, apk gives up; [`search`] then hands the whole problem to the
+//! engine of [`crate::solve`], which goes back and tries again, and which, if there is no solution at all, says why
+//! ([`explain`]).
 //!
 //! What the words of packages mean (apk-package(5), and experiments):
 //! - A dependency on a name is met by any package that bears or provides the name in an accepted version. A name that is
@@ -91,8 +92,8 @@ impl<'a> Solution<'a> {
         own.or_else(|| self.packages.iter().position(|package| provides(package.record)))
     }
 
-    /// The chain of packages from a request down to the package of that name (or that provides it), each with the reason why
-    /// it is there; `None` when it is not.
+    /// The chain of packages from a request down to the package of that name (or that provides it), each with the
+    /// reason why it is there; `None` when it is not.
     pub fn why(&self, name: &str) -> Option<Vec<&Selected<'a>>> {
         let mut chain = vec![&self.packages[self.find(name)?]];
         while let Because::Needed { by: next, .. } | Because::Along { with: next } = chain[chain.len() - 1].because {
@@ -103,8 +104,8 @@ impl<'a> Solution<'a> {
     }
 }
 
-/// Chooses the packages of `repositories` that the requests in `world` need. Requests for the same name must all be met.
-/// Dependencies of packages on a name in `ignored` are taken as met.
+/// Chooses the packages of `repositories` that the requests in `world` need. Requests for the same name must all be
+/// met. Dependencies of packages on a name in `ignored` are taken as met.
 ///
 /// # Errors
 /// When there is no such choice, or a request has a tag that no repository has: with the reasons, as a tree.
@@ -169,8 +170,8 @@ fn arrange<'a>(
     Solution { packages: packages.collect() }
 }
 
-/// Dependencies first, in the order in which packages name them; what comes along through `install_if` as soon as the walk
-/// has reached all that it waits for.
+/// Dependencies first, in the order in which packages name them; what comes along through `install_if` as soon as the
+/// walk has reached all that it waits for.
 fn install_order(
     universe: &Universe<'_>,
     world: &[Edge<'_>],
@@ -228,7 +229,8 @@ enum Reason<'a> {
     Along(PackageId),
 }
 
-/// Why each package is there, found by walking from the requested packages level by level; `None` for those that nothing needs.
+/// Why each package is there, found by walking from the requested packages level by level; `None` for those that
+/// nothing needs.
 fn reasons<'a>(
     universe: &Universe<'a>,
     world: &[Edge<'a>],
@@ -264,8 +266,8 @@ mod tests {
     use super::*;
     use crate::apk::index;
 
-    /// A repository for x86_64 of packages like `name version D:dependency p:provided`, in which a word without a field's
-    /// letter belongs to the field before it.
+    /// A repository for x86_64 of packages like `name version D:dependency p:provided`, in which a word without a
+    /// field's letter belongs to the field before it.
     pub(super) fn repository(packages: &[&str]) -> Repository {
         let mut text = String::new();
         for (number, package) in packages.iter().enumerate() {

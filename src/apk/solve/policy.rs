@@ -1,13 +1,14 @@
 //! Chooses as apk does: one name after the other, the best provider of each, without ever going back.
 //!
-//! The world's own names are decided first, the others in an order in which packages that may depend on a name come before
-//! it, so that most demands on a name are known when its turn comes. Names that no package bears itself (`so:…`, `cmd:…`,
-//! virtual packages) wait until the others are decided, since a package that is wanted anyhow may provide them. Before
-//! each choice, what follows from the demands so far is drawn: candidates whose dependencies cannot be met any more are
-//! ruled out, a name with one candidate left is decided at once, and what all candidates of a name need is needed.
+//! The world's own names are decided first, the others in an order in which packages that may depend on a name come
+//! before it, so that most demands on a name are known when its turn comes. Names that no package bears itself (`so:…`,
+//! `cmd:…`, virtual packages) wait until the others are decided, since a package that is wanted anyhow may provide
+//! them. Before each choice, what follows from the demands so far is drawn: candidates whose dependencies cannot be met
+//! any more are ruled out, a name with one candidate left is decided at once, and what all candidates of a name need is
+//! needed.
 //!
-//! All this was found by experiments with apk 3.0.8 on small repositories; `tests/it/apk_solver.rs` goes on making them.
-//! How far apk draws its conclusions decides which package it takes, so this module draws neither less nor more.
+//! All this was found by experiments with apk 3.0.8 on small repositories; `tests/it/apk_solver.rs` goes on making
+//! them. How far apk draws its conclusions decides which package it takes, so this module draws neither less nor more.
 
 use std::{cmp::Ordering, collections::BTreeSet};
 
@@ -211,8 +212,8 @@ impl<'u, 'a> Policy<'u, 'a> {
         }
     }
 
-    /// Acts on what all candidates of a name have in common, as it is certain already: the names that they depend on are
-    /// wanted, and whatever cannot stand beside a name that they all provide is ruled out.
+    /// Acts on what all candidates of a name have in common, as it is certain already: the names that they depend on
+    /// are wanted, and whatever cannot stand beside a name that they all provide is ruled out.
     fn common(&mut self, name: NameId) {
         if self.chosen[name].is_some() || !self.names[name].required {
             return;

@@ -262,7 +262,8 @@ fn broken(package: &Package<'_>, arch: &str) -> Option<String> {
     if !record.arch.is_empty() && record.arch != "noarch" && record.arch != arch {
         return Some(format!("it is for {}, not for {arch}", record.arch));
     }
-    // A package that provides a name with a version excludes all others that provide it, even another version of itself.
+    // A package that provides a name with a version excludes all others that provide it, even another version of
+    // itself.
     let mut names: Vec<_> = package.names().collect();
     names.sort_by_key(|&(name, _)| name);
     let twice = names.windows(2).find(|pair| pair[0].0 == pair[1].0 && pair.iter().any(|name| name.1.is_some()));

@@ -1,11 +1,11 @@
-//! Which packages does a list of requests need? This module answers as `apt-get install --no-install-recommends` would on a
-//! machine on which nothing is installed, not even what Debian calls essential.
+//! Which packages does a list of requests need? This module answers as `apt-get install --no-install-recommends` would
+//! on a machine on which nothing is installed, not even what Debian calls essential.
 //!
 //! It works in two steps. First [`policy`] chooses as apt does, greedily, and where apt finds a solution at its first
 //! attempt, so does it, and the same one: a general solver would meet every dependency too, but with other packages
 //! wherever several will do. Where that runs into a contradiction, apt begins to repair what it has; [`search`] instead
-//! hands the whole problem to the engine of [`crate::solve`], which goes back and tries again, and which, if there is no
-//! solution at all, says why ([`explain`]).
+//! hands the whole problem to the engine of [`crate::solve`], which goes back and tries again, and which, if there is
+//! no solution at all, says why ([`explain`]).
 //!
 //! What the words of packages mean (Debian policy chapter 7, deb-control(5), apt_preferences(5), and experiments):
 //! - Of several versions of a package the candidate is that of the repository with the highest priority, then the newest.
@@ -121,8 +121,8 @@ impl<'a> Solution<'a> {
         own.or_else(|| self.packages.iter().position(|package| provides(package.record)))
     }
 
-    /// The chain of packages from a request down to the package of that name (or that provides it), each with the reason why
-    /// it is there; `None` when it is not.
+    /// The chain of packages from a request down to the package of that name (or that provides it), each with the
+    /// reason why it is there; `None` when it is not.
     pub fn why(&self, name: &str) -> Option<Vec<&Selected<'a>>> {
         let mut chain = vec![&self.packages[self.find(name)?]];
         while let Because::Needed { by, .. } = chain[chain.len() - 1].because {
@@ -133,9 +133,9 @@ impl<'a> Solution<'a> {
     }
 }
 
-/// Chooses the packages of `repositories` for `architecture` that the requests in `world` need. Dependencies of packages that
-/// a package named in `dropped` would meet are taken as met; a request for such a package counts nevertheless. As in apt the
-/// order of the requests may matter, where several packages will do.
+/// Chooses the packages of `repositories` for `architecture` that the requests in `world` need. Dependencies of
+/// packages that a package named in `dropped` would meet are taken as met; a request for such a package counts
+/// nevertheless. As in apt the order of the requests may matter, where several packages will do.
 ///
 /// # Errors
 /// When there is no such choice: with the reasons, as a tree.
@@ -181,7 +181,8 @@ enum Reason<'a> {
     Needed(VersionId, Alternatives),
 }
 
-/// Why each package is there, found by walking from the requested packages level by level; `None` for those that nothing needs.
+/// Why each package is there, found by walking from the requested packages level by level; `None` for those that
+/// nothing needs.
 fn reasons<'a>(universe: &Universe<'a>, wants: &[Want<'a>], selected: &[Option<VersionId>]) -> Vec<Option<Reason<'a>>> {
     let mut reasons: Vec<Option<Reason<'a>>> = Vec::new();
     reasons.resize_with(universe.versions.len(), || None);

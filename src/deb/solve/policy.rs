@@ -1,10 +1,10 @@
-//! apt's choice: package by package, the first of the alternatives that can be had, never going back further than one
+//! apt's choice: package by package, the first of the alternatives that is available, never going back further than one
 //! dependency.
 //!
-//! First every request is taken as it stands, so that a package that is asked for by name meets the alternatives of others;
-//! then, request by request, each package's dependencies are met in their order, depth first. Where one cannot be met, the package that needs it
-//! is given up and its next rival tried. What is requested, and whatever is its only way, is *protected*: it is never
-//! given up, and what it excludes is never chosen.
+//! First every request is taken as it stands, so that a package that is asked for by name meets the alternatives of
+//! others; then, request by request, each package's dependencies are met in their order, depth first. Where one cannot
+//! be met, the package that needs it is given up and its next rival tried. What is requested, and every package that is
+//! the only way to it, is *protected*: it is never given up, and what it excludes is never chosen.
 
 use super::universe::{NameId, Universe, VersionId, Want};
 use crate::deb::dependency::{Alternatives, Dependency};
@@ -56,7 +56,7 @@ struct State<'u, 'a> {
 }
 
 impl<'u> State<'u, '_> {
-    /// Installs the candidate of the name, and whatever it needs; whether that worked.
+    /// Installs the candidate of the name, and all that it needs; whether that worked.
     fn install(&mut self, name: NameId, depth: usize, requested: bool) -> bool {
         if depth > DEEPEST || (!requested && self.selected[name].is_none() && self.protected[name]) {
             return false;

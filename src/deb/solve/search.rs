@@ -28,7 +28,8 @@ pub(super) enum Demand<'u, 'a> {
     Depends(&'u Alternatives),
 }
 
-/// Per name: the version that meets the requests, or why there is none. `liked` are versions that are taken before others.
+/// Per name: the version that meets the requests, or why there is none. `liked` are versions that are taken before
+/// others.
 ///
 /// # Errors
 /// The conflict, with what its parts stand for.

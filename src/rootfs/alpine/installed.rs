@@ -60,8 +60,8 @@ fn installed(packages: &[(usize, &Installed)], tree: &Tree) -> String {
     text
 }
 
-/// Folders (`F:`), their modes (`M:`), files (`R:`), theirs (`a:`) and their checksums (`Z:`): those that the tree still has
-/// from this package.
+/// Folders (`F:`), their modes (`M:`), files (`R:`), theirs (`a:`) and their checksums (`Z:`): those that the tree
+/// still has from this package.
 fn write_files(text: &mut String, at: usize, installed: &Installed, tree: &Tree) {
     let mut folders: BTreeMap<&str, (Option<&Entry>, BTreeMap<&str, &Entry>)> = BTreeMap::new();
     // Under the package's own names, wherever links lead.
