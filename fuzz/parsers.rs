@@ -233,7 +233,7 @@ pub fn deb_version(bytes: &[u8]) {
 pub fn deb_dependency(bytes: &[u8]) {
     let text = text(bytes);
     round_trip::<deb::dependency::Alternatives>(text);
-    round_trip::<deb::solve::Wish>(text);
+    round_trip::<deb::solve::PackageRequest>(text);
     let _ = deb::dependency::parse_list(text);
     let _ = deb::dependency::parse_provides(text);
 }

@@ -106,7 +106,7 @@ pub struct Hashing<T> {
 }
 
 impl<T> Hashing<T> {
-    /// Hashes whatever is read from or written to `inner` from now on.
+    /// Hashes all that is read from or written to `inner` from now on.
     pub fn new(inner: T) -> Self {
         Self { inner, hasher: Sha256::new(), count: 0 }
     }

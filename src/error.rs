@@ -16,7 +16,7 @@ pub enum Kind {
     TooLarge = 5,
 }
 
-/// What every error of this crate can say of itself besides its message.
+/// What every error of this crate says in addition to its message.
 ///
 /// A message states what was expected and what was found; the hint states what to do next.
 pub trait Explain: std::error::Error {

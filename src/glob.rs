@@ -1,8 +1,9 @@
-//! Patterns for paths, exactly as `.dockerignore` has them: what `--include`, `--exclude` and a recipe's `strip` speak too.
+//! Patterns for paths, exactly as `.dockerignore` has them: what `--include`, `--exclude` and a recipe's `strip` speak
+//! too.
 //!
 //! The language is Go's `filepath.Match` (`*` and `?` never match a `/`, `[a-z]`, `[^a]`, `\` takes the next character
 //! as it is) and `**`, which stands for any number of folders. A leading `/` means nothing, a pattern that begins with
-//! `!` takes back in, and whoever matches a folder matches all that lies in it. See
+//! `!` takes back in, and a pattern that matches a folder matches all that lies in it. See
 //! <https://docs.docker.com/build/concepts/context/#dockerignore-files>.
 //!
 //! A path is relative, its separator `/`, without a leading `./`.
@@ -129,7 +130,7 @@ impl Pattern {
 pub struct PatternSet(Vec<Pattern>);
 
 impl PatternSet {
-    /// The patterns, in the order in which they are asked.
+    /// The patterns, in the order in which they are tried.
     pub fn new(patterns: Vec<Pattern>) -> Self {
         Self(patterns)
     }

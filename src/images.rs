@@ -15,7 +15,7 @@ use crate::{
     error::{Explain, Kind},
     host::Host,
     image::{Artifact, Image, Platform},
-    layout::{Entry, Layout, LayoutError, Lock, Transfer, is_last_link},
+    layout::{Entry, Layout, LayoutError, LayoutLock, Transfer, is_last_link},
     near::nearest,
     store::{Store, StoreError},
     ui::Ui,
@@ -33,7 +33,7 @@ pub enum ImagesError {
     /// There is no image of that name.
     #[error("no local image `{name}`")]
     NotFound {
-        /// The name asked for.
+        /// The requested name.
         name: String,
         /// The name that may have been meant.
         near: Option<String>,
@@ -41,7 +41,7 @@ pub enum ImagesError {
         any: bool,
     },
     /// Neither `XDG_DATA_HOME` nor `HOME` is set.
-    #[error("expected XDG_DATA_HOME or HOME to say where images are kept, found neither")]
+    #[error("cannot tell where images are kept: neither XDG_DATA_HOME nor HOME is set")]
     NoHome,
 }
 
@@ -135,12 +135,12 @@ impl LocalImages {
     ///
     /// # Errors
     /// When they cannot be locked.
-    pub fn lock_shared(&self) -> Result<Lock, ImagesError> {
+    pub fn lock_shared(&self) -> Result<LayoutLock, ImagesError> {
         Ok(self.layout.lock_shared()?)
     }
 
-    /// Keeps `artifact` under each of `names` (`app` is `app:latest`), which other images lose. The digests of the blobs that were
-    /// not here before.
+    /// Keeps `artifact` under each of `names` (`app` is `app:latest`), which other images lose. The digests of the
+    /// blobs that were not here before.
     ///
     /// # Errors
     /// When a blob can be neither read nor written: then nothing has changed.
@@ -209,8 +209,8 @@ impl LocalImages {
         self.find(name).ok().map(|entry| entry.digest)
     }
 
-    /// The image called `name`: `app:1`, `app` for `app:latest`, `app:1@sha256:…`, or `sha256:…` alone. Its layers are files that
-    /// stay while [`lock_shared`](Self::lock_shared) is held.
+    /// The image called `name`: `app:1`, `app` for `app:latest`, `app:1@sha256:…`, or `sha256:…` alone. Its layers are
+    /// files that stay while [`lock_shared`](Self::lock_shared) is held.
     ///
     /// # Errors
     /// When there is none, or it cannot be read.
@@ -218,8 +218,9 @@ impl LocalImages {
         Ok(self.layout.read(&self.find(name)?)?)
     }
 
-    /// What there is to know of the image called `name`, as JSON: `reference`, `digest`, `mediaType`, `size`, and for each of `images`
-    /// its `platform`, `digest`, `config`, `annotations` and `layers` (`title`, `digest`, `diff_id`, `size`, `mediaType`, `annotations`).
+    /// What there is to know of the image called `name`, as JSON: `reference`, `digest`, `mediaType`, `size`, and for
+    /// each of `images` its `platform`, `digest`, `config`, `annotations` and `layers` (`title`, `digest`, `diff_id`,
+    /// `size`, `mediaType`, `annotations`).
     ///
     /// # Errors
     /// When there is none, or it cannot be read.
@@ -235,8 +236,8 @@ impl LocalImages {
         }))
     }
 
-    /// Removes the name `name` (as [`get`](Self::get) takes it), and the blobs that no other image needs; the digest, and the bytes
-    /// that this freed here (the store may still have them).
+    /// Removes the name `name` (as [`get`](Self::get) takes it), and the blobs that no other image needs; the digest,
+    /// and the bytes that this freed here (the store may still have them).
     ///
     /// # Errors
     /// When there is none, or it cannot be removed.
@@ -247,8 +248,8 @@ impl LocalImages {
         Ok((entry.digest, freed.ok_or_else(gone)?))
     }
 
-    /// Removes from the images' layout what no image needs, and from `store` blobs, remembered results and folders that nothing runs
-    /// in, as `options` say. Waits for the builds that use the store.
+    /// Removes from the images' layout what no image needs, and from `store` blobs, remembered results and folders that
+    /// nothing runs in, as `options` say. Waits for the builds that use the store.
     ///
     /// # Errors
     /// When an image cannot be read (what it needs is unknown then), or something cannot be removed.
@@ -312,8 +313,7 @@ fn size(artifact: &Artifact) -> u64 {
 }
 
 fn created(image: &Image) -> Option<String> {
-    let config: Value = serde_json::from_slice(&image.config.bytes).ok()?;
-    config["created"].as_str().map(str::to_owned)
+    image.configuration().ok()?.created
 }
 
 fn inspected(image: &Image) -> Value {

@@ -1,5 +1,5 @@
-//! What the tars of packages and layers have in common: the media types that they have as layers, and the name of the records that
-//! hold extended attributes.
+//! What the tars of packages and layers have in common: the media types that they have as layers, and the name of the
+//! records that hold extended attributes.
 
 /// A layer that is a plain tar (OCI image specification, "Image Layer Filesystem Changeset").
 pub const TAR: &str = "application/vnd.oci.image.layer.v1.tar";

@@ -1,6 +1,7 @@
 //! "Did you mean …?": the word of a list that is nearest to a mistyped one.
 
-/// Of `candidates`, the nearest to `word`, unless even that one is too far from it to be what was meant. Among equals the shortest, then the first.
+/// Of `candidates`, the nearest to `word`, unless even that one is too far from it to be what was meant. Among equals
+/// the shortest, then the first.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
     candidates

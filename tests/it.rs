@@ -34,6 +34,7 @@ mod it {
     mod recipe_files;
     mod registry;
     mod registry_auth;
+    mod registry_pulls;
     mod registry_quirks;
     mod registry_real;
     mod reproducible;

@@ -18,8 +18,8 @@ pub enum Constraint {
     Checksum(String),
 }
 
-/// A wish for, or with [`conflict`](Self::conflict) against, packages of a name: `so:libc.musl-x86_64.so.1`,
-/// `nodejs~22`, `!uclibc`, `busybox@edge>=1.37`.
+/// A requirement of, or with [`conflict`](Self::conflict) a conflict with, packages of a name:
+/// `so:libc.musl-x86_64.so.1`, `nodejs~22`, `!uclibc`, `busybox@edge>=1.37`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependency {
     /// `!`: what matches must not be installed.
@@ -33,13 +33,13 @@ pub struct Dependency {
 }
 
 impl Dependency {
-    /// The wish for any version of `name`.
+    /// The requirement of any version of `name`.
     pub fn on(name: &str) -> Self {
         Self { conflict: false, name: name.to_owned(), constraint: None, tag: None }
     }
 
-    /// Whether the constraint accepts a package with the index's checksum `checksum` that provides the name in `version`
-    /// (`None`: without one). Says nothing of the name and does not turn the answer round for a conflict.
+    /// Whether the constraint accepts a package with the index's checksum `checksum` that provides the name in
+    /// `version` (`None`: without one). Says nothing of the name and does not turn the answer round for a conflict.
     pub fn accepts(&self, version: Option<&Version>, checksum: &Checksum) -> bool {
         match (&self.constraint, version) {
             (None, _) => true,
@@ -132,7 +132,7 @@ fn constraint(text: &str) -> Option<Constraint> {
     Some(Constraint::Version(op, Version::new(version)))
 }
 
-/// A name that a package provides besides its own.
+/// A further name that a package provides.
 ///
 /// With a version the package stands for a real package of that name: nothing else that provides the name can be
 /// installed beside it. Without one it does not; but it is chosen for the name only when it has a provider priority or

@@ -1,7 +1,7 @@
-//! A repository's index. `APKINDEX.tar.gz` (apk-v2(5)) is two gzip streams: a tar of signatures over the second stream's
-//! compressed bytes, and a tar that holds `DESCRIPTION` and `APKINDEX`, one record of `LETTER:value` lines per package
-//! (the letters are those of apk-package(5)). [`open`] checks the signature before it looks into the second stream;
-//! [`parse`] reads the text alone.
+//! A repository's index. `APKINDEX.tar.gz` (apk-v2(5)) is two gzip streams: a tar of signatures over the second
+//! stream's compressed bytes, and a tar that holds `DESCRIPTION` and `APKINDEX`, one record of `LETTER:value` lines per
+//! package (the letters are those of apk-package(5)). [`open`] checks the signature before it looks into the second
+//! stream; [`parse`] reads the text alone.
 
 use std::{
     fmt,
@@ -28,7 +28,7 @@ const MAX_INDEX: u64 = 256 << 20;
 pub struct Index {
     /// The text of `DESCRIPTION`, such as `v3.23.0-12-g0123456789a`; empty when there is none.
     pub description: String,
-    /// The name of the key that vouched for it; empty when nobody asked.
+    /// The name of the key that signed it; empty when the signature was not checked.
     pub signed_by: String,
     /// The packages, in the order of the file.
     pub records: Vec<Record>,
@@ -158,7 +158,7 @@ pub enum Problem {
     /// The index of another release.
     #[error("expected an index of {expected}, found one that calls itself {found}")]
     OtherBranch {
-        /// The branch that was asked for: `v3.23`, `edge`.
+        /// The branch that was requested: `v3.23`, `edge`.
         expected: String,
         /// The state that the index is in, as it says.
         found: String,
@@ -225,8 +225,8 @@ impl Explain for IndexError {
     }
 }
 
-/// Reads the bytes of an `APKINDEX.tar.gz`, called `name` in errors, once a key in `keys` vouches for them. Nothing after
-/// the signatures is unpacked before that.
+/// Reads the bytes of an `APKINDEX.tar.gz`, called `name` in errors, once a key in `keys` vouches for them. Nothing
+/// after the signatures is unpacked before that.
 ///
 /// # Errors
 /// When the bytes are not such a file, when no signature of a trusted key verifies, or when the text is not an index.
@@ -268,8 +268,8 @@ fn verify<'a>(bytes: &'a [u8], keys: &KeyRing) -> Result<(String, &'a [u8]), Pro
 /// A signature's file name, and its bytes.
 type Signature = (String, Vec<u8>);
 
-/// The signatures in the first gzip stream, and the bytes that follow that stream. There are none when the stream begins
-/// with another file: it is then the content of an unsigned index.
+/// The signatures in the first gzip stream, and the bytes that follow that stream. There are none when the stream
+/// begins with another file: it is then the content of an unsigned index.
 fn signatures(bytes: &[u8]) -> Result<(Vec<Signature>, &[u8]), Problem> {
     let mut stream = GzDecoder::new(bytes);
     let mut limited = (&mut stream).take(MAX_SIGNATURES);
@@ -322,9 +322,9 @@ fn capacity(entry: &tar::Entry<'_, impl Read>) -> usize {
 /// Reads the text of an `APKINDEX`.
 ///
 /// # Errors
-/// When a line is not `LETTER:value`, when a checksum cannot be read, or when a record lacks its version or checksum: apk
-/// refuses the index then. A record that can be read but that apk would not install is no error: see [`Record::broken`]; one
-/// without a name is nobody's, and left out. Numbers are read as far as they are numbers.
+/// When a line is not `LETTER:value`, when a checksum cannot be read, or when a record lacks its version or checksum:
+/// apk refuses the index then. A record that can be read but that apk would not install is not an error: see
+/// [`Record::broken`]; one without a name is left out. Numbers are read as far as they are numbers.
 pub fn parse(text: &str) -> Result<Index, IndexError> {
     let records = records(text).map_err(|problem| IndexError { index: "APKINDEX".to_owned(), problem })?;
     Ok(Index { records, ..Index::default() })
@@ -372,8 +372,8 @@ struct Draft {
 }
 
 impl Draft {
-    /// Takes a line. Small letters that are not known here are passed over, as apk does; with others, a package says that it
-    /// takes a newer apk.
+    /// Takes a line. Small letters that are not known here are skipped, as apk skips them; with others, a package says
+    /// that it takes a newer apk.
     fn field(&mut self, line: &str, number: usize) -> Result<(), Problem> {
         let bad = |expected| Problem::Line { line: number, expected, found: line.chars().take(60).collect() };
         let (letter, value) = match line.split_once(':') {
@@ -399,7 +399,7 @@ impl Draft {
             // apk keeps sixteen bits of it.
             b'k' => self.provider_priority = u32::try_from(leading_number(value) & 0xffff).unwrap_or_default(),
             b'D' => self.depends.extend(dependencies(value, &mut self.broken)),
-            // With a condition that apk does not understand, the package never comes along; it can be wished for.
+            // With a condition that apk does not understand, the package never comes along; it can be requested.
             b'i' => {
                 let mut unknown = None;
                 self.install_if.extend(dependencies(value, &mut unknown));

@@ -1,5 +1,5 @@
-//! Whose signatures count. A signature names its key by the name of the key's file, as in `/etc/apk/keys` (apk-keys(5));
-//! the name only selects the key, trust comes from the key's being in the ring.
+//! Whose signatures count. A signature names its key by the name of the key's file, as in `/etc/apk/keys`
+//! (apk-keys(5)); the name only selects the key, trust comes from the key's being in the ring.
 
 use std::{
     fmt, fs, io,
@@ -98,7 +98,7 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
-    /// A ring that trusts nobody.
+    /// A ring without keys.
     pub fn new() -> Self {
         Self::default()
     }
@@ -111,7 +111,8 @@ impl KeyRing {
         Self { keys: keys.collect() }
     }
 
-    /// Trusts the key in the file `path`, or every `*.rsa.pub` in the folder `path`. A key replaces one of the same name.
+    /// Trusts the key in the file `path`, or every `*.rsa.pub` in the folder `path`. A key replaces one of the same
+    /// name.
     ///
     /// # Errors
     /// When `path` cannot be read, when a file is not an RSA public key, or when a folder holds no `*.rsa.pub`.

@@ -1,8 +1,8 @@
 //! Alpine: the only place that knows apk.
 //!
 //! [`index`] reads a repository's signed `APKINDEX.tar.gz`, [`key`] says whose signature counts, [`version`] and
-//! [`dependency`] are the words that packages use of each other, and [`solve`] chooses the packages that a list of wishes
-//! (apk calls it the world) needs.
+//! [`dependency`] are what packages say of each other, and [`solve`] chooses the packages that are requested (apk calls
+//! these the world) and those that they need.
 
 pub mod checksum;
 pub mod dependency;

@@ -1,10 +1,10 @@
 //! The state of a repository, as the `DESCRIPTION` of its index tells it.
 //!
-//! Alpine's builders write there what `git describe` says of the repository of build recipes: the last tag, the number of
-//! commits since then, and the hash of the last one (`v3.23.0-45-g0123456789a`; abuild(1) puts the repository's name before
-//! it). Stable branches have the tags of their releases. `edge` has those of its snapshots (`v20250108-2345-g0123456789a`),
-//! and has had those of the releases that were split off from it (`v3.13.0-1030-gbabf0a1684`). Unofficial repositories have
-//! any text, or none.
+//! Alpine's builders write there what `git describe` says of the repository of build recipes: the last tag, the number
+//! of commits since then, and the hash of the last one (`v3.23.0-45-g0123456789a`; abuild(1) puts the repository's name
+//! before it). Stable branches have the tags of their releases. `edge` has those of its snapshots
+//! (`v20250108-2345-g0123456789a`), and has had those of the releases that were split off from it
+//! (`v3.13.0-1030-gbabf0a1684`). Unofficial repositories have any text, or none.
 
 use std::{cmp::Ordering, fmt};
 
@@ -29,7 +29,7 @@ enum Tag {
 }
 
 impl Revision {
-    /// Reads a `DESCRIPTION`; `None` when it is none of Alpine's.
+    /// Reads a `DESCRIPTION`; `None` when it is not one of Alpine's.
     pub fn parse(description: &str) -> Option<Self> {
         let text = description.split_whitespace().next_back()?;
         let rest = text.strip_prefix('v')?;
@@ -56,8 +56,8 @@ impl Revision {
         }
     }
 
-    /// Whether this state is older or newer than the other. `None` when their tags are of different kinds: nothing orders
-    /// releases and snapshots.
+    /// Whether this state is older or newer than the other. `None` when their tags are of different kinds: nothing
+    /// orders releases and snapshots.
     pub fn compare(&self, other: &Self) -> Option<Ordering> {
         let tags = match (&self.tag, &other.tag) {
             (Tag::Release { version, .. }, Tag::Release { version: other, .. }) => version.cmp(other),

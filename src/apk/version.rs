@@ -2,18 +2,18 @@
 //!
 //! The grammar is that of apk-package(5): `number{.number}…{letter}{_suffix{number}}…{~hash}{-r#}`. Two versions are
 //! compared part by part, and the first difference decides. Where one has a part and the other has none, or has a part
-//! of another kind, the kinds decide; from the smallest: `_alpha _beta _pre _rc`, what the grammar does not know, the end of
-//! the version, `-r#`, `~hash`, a suffix's number, `_cvs _svn _git _hg _p`, a letter, `.number`. What the manual page leaves
-//! open was found by asking `apk version -t` (apk-tools 3.0.8), which `tests/it/apk_version.rs` still does; how versions
-//! outside the grammar compare, by asking its solver (`apk version -t` has no answer).
+//! of another kind, the kinds decide; from the smallest: `_alpha _beta _pre _rc`, what the grammar does not know, the
+//! end of the version, `-r#`, `~hash`, a suffix's number, `_cvs _svn _git _hg _p`, a letter, `.number`. What the manual
+//! page leaves open was found by asking `apk version -t` (apk-tools 3.0.8), which `tests/it/apk_version.rs` still does;
+//! how versions outside the grammar compare, by asking its solver (`apk version -t` has no answer).
 
 use std::{cmp::Ordering, fmt, str::FromStr};
 
 /// A package version. It keeps its text; `1.0-r1` and `1.0-r01` are equal and print as they were written.
 ///
-/// Text outside the grammar can be a version too, because real indexes have some (`6.8.0p2-r4`, `v2.4`). It is compared as
-/// far as it can be read; two that can be read no further at the same place are equal. A constraint with such text matches
-/// nothing. See [`Version::is_valid`].
+/// Text outside the grammar can be a version too, because real indexes have some (`6.8.0p2-r4`, `v2.4`). It is compared
+/// as far as it can be read; two that can be read no further at the same place are equal. A constraint with such text
+/// matches nothing. See [`Version::is_valid`].
 #[derive(Clone)]
 pub struct Version {
     text: Box<str>,

@@ -160,8 +160,8 @@ pub(super) fn why(lock: &Lock, package: &str, recipe: &str) -> Option<String> {
     let mut text = title(at);
     loop {
         let (next, why) = match rows[at].because {
-            Because::Wish(wish) => {
-                let _ = writeln!(text, "\n  is asked for, as {wish}, by recipe {recipe} or --package");
+            Because::Request(request) => {
+                let _ = writeln!(text, "\n  is asked for, as {request}, by recipe {recipe} or --package");
                 return Some(text);
             }
             Because::Linked => {

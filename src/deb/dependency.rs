@@ -128,7 +128,7 @@ fn is_name(text: &str) -> bool {
         && text.bytes().all(|c| c.is_ascii_alphanumeric() || b"+-._".contains(&c))
 }
 
-/// Dependencies of which one is enough, the first that can be had: `a (>= 1) | b`. Never empty.
+/// Dependencies of which one is enough, the first that is available: `a (>= 1) | b`. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alternatives(Vec<Dependency>);
 
@@ -162,16 +162,16 @@ impl FromStr for Alternatives {
     }
 }
 
-/// Reads the value of a field such as `Depends`: entries separated by commas, which may stand on several lines. A comma too
-/// many is passed over, as dpkg does.
+/// Reads the value of a field such as `Depends`: entries separated by commas, which may stand on several lines. A comma
+/// too many is ignored, as dpkg ignores it.
 ///
 /// # Errors
-/// When an entry is no dependency.
+/// When an entry is not a dependency.
 pub fn parse_list(text: &str) -> Result<Vec<Alternatives>, ParseDependencyError> {
     text.split(',').filter(|entry| !entry.trim().is_empty()).map(str::parse).collect()
 }
 
-/// A name that a package provides besides its own (Debian policy 7.5).
+/// A further name that a package provides (Debian policy 7.5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provide<'a> {
     /// The name.
@@ -180,8 +180,8 @@ pub struct Provide<'a> {
     pub version: Option<Version>,
 }
 
-/// Reads the value of a field `Provides`. Entries that say something else than a name or `name (= version)` do not count, as
-/// for dpkg.
+/// Reads the value of a field `Provides`. Entries that say something else than a name or `name (= version)` do not
+/// count, as for dpkg.
 pub fn parse_provides(text: &str) -> Vec<Provide<'_>> {
     let provides = mentions(text).filter_map(|(name, entry)| match dependency(entry)? {
         Dependency { constraint: None, qualifier: None, .. } => Some(Provide { name, version: None }),
@@ -193,8 +193,8 @@ pub fn parse_provides(text: &str) -> Vec<Provide<'_>> {
     provides.collect()
 }
 
-/// The names in the value of a field such as `Depends`, each with its entry, in order and read as cheaply as can be: what
-/// stands after a name is not looked at, but for a qualifier, which is taken for a part of it.
+/// The names in the value of a field such as `Depends`, each with its entry, in order and read as cheaply as can be:
+/// what stands after a name is not looked at, but for a qualifier, which is taken for a part of it.
 pub(super) fn mentions(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.split([',', '|']).filter_map(|entry| {
         let entry = entry.trim_start();

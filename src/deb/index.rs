@@ -4,7 +4,8 @@
 use std::io::{self, Read};
 
 use super::{
-    control::{Record, RecordError, paragraphs},
+    control::paragraphs,
+    record::{Record, RecordError},
     release::IndexFile,
 };
 use crate::{
@@ -89,9 +90,9 @@ impl Explain for IndexError {
                     .to_owned()
             }
             Problem::Corrupt { .. } | Problem::TooLarge { .. } => {
-                "use another --mirror: whoever signed its Release signed a broken index".to_owned()
+                "use another --mirror: the signed Release names an index that is broken".to_owned()
             }
-            Problem::Record(_) => "use another --mirror, or tell whoever keeps this one".to_owned(),
+            Problem::Record(_) => "use another --mirror, or tell the maintainers of this one".to_owned(),
         })
     }
 }
@@ -123,7 +124,7 @@ fn unpack(bytes: &[u8], packing: Packing) -> Result<String, Problem> {
     if text.len() as u64 > MAX_INDEX {
         return Err(Problem::TooLarge { limit: MAX_INDEX });
     }
-    // What is no UTF-8 may stand in a description, which nobody reads here.
+    // Bytes that are not UTF-8 may stand in a description, which is not used here.
     Ok(String::from_utf8(text).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
 }
 

@@ -1,16 +1,18 @@
 //! Debian: the only place that knows apt and dpkg.
 //!
-//! [`sources`] says where a machine gets its packages and whom it trusts, [`release`] is what an archive signs ([`key`] says
-//! whose signature counts), [`index`] the list of packages that a release vouches for, in paragraphs ([`control`]),
-//! [`version`] and [`dependency`] are the words that packages use of each other, [`solve`] chooses the packages that a list
-//! of wishes needs, and [`package`] opens them.
+//! [`sources`] says where a machine gets its packages and whom it trusts. An archive signs a [`release`]; [`signature`]
+//! checks that with the keyrings of [`key`]. A release vouches for an [`index`], the list of packages, whose paragraphs
+//! ([`control`]) are [`record`]s. [`version`] and [`dependency`] are what packages say of each other, [`solve`] chooses
+//! the packages that are asked for and those that these need, and [`package`] opens them.
 
 pub mod control;
 pub mod dependency;
 pub mod index;
 pub mod key;
 pub mod package;
+pub mod record;
 pub mod release;
+pub mod signature;
 pub mod solve;
 pub mod sources;
 pub mod version;

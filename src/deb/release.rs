@@ -1,8 +1,8 @@
 //! What an archive signs: `InRelease`, or `Release` with `Release.gpg`. It names the hashes of a suite's indexes.
 //!
-//! An [`Unverified`] file is bytes; only [`Unverified::verify`] makes a [`Release`] of it, from nothing but the signed text.
-//! `InRelease` is signed in the cleartext framework (RFC 9580, 7): the text is taken out of it here, as OpenPGP says, and
-//! given to the verifier apart from its signature, so that no program has another idea of what was signed.
+//! An [`Unverified`] file is bytes; only [`Unverified::verify`] makes a [`Release`] of it, from nothing but the signed
+//! text. `InRelease` is signed in the cleartext framework (RFC 9580, 7): the text is taken out of it here, as OpenPGP
+//! says, and given to the verifier apart from its signature, so that no program has another idea of what was signed.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -10,7 +10,8 @@ use jiff::{SignedDuration, Timestamp, fmt::rfc2822::DateTimeParser};
 
 use super::{
     control::{ParseControlError, lines, paragraphs},
-    key::{KeyRing, SignatureError, Verifier},
+    key::KeyRing,
+    signature::{SignatureError, Verifier},
 };
 use crate::{
     digest::Digest,
@@ -18,10 +19,10 @@ use crate::{
     package::Packing,
 };
 
-/// How far the clocks of an archive and of this machine may be apart: as far as time zones are that somebody forgot.
+/// How far the clocks of an archive and of this machine may be apart: as far as forgotten time zones put them.
 const TOLERANCE: SignedDuration = SignedDuration::from_hours(24);
 
-/// A Release file that nobody has vouched for yet.
+/// A Release file whose signature was not checked yet.
 #[derive(Debug, Clone)]
 pub struct Unverified {
     /// What is signed, as the verifier wants it.
@@ -77,8 +78,8 @@ pub struct IndexFile {
 }
 
 impl IndexFile {
-    /// The path below the suite's folder under which the file can be had as long as it is not too old, even when a newer
-    /// one has taken its name: `main/binary-amd64/by-hash/SHA256/…`.
+    /// The path below the suite's folder under which the file is available as long as it is not too old, even when a
+    /// newer one has taken its name: `main/binary-amd64/by-hash/SHA256/…`.
     pub fn by_hash(&self) -> String {
         let folder = self.path.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
         format!("{folder}by-hash/SHA256/{}", self.digest.hex())
@@ -104,7 +105,7 @@ pub enum Problem {
     /// No signature counts.
     #[error(transparent)]
     Signature(#[from] SignatureError),
-    /// A line is no field.
+    /// A line is not a field.
     #[error(transparent)]
     Control(#[from] ParseControlError),
     /// A field is missing or of another form.
@@ -118,13 +119,13 @@ pub enum Problem {
         found: String,
     },
     /// `Valid-Until` has passed.
-    #[error("expected a file that is still valid, found one that was valid until {until}")]
+    #[error("it has expired: it was valid until {until}")]
     Expired {
         /// Until when.
         until: Timestamp,
     },
     /// `Date` is yet to come.
-    #[error("expected a file that was made before now, {now}, found one of {date}")]
+    #[error("it is dated {date}, and it is only {now} here")]
     Future {
         /// What the file says.
         date: Timestamp,
@@ -134,7 +135,7 @@ pub enum Problem {
     /// The file of another suite.
     #[error("expected the Release of {expected}, found that of {found}")]
     OtherSuite {
-        /// The suite that was asked for.
+        /// The suite that was requested.
         expected: String,
         /// What the file calls itself.
         found: String,
@@ -178,7 +179,7 @@ impl Explain for ReleaseError {
                 "this machine's clock is wrong, or the archive's is: set the clock, or use another --mirror".into()
             }
             Problem::OtherSuite { .. } => "the mirror mixes up its suites: use another --mirror".into(),
-            Problem::Control(_) | Problem::Value { .. } => "use another --mirror, or tell whoever keeps this one".into(),
+            Problem::Control(_) | Problem::Value { .. } => "use another --mirror, or tell the maintainers of this one".into(),
             Problem::NoIndex { .. } => "check the --platform and the components of the apt sources".into(),
         })
     }
@@ -225,13 +226,14 @@ impl Unverified {
     /// The Release, unchecked: for a source that its owner calls `trusted=yes`.
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is not a Release.
     pub fn trust(self, name: &str) -> Result<Release, ReleaseError> {
         parse(&self.text).map_err(named(name))
     }
 }
 
-/// Takes a text in the cleartext framework apart (RFC 9580, 7). Only what is signed is read, and there must be nothing else.
+/// Takes a text in the cleartext framework apart (RFC 9580, 7). Only what is signed is read, and there must be nothing
+/// else.
 fn clear_signed(bytes: &[u8]) -> Result<Unverified, &'static str> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;
     // White space at the end of a line is not signed.
@@ -334,15 +336,15 @@ fn files(value: &str) -> Result<BTreeMap<String, (Digest, u64)>, Problem> {
 }
 
 impl Release {
-    /// Whether this is the suite that somebody calls `name`: by its code name (`bookworm`), or by what it is now (`stable`).
+    /// Whether `name` names this suite: by its code name (`bookworm`), or by what it is now (`stable`).
     pub fn is_called(&self, name: &str) -> bool {
         // Before bullseye, security updates were the folder `updates` of the suite.
         let bare = name.strip_suffix("/updates").unwrap_or(name);
         [name, bare].iter().any(|name| [&self.suite, &self.codename].into_iter().any(|own| own == name))
     }
 
-    /// Whether the suite is one of the distribution (`debian`, `ubuntu`), as far as its origin tells. Other archives give their
-    /// suites the same names.
+    /// Whether the suite is one of the distribution (`debian`, `ubuntu`), as far as its origin tells. Other archives
+    /// give their suites the same names.
     pub fn is_of(&self, distribution: &str) -> bool {
         self.origin.is_empty() || self.origin.eq_ignore_ascii_case(distribution)
     }
@@ -364,8 +366,8 @@ impl Release {
         }
     }
 
-    /// Checks that the file was made before `now`, or at least before clocks that differ would say so; `None` does not ask.
-    /// What comes after a file of the future would be older than it, and be refused.
+    /// Checks that the file was made before `now`, or at least before clocks that differ would say so; `None` does not
+    /// ask. What comes after a file of the future would be older than it, and be refused.
     ///
     /// # Errors
     /// When it was not; `release` is the file's name in the message.
@@ -379,8 +381,8 @@ impl Release {
         }
     }
 
-    /// The indexes of a component for an architecture, best packed first within each inner list: all of these lists have to
-    /// be read, one file of each. `release` is the file's name in the message.
+    /// The indexes of a component for an architecture, best packed first within each inner list: all of these lists
+    /// have to be read, one file of each. `release` is the file's name in the message.
     ///
     /// # Errors
     /// When there is none.
@@ -416,8 +418,8 @@ impl Release {
         packings.into_iter().filter_map(file).collect()
     }
 
-    /// How apt ranks the suite's packages against those of others (apt_preferences(5)): backports and experimental ones are
-    /// not taken for their newer versions.
+    /// How apt ranks the suite's packages against those of others (apt_preferences(5)): backports and experimental ones
+    /// are not taken for their newer versions.
     pub fn priority(&self) -> i32 {
         match (self.not_automatic, self.but_automatic_upgrades) {
             (true, true) => 100,
@@ -490,10 +492,7 @@ mod tests {
         assert!(release.check("bookworm", at("2025-05-24T09:20:00Z"), "x").is_ok());
         assert!(release.check("bookworm", None, "x").is_ok());
         let error = release.check("bookworm", at("2025-05-25T00:00:00Z"), "http://m/InRelease").expect_err("expired");
-        assert_eq!(
-            error.to_string(),
-            "http://m/InRelease: expected a file that is still valid, found one that was valid until 2025-05-24T09:20:01Z"
-        );
+        assert_eq!(error.to_string(), "http://m/InRelease: it has expired: it was valid until 2025-05-24T09:20:01Z");
         assert_eq!(error.kind(), Kind::Unverified);
         assert!(error.hint().is_some_and(|hint| hint.contains("check-valid-until=no")));
         let error = release.check("trixie", None, "x").expect_err("another");

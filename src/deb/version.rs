@@ -1,14 +1,14 @@
 //! Package versions as dpkg orders them, and the operators that compare them (deb-version(7)).
 //!
-//! A version is `[epoch:]upstream[-revision]`. Epochs compare as numbers; the other two by turns as text and as numbers,
-//! where in the text `~` sorts before everything, even the end, and letters sort before all other signs. The integration
-//! test `deb_version` asks `dpkg --compare-versions` about the same pairs.
+//! A version is `[epoch:]upstream[-revision]`. Epochs compare as numbers; the other two by turns as text and as
+//! numbers, where in the text `~` sorts before everything, even the end, and letters sort before all other signs. The
+//! integration test `deb_version` asks `dpkg --compare-versions` about the same pairs.
 
 use std::{cmp::Ordering, fmt, str::FromStr};
 
 /// A package version. It keeps its text; `1.0`, `0:1.0` and `1.0-0` are equal and print as they were written.
 ///
-/// Text that is no version is ordered by the same rules, since dpkg does so too; see [`Version::is_valid`].
+/// Text that is not a version is ordered by the same rules, since dpkg does so too; see [`Version::is_valid`].
 #[derive(Clone)]
 pub struct Version {
     text: Box<str>,

@@ -24,7 +24,7 @@ impl Loader {
         name.starts_with("ld-musl-")
     }
 
-    /// The folders that are searched without anybody saying so, below the root.
+    /// The folders that are always searched, below the root.
     pub(super) fn folders(self, elf: &Elf) -> Vec<String> {
         let plain = |folders: &[&str]| folders.iter().map(|folder| (*folder).to_owned()).collect();
         match self {
@@ -43,8 +43,8 @@ impl Loader {
         }
     }
 
-    /// Whether the loader itself is what is meant by `name`, whatever files there are. musl's loader is its libc, too, under
-    /// the names of all libraries that a libc consists of elsewhere.
+    /// Whether the loader itself is what is meant by `name`, whatever files there are. musl's loader is its libc, too,
+    /// under the names of all libraries that a libc consists of elsewhere.
     pub(super) fn is_itself(self, name: &str) -> bool {
         let parts = ["c.", "pthread.", "rt.", "m.", "dl.", "util.", "xnet."];
         self == Self::Musl
@@ -60,8 +60,8 @@ pub(super) fn is_system(folder: &str) -> bool {
     SYSTEM.iter().any(|own| folder.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
-/// Whether a loader may lie at `path`: in a folder where distributions have theirs, or elsewhere (a C library of its own) under
-/// the name of one.
+/// Whether a loader may lie at `path`: in a folder where distributions have theirs, or elsewhere (a C library of its
+/// own) under the name of one.
 pub(super) fn is_loader(path: &str) -> bool {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let of_triplet = |(above, triplet): (&str, &str)| SYSTEM.contains(&above) && triplet.contains("-linux-");
@@ -103,8 +103,8 @@ fn platform(elf: &Elf) -> &'static str {
 /// The longest path that a system call takes, in bytes.
 const PATH: usize = 4096;
 
-/// A path of `elf` with `$ORIGIN`, `$LIB` and `$PLATFORM` replaced. Distributions built their loaders with different words
-/// for `$LIB`, hence several answers. `origin`: the folder of the file, below the root.
+/// A path of `elf` with `$ORIGIN`, `$LIB` and `$PLATFORM` replaced. Distributions built their loaders with different
+/// words for `$LIB`, hence several answers. `origin`: the folder of the file, below the root.
 pub(super) fn expand(path: &str, origin: &str, elf: &Elf) -> Vec<String> {
     let multiarch = triplets(elf).iter().map(|triplet| format!("lib/{triplet}"));
     let libs: Vec<_> = match path.contains("LIB") {

@@ -1,13 +1,14 @@
-//! Libraries of a machine: what the programs of an app are linked with, taken from where the machine's own loader finds it.
+//! Libraries of a machine: what the programs of an app are linked with, taken from where the machine's own loader finds
+//! it.
 //!
-//! The rules are those of [`super::closure`], over the folders of a whole machine, of which only those are read that a loader
-//! searches. A machine's loader knows the folders of `/etc/ld.so.conf` by a cache that an image has not: what is found there lies
-//! in a default folder in the image.
+//! The rules are those of [`super::closure`], over the folders of a whole machine, of which only those are read that a
+//! loader searches. A machine's loader knows the folders of `/etc/ld.so.conf` by a cache that an image has not: what is
+//! found there lies in a default folder in the image.
 //!
-//! A program is data, perhaps a stranger's, and its header may name any file of the machine as its interpreter, its library or a
-//! folder of libraries. So only what the machine's administrator put where libraries lie is taken: files in `/lib`, `/usr/lib` and
-//! the like and below them, and in the folders that `/etc/ld.so.conf` names. Another folder in `RPATH`, `RUNPATH` or
-//! `LD_LIBRARY_PATH` is searched among the app's own files only.
+//! A program is data, perhaps a stranger's, and its header may name any file of the machine as its interpreter, its
+//! library or a folder of libraries. So only what the machine's administrator put where libraries lie is taken: files
+//! in `/lib`, `/usr/lib` and the like and below them, and in the folders that `/etc/ld.so.conf` names. Another folder
+//! in `RPATH`, `RUNPATH` or `LD_LIBRARY_PATH` is searched among the app's own files only.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,7 +44,8 @@ pub struct Machine {
 pub struct Taken {
     /// For each path in the image the file of the machine.
     pub files: BTreeMap<String, PathBuf>,
-    /// The folders of the machine that programs name, and that are not searched: the program, and the folder with its slash.
+    /// The folders of the machine that programs name, and that are not searched: the program, and the folder with its
+    /// slash.
     pub withheld: BTreeSet<(String, String)>,
 }
 
@@ -91,8 +93,8 @@ impl Machine {
         machine
     }
 
-    /// What the loader takes of this machine for `own` programs and libraries, by their paths in the image, of which `links` lead to
-    /// some. `extra` are the folders that LD_LIBRARY_PATH names.
+    /// What the loader takes of this machine for `own` programs and libraries, by their paths in the image, of which
+    /// `links` lead to some. `extra` are the folders that LD_LIBRARY_PATH names.
     ///
     /// # Errors
     /// When a program needs what this machine has not, or what is not to be taken of it.
@@ -181,7 +183,7 @@ impl Machine {
                 if files.contains_key(path) {
                     continue;
                 }
-                // What cannot be read, or is none, is nothing that could be loaded.
+                // A file that cannot be read, or is not ELF, could not be loaded.
                 if let Ok((_, elf)) = open(&real) {
                     folders.extend(searched(path, &elf));
                     files.insert(path.to_owned(), elf);
@@ -192,7 +194,7 @@ impl Machine {
     }
 }
 
-/// Opens a library or a loader at a path without links. What is opened is a regular file of ELF, and is told as such.
+/// Opens a library or a loader at a path without links. It must be a regular ELF file.
 ///
 /// # Errors
 /// When it cannot be read, or is anything else.
@@ -239,7 +241,8 @@ fn searched(path: &str, elf: &Elf) -> Vec<String> {
     elf.rpath.iter().chain(&elf.runpath).flat_map(|folder| expand(folder, origin, elf)).collect()
 }
 
-/// The folders of a file as ldconfig(8) reads it, and of those that it includes; `read` are those that were read before.
+/// The folders of a file as ldconfig(8) reads it, and of those that it includes; `read` are those that were read
+/// before.
 fn configured(root: &Path, file: &str, read: &mut BTreeSet<String>) -> Vec<String> {
     if !read.insert(file.to_owned()) {
         return Vec::new();
@@ -320,7 +323,7 @@ mod tests {
         assert!(error.to_string().starts_with("app/hello needs libno.so.3, "), "{error}");
     }
 
-    /// A machine with a loader and glibc, and libraries that are nobody else's business below `home/u`.
+    /// A machine with a loader and glibc, and libraries that belong to one user below `home/u`.
     fn machine(dir: &Path) -> Machine {
         let write = |path: &str, bytes: &[u8]| {
             let path = dir.join(path);

@@ -1,12 +1,12 @@
-//! What the dynamic loader needs to know of an ELF file: its interpreter, the libraries that it needs, where it says that
-//! they lie.
+//! What the dynamic loader needs to know of an ELF file: its interpreter, the libraries that it needs, where it says
+//! that they lie.
 //!
-//! A file on disk is read with [`Elf::read`], which reads only the parts that count; a member of a tar as it streams by with
-//! a [`Scanner`]. [`closure`] then says which libraries a root filesystem lacks.
+//! A file on disk is read with [`Elf::read`], which reads only the parts that count; a member of a tar as it streams by
+//! with a [`Scanner`]. [`closure`] then says which libraries a root filesystem lacks.
 //!
-//! Both byte orders and both classes are read. Files that no loader ever takes (objects, kernel modules, core dumps) are no
-//! [`Elf`]; a program that is linked statically is one without needs. The format: System V ABI, "Object Files" and "Program
-//! Loading and Dynamic Linking".
+//! Both byte orders and both classes are read. Files that no loader ever takes (objects, kernel modules, core dumps)
+//! are no [`Elf`]; a program that is linked statically is one without needs. The format: System V ABI, "Object Files"
+//! and "Program Loading and Dynamic Linking".
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -75,7 +75,7 @@ pub enum Endian {
     Big,
 }
 
-/// Why a file that says it is ELF is none that a loader takes.
+/// Why a loader would refuse a file that begins as ELF files do.
 #[derive(Debug, thiserror::Error)]
 pub enum ElfError {
     /// It is not what the format says.
@@ -128,7 +128,8 @@ impl Elf {
 
 /// Bytes that can be read at any place.
 trait Source {
-    /// Fills `buf` with what is at `at` and after, and gives how much that is: fewer than asked for only where the bytes end.
+    /// Fills `buf` with what is at `at` and after, and gives how much that is: fewer than requested only where the
+    /// bytes end.
     fn read_at(&mut self, at: u64, buf: &mut [u8]) -> io::Result<usize>;
 }
 

@@ -1,5 +1,5 @@
-//! The format itself: header, program headers, dynamic section, strings. Each step reads what the step before found, so that
-//! a [`super::Scanner`] can take them one by one.
+//! The format itself: header, program headers, dynamic section, strings. Each step reads what the step before found, so
+//! that a [`super::Scanner`] can take them one by one.
 
 use std::io;
 
@@ -260,8 +260,8 @@ impl Dynamic {
         Some(Extent { size: rest.size.min(self.table_size), ..rest })
     }
 
-    /// The part of the file in which the string at `offset` of the table ends. As to the loader, that is the whole segment:
-    /// it does not look at `DT_STRSZ`.
+    /// The part of the file in which the string at `offset` of the table ends. As to the loader, that is the whole
+    /// segment: it does not look at `DT_STRSZ`.
     fn string(&self, program: &Program, what: &str, offset: u64) -> Result<Extent, ElfError> {
         let table = self.table.ok_or_else(|| ElfError::malformed("DT_STRTAB", format!("{what} without it")))?;
         let found = table.checked_add(offset).and_then(|address| program.at(address));

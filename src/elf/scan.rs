@@ -32,9 +32,9 @@ pub enum Scanned {
 
 /// Reads an ELF file that is written to it in order, keeping only parts of it.
 ///
-/// These are its first 8 MiB, and of what lies further on, as soon as something before has told where: the program headers,
-/// the dynamic section and the segment around it, the interpreter's name and the strings, 4 MiB of each. The first four
-/// bytes decide whether anything is kept, and nothing is any more once all is known. Writing never fails.
+/// These are its first 8 MiB, and of what lies further on, as soon as something before has told where: the program
+/// headers, the dynamic section and the segment around it, the interpreter's name and the strings, 4 MiB of each. The
+/// first four bytes decide whether anything is kept, and nothing is any more once all is known. Writing never fails.
 #[derive(Debug)]
 pub struct Scanner {
     size: u64,

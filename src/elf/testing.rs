@@ -1,9 +1,9 @@
-//! ELF files in memory, for the unit tests of whatever works on them.
+//! ELF files in memory, for unit tests.
 
 use super::{Class, Elf, Endian};
 
-/// A file in the making: `Draft::new().needed("libc.so.6").bytes()`. Header, program headers, interpreter's name and string
-/// table come first, the dynamic section after them in a segment of its own.
+/// A file in the making: `Draft::new().needed("libc.so.6").bytes()`. Header, program headers, interpreter's name and
+/// string table come first, the dynamic section after them in a segment of its own.
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {
     class: Class,

@@ -55,7 +55,7 @@ pub enum FetchError {
     /// `--offline`, and the store does not have it.
     #[error("{0} is not in the store, and --offline forbids fetching it")]
     Offline(String),
-    /// `--offline`, and it was not there when it was asked for last.
+    /// `--offline`, and it was not there at the last request.
     #[error("{0} was not there when it was asked for last, and --offline forbids asking again")]
     WasMissing(String),
     /// A repository is not as new as it was.
@@ -85,8 +85,8 @@ impl FetchError {
         }
     }
 
-    /// Whether the mirror could not be asked: no route, no name, no answer, a proxy that forbids it. A certificate that is not
-    /// trusted is something else: somebody answers.
+    /// Whether the mirror could not be asked: no route, no name, no answer, a proxy that forbids it. A certificate that
+    /// is not trusted is something else: a server answers.
     pub fn is_unreachable(&self) -> bool {
         match self {
             Self::Http { source: HttpError::Transport { fault, .. }, .. } => {
@@ -153,7 +153,7 @@ impl Explain for FetchError {
     }
 }
 
-/// Whether the file is a list of packages or a package of Debian, which is asked for only when a signed file names it.
+/// Whether the file is a list of packages or a package of Debian, which is fetched only when a signed file names it.
 fn is_of_debian(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     name == "Packages" || name.starts_with("Packages.") || path.extension().is_some_and(|end| end == "deb")
@@ -166,13 +166,14 @@ pub struct Fetcher {
     store: Store,
     ui: Ui,
     offline: bool,
-    /// The indexes that this process knows to be current, by their URLs: an image and its dev variant have the same ones.
+    /// The indexes that this process knows to be current, by their URLs: an image and its dev variant have the same
+    /// ones.
     current: Arc<Mutex<HashMap<String, Digest>>>,
-    /// Indexes that came when it was only asked whether they can be had.
+    /// Indexes that came with the check whether they are available.
     reached: Arc<Mutex<HashMap<String, UnverifiedIndex>>>,
     seen: seen::Known,
     allow_rollback: bool,
-    /// The warnings that were given once.
+    /// The warnings that were shown.
     warned: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -218,14 +219,14 @@ impl Fetcher {
         Self { allow_rollback: allow, ..self }
     }
 
-    /// Warns of what would otherwise be said again for each platform and variant.
+    /// Shows a warning once that would otherwise come for each platform and variant.
     pub fn warn_once(&self, line: &str) {
         if self.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(line.to_owned()) {
             self.ui.warn(line);
         }
     }
 
-    /// Where whoever waits is told of it.
+    /// Shows the user what is fetched.
     pub fn ui(&self) -> &Ui {
         &self.ui
     }
@@ -240,11 +241,11 @@ impl Fetcher {
         &self.store
     }
 
-    /// Whether the index at `location` can be had. Asks less patiently than [`index`](Self::index), which does not ask again
-    /// afterwards.
+    /// Checks that the index at `location` is available. Gives up earlier than [`index`](Self::index), which uses what
+    /// came.
     ///
     /// # Errors
-    /// When it cannot.
+    /// When it is not.
     pub fn reach(&self, location: &Location) -> Result<(), FetchError> {
         let (Location::Url(url), false) = (location, self.offline) else { return self.index(location).map(drop) };
         let known: Option<IndexMemo> = self.known(url);
@@ -263,11 +264,11 @@ impl Fetcher {
         known.filter(|memo| self.store.blobs().contains(&memo.digest, memo.size))
     }
 
-    /// The signed file at `location`, an `APKINDEX.tar.gz` or an `InRelease`; from the store when the mirror says that it has not
-    /// changed.
+    /// The signed file at `location`, an `APKINDEX.tar.gz` or an `InRelease`; from the store when the mirror says that
+    /// it has not changed.
     ///
     /// # Errors
-    /// When it cannot be had.
+    /// When it cannot be fetched.
     pub fn index(&self, location: &Location) -> Result<UnverifiedIndex, FetchError> {
         let name = location.to_string();
         match location {
@@ -364,11 +365,11 @@ impl Fetcher {
         Ok(())
     }
 
-    /// A list of packages that a signed file names by its digest: from the store, or else from the first of `locations` that
-    /// has it. What comes from there is not compared with the digest.
+    /// A list of packages that a signed file names by its digest: from the store, or else from the first of `locations`
+    /// that has it. What comes from there is not compared with the digest.
     ///
     /// # Errors
-    /// When it cannot be had.
+    /// When it cannot be fetched.
     pub fn listed(
         &self,
         locations: &[Location],
@@ -402,7 +403,7 @@ impl Fetcher {
                     let failed = |source| FetchError::Http { what: format!("the list of {what}"), source };
                     let response = self.http.get(url).map_err(failed)?;
                     let mut bytes = Vec::new();
-                    // One byte more says that it is too long, which the signed file knows better.
+                    // One byte more shows that it is too long; its length is compared with the signed one later.
                     let read = Counted { inner: response.take(size.saturating_add(1)), task: Some(&task) }
                         .read_to_end(&mut bytes);
                     read.map_err(|source| PackageError::Read { package: what.to_owned(), source })?;
@@ -425,7 +426,7 @@ impl Fetcher {
     /// `packages`.
     ///
     /// # Errors
-    /// The first package's that cannot be had or does not verify, in that order.
+    /// That of the first package, in that order, which cannot be fetched or does not verify.
     pub fn packages<R: Listed>(&self, packages: &[Locked<R>]) -> Result<Vec<R::Package>, FetchError> {
         let mut known: Vec<Option<R::Package>> = packages.iter().map(|package| self.recall(&package.record)).collect();
         let mut missing: Vec<usize> = (0..packages.len()).filter(|&at| known[at].is_none()).collect();

@@ -1,10 +1,11 @@
-//! What repositories said before: the newest state of each that was ever verified here, so that an older one is noticed.
+//! What repositories said before: the newest state of each that was ever verified here, so that an older one is
+//! noticed.
 //!
-//! A signature says who made an index, not when. Somebody between here and a mirror, or the mirror itself, can serve last
-//! year's index with last year's holes, and every signature in it is good. Therefore the newest [`Mark`] of each repository
-//! is remembered, and an older one is refused, as is a suite that is gone; `--allow-rollback` accepts it, once, and remembers
-//! it then. A mirror that has never shown a newer state is not found out here: Debian's `Valid-Until` is what ends that, and
-//! Alpine's indexes have nothing like it.
+//! A signature says who made an index, not when. An attacker between here and a mirror, or the mirror itself, can serve
+//! last year's index with last year's holes, and every signature in it is good. Therefore the newest [`Mark`] of each
+//! repository is remembered, and an older one is refused, as is a suite that is gone; `--allow-rollback` accepts it,
+//! once, and remembers it then. A mirror that has never shown a newer state is not found out here: Debian's
+//! `Valid-Until` is what ends that, and Alpine's indexes have nothing like it.
 //!
 //! - A repository is what the user configured: the address or path of its index, without a password. Another mirror is
 //!   another repository, since mirrors lag behind each other. A folder counts by its path. Keys do not matter: an old index
@@ -14,14 +15,14 @@
 //!   index, is not refused for that.
 //! - With `--offline` an index that was fetched once is not compared again.
 //!
-//! The memory is no cache. It lies beside it, in `CACHE_DIR/seen` (`$XDG_CACHE_HOME/microbuild/seen`), outside of what `gc`
-//! looks at, with `--all` too: one small file for each repository, called as the digest of its address. It stays with the
-//! cache that the indexes for `--offline` are in, so that a CI system that keeps the one keeps the other. Without it a
-//! mirror is believed once more, as on a new machine.
+//! The memory is not a cache. It lies beside it, in `CACHE_DIR/seen` (`$XDG_CACHE_HOME/microbuild/seen`), outside of
+//! what `gc` looks at, with `--all` too: one small file for each repository, called as the digest of its address. It
+//! stays with the cache that the indexes for `--offline` are in, so that a CI system that keeps the one keeps the
+//! other. Without it a mirror is believed once more, as on a new machine.
 //!
-//! A file that cannot be understood is answered by a warning and a new start. Files are replaced as wholes, so that neither
-//! a power cut nor a mirror can leave half of one; somebody who can write to this folder could write an older state as well.
-//! To refuse would protect from nothing, and stop every build.
+//! A file that cannot be understood is answered by a warning and a new start. Files are replaced as wholes, so that
+//! neither a power cut nor a mirror can leave half of one; a program that can write to this folder could write an older
+//! state as well. To refuse would protect from nothing, and stop every build.
 
 use std::{
     cmp::Ordering,
@@ -106,7 +107,7 @@ impl From<Mark> for String {
 #[derive(Debug, thiserror::Error)]
 pub enum SeenError {
     /// An older state.
-    #[error("{index}: expected the state of {remembered}, which it had before, or a newer one, found that of {found}")]
+    #[error("{index}: it is older than before: now of {found}, before of {remembered}")]
     Older {
         /// The index: its URL or path.
         index: String,
@@ -116,10 +117,7 @@ pub enum SeenError {
         found: Mark,
     },
     /// A state that says nothing of its age.
-    #[error(
-        "{index}: expected the state of {remembered}, which it had before, or a newer one, found one that does not say how \
-         old it is"
-    )]
+    #[error("{index}: it does not say how old it is, and was of {remembered} before")]
     Ageless {
         /// The index: its URL or path.
         index: String,
@@ -127,7 +125,7 @@ pub enum SeenError {
         remembered: Mark,
     },
     /// Nothing.
-    #[error("{index}: expected the suite that was there before{}, found none", of(remembered.as_ref()))]
+    #[error("{index}: the suite that was there before{} is gone", of(remembered.as_ref()))]
     Vanished {
         /// The index: its URL or path.
         index: String,
@@ -137,7 +135,7 @@ pub enum SeenError {
 }
 
 fn of(mark: Option<&Mark>) -> String {
-    mark.map_or_else(String::new, |mark| format!(", in the state of {mark}"))
+    mark.map_or_else(String::new, |mark| format!(", of {mark},"))
 }
 
 impl Explain for SeenError {
@@ -226,7 +224,8 @@ impl Fetcher {
         Ok(Seen { fetcher: self, index: location.to_string(), name, path, before, asks })
     }
 
-    /// Refuses what is older than it was, or another release's, unless `--allow-rollback` is given: then a warning says it.
+    /// Refuses what is older than it was, or another release's, unless `--allow-rollback` is given: then a warning says
+    /// it.
     ///
     /// # Errors
     /// `error`, unless it is allowed.

@@ -12,7 +12,7 @@ pub enum Retry {
     Never,
     /// After the usual back-off.
     Soon,
-    /// After this time, which the server asked for.
+    /// After this time, which the server requests.
     After(Duration),
 }
 
@@ -54,10 +54,10 @@ pub enum HttpError {
     /// `--offline` is set.
     #[error("{url} is needed, but --offline forbids the network")]
     Offline {
-        /// What was asked for, without credentials.
+        /// What was requested, without credentials.
         url: String,
     },
-    /// A file of `--ca` is no use.
+    /// A file of `--ca` is of no use.
     #[error("cannot use the CA certificates in {}: {why}", path.display())]
     Ca {
         /// The file.
@@ -79,7 +79,7 @@ pub enum HttpError {
     /// No answer, or half of one.
     #[error("{url}: {what}")]
     Transport {
-        /// What was asked for, without credentials.
+        /// What was requested, without credentials.
         url: String,
         /// The class of the failure.
         fault: Fault,
@@ -87,19 +87,19 @@ pub enum HttpError {
         what: String,
     },
     /// An answer that is not the wanted one.
-    #[error("{url}: expected success, found HTTP status {status}")]
+    #[error("{url}: the server answered with HTTP status {status}")]
     Status {
-        /// What was asked for, without credentials.
+        /// What was requested, without credentials.
         url: String,
         /// The status code.
         status: u16,
         /// The wait that the server asks for.
         retry_after: Option<Duration>,
     },
-    /// An answer longer than what was asked for can be.
+    /// An answer longer than it can be.
     #[error("{url}: expected at most {limit} bytes, found more")]
     TooLong {
-        /// What was asked for, without credentials.
+        /// What was requested, without credentials.
         url: String,
         /// The limit in bytes.
         limit: u64,
@@ -138,7 +138,7 @@ impl Transient for HttpError {
     }
 }
 
-/// Whether an answer of this status is worth another attempt: 408, 429, and the 5xx that are not for ever.
+/// Whether an answer of this status is worth another attempt: 408, 429, and the 5xx that are not forever.
 pub fn retry_status(status: u16, retry_after: Option<Duration>) -> Retry {
     match (status, retry_after) {
         (408 | 425 | 429 | 503, Some(wait)) => Retry::After(wait),
@@ -154,7 +154,12 @@ impl Explain for HttpError {
         match self {
             Self::Ca { .. } | Self::Url { .. } => Kind::Usage,
             Self::Local { .. } => Kind::Build,
-            _ => Kind::Network,
+            Self::Offline { .. }
+            | Self::Setup(_)
+            | Self::Transport { .. }
+            | Self::Status { .. }
+            | Self::TooLong { .. }
+            | Self::Redirect { .. } => Kind::Network,
         }
     }
 
@@ -193,9 +198,14 @@ impl Explain for HttpError {
             },
             Self::Status { status: 401 | 403, .. } => "the server wants credentials, or refuses the ones in the URL",
             Self::Status { status: 407, .. } => "the proxy wants credentials: put them into HTTPS_PROXY",
-            Self::Status { status: 429, .. } => "the server limits how often it is asked: try again later",
+            Self::Status { status: 429, .. } => "the server limits the rate of requests: try again later",
             Self::Local { source, .. } if source.kind() == io::ErrorKind::StorageFull => "the disk is full",
-            _ => return None,
+            Self::Setup(_)
+            | Self::Url { .. }
+            | Self::Status { .. }
+            | Self::TooLong { .. }
+            | Self::Redirect { to: None, .. }
+            | Self::Local { .. } => return None,
         };
         Some(hint.to_owned())
     }

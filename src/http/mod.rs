@@ -1,5 +1,5 @@
-//! HTTP as this program needs it: one blocking client for mirrors and registries, errors that say what to do, and retries
-//! that wrap a whole attempt, the reading of the body included.
+//! HTTP as this program needs it: one blocking client for mirrors and registries, errors that say what to do, and
+//! retries that wrap a whole attempt, the reading of the body included.
 //!
 //! ```no_run
 //! # use microbuild::http::{Http, HttpError, HttpOptions};
@@ -12,8 +12,8 @@
 //!
 //! Trust: the machine's own CA bundle (or what SSL_CERT_FILE and SSL_CERT_DIR name) and the files of `--ca`. Proxies:
 //! HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY; loopback addresses are never reached through a proxy, as with Go's
-//! and hence Docker's clients. A connection has a time limit, a silent peer has one; a long transfer has none, but a least
-//! speed.
+//! and hence Docker's clients. A connection has a time limit, a silent peer has one; a long transfer has none, but a
+//! least speed.
 
 mod error;
 mod insecure;
@@ -56,7 +56,7 @@ const MAX_REDIRECTS: usize = 10;
 /// How [`Http`] behaves. `HttpOptions::default()` is what a user gets without flags.
 #[derive(Clone)]
 pub struct HttpOptions {
-    /// PEM files whose certificates are trusted besides the machine's own (`--ca`).
+    /// PEM files whose certificates are trusted in addition to the machine's own (`--ca`).
     pub ca: Vec<PathBuf>,
     /// `--insecure`: the certificates of these hosts are not checked, and redirects from https may lead to their http.
     pub insecure: Vec<Insecure>,
@@ -223,8 +223,8 @@ impl Response {
         Err(HttpError::Status { status: self.status(), retry_after: self.retry_after(), url: self.url })
     }
 
-    /// Copies the body to `writer`; the number of bytes. Tells a connection that breaks (which may be retried) from a writer
-    /// that fails (which may not).
+    /// Copies the body to `writer`; the number of bytes. Tells a connection that breaks (which may be retried) from a
+    /// writer that fails (which may not).
     ///
     /// # Errors
     /// When the body cannot be read to its end, or not be written.
@@ -304,7 +304,8 @@ impl Http {
     /// # Errors
     /// When a file of `options.ca` cannot be read, or holds no certificate.
     pub fn new(options: HttpOptions) -> Result<Self, HttpError> {
-        // reqwest takes the process's provider. An error means that the host program of this library has chosen one: fine.
+        // reqwest takes the process's provider. An error means that the host program of this library has chosen one:
+        // fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut ca = Vec::new();
         for path in &options.ca {
@@ -338,7 +339,7 @@ impl Http {
         Ok(client)
     }
 
-    /// What `build` makes; it is told whether to trust the files of `--ca` only.
+    /// What `build` makes; its argument says whether to trust the files of `--ca` only.
     fn with_ca<T>(&self, route: Route, build: impl Fn(bool) -> Result<T, reqwest::Error>) -> Result<T, HttpError> {
         let client = match build(route == Route::LoopbackPlain) {
             // A machine without a CA bundle can still be pushed from: over plain HTTP, or with --ca.
@@ -369,8 +370,8 @@ impl Http {
         self.send(Request::new(Method::GET, parse_url(url)?))?.success()
     }
 
-    /// Sends `request` once, and follows redirects of GET and HEAD; any status is an answer. Credentials in headers do not go to
-    /// another origin.
+    /// Sends `request` once, and follows redirects of GET and HEAD; any status is an answer. Credentials in headers do
+    /// not go to another origin.
     ///
     /// # Errors
     /// When no answer comes, a redirect leads from https to http, or the body cannot be read.
@@ -420,8 +421,8 @@ impl Http {
         }
     }
 
-    /// Runs `attempt` until it succeeds, fails for good, or has failed `retries` times more than once; it is told its number,
-    /// from 0. Waits in between as [`HttpOptions`] says, with jitter, or as the server asked.
+    /// Runs `attempt` until it succeeds, fails for good, or has failed `retries` times more than once; it is told its
+    /// number, from 0. Waits in between as [`HttpOptions`] says, with jitter, or as the server asked.
     ///
     /// # Errors
     /// The last attempt's.
@@ -445,7 +446,7 @@ impl Http {
             number += 1;
             let again =
                 format!("{error}; attempt {} of {} in {:.1} s", number + 1, options.retries + 1, wait.as_secs_f32());
-            // A user who has waited for long is told why.
+            // A user who has waited for long learns why.
             if begun.elapsed().max(wait) >= options.connect_timeout.min(options.idle_timeout) / 2 {
                 options.ui.say(&again);
             } else {

@@ -1,12 +1,13 @@
-//! The least speed of a download. Each single read has a time limit of its own; a peer that sends a byte within each would hold
-//! a build for as long as it likes.
+//! The least speed of a download. Each single read has a time limit of its own; a peer that sends a byte within each
+//! would hold a build for as long as it likes.
 
 use std::{
     io::{self, Read},
     time::{Duration, Instant},
 };
 
-/// Watches how fast a body comes. Only the time that is spent waiting for the peer counts, not what is done between reads.
+/// Watches how fast a body comes. Only the time that is spent waiting for the peer counts, not what is done between
+/// reads.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// Bytes a second.

@@ -10,8 +10,8 @@ pub fn is_loopback(host: &str) -> bool {
     bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
-/// The ways to a server for which a client is set up when it is first needed: reading a machine's CA bundle takes longer than a
-/// push to a registry on loopback that has everything.
+/// The ways to a server for which a client is set up when it is first needed: reading a machine's CA bundle takes
+/// longer than a push to a registry on loopback that has everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Route {
     LoopbackPlain,

@@ -1,8 +1,9 @@
 //! Requests that send something: their answer counts whenever it comes.
 //!
-//! A registry, or a proxy before it, may answer before it has read the body, and close the connection: 403, 413, 507. reqwest's
-//! blocking client loses such an answer, and can limit the time of a whole upload only. So these requests go through its
-//! asynchronous client, on a thread of its own. The body is read by the caller's thread: it may have to be fetched first.
+//! A registry, or a proxy before it, may answer before it has read the body, and close the connection: 403, 413, 507.
+//! reqwest's blocking client loses such an answer, and can limit the time of a whole upload only. So these requests go
+//! through its asynchronous client, on a thread of its own. The body is read by the caller's thread: it may have to be
+//! fetched first.
 
 use std::{
     collections::BTreeMap,
@@ -31,7 +32,8 @@ use super::{
 };
 use crate::ui::size;
 
-/// The length of the pieces in which a body is handed over. One of them must be taken in each `idle_timeout`: about 1 kB a second.
+/// The length of the pieces in which a body is handed over. One of them must be taken in each `idle_timeout`: about 1
+/// kB a second.
 const PIECE: usize = 64 << 10;
 
 /// The longest answer that is read: it is an error, or a token.
@@ -183,8 +185,8 @@ impl Exchange {
         Ok(None)
     }
 
-    /// Waits for the answer; `tell` hears each time that the peer has been silent for `idle`: for how long, and for how long it
-    /// will still be waited for.
+    /// Waits for the answer; `tell` hears each time that the peer has been silent for `idle`: for how long, and for how
+    /// long it will still be waited for.
     fn wait(&mut self, limit: Duration, tell: impl Fn(Duration, Duration)) -> Result<Answered, HttpError> {
         let started = Instant::now();
         loop {
@@ -207,7 +209,8 @@ impl Exchange {
         HttpError::Transport { url: self.shown.clone(), fault: Fault::TimedOut, what }
     }
 
-    /// The answer as other requests have it; `sent` is how much of how many bytes had been handed over when it came, if not all.
+    /// The answer as other requests have it; `sent` is how much of how many bytes had been handed over when it came, if
+    /// not all.
     fn finish(&self, answer: Answered, sent: Option<(u64, u64)>) -> Result<Response, HttpError> {
         let answer = answer.map_err(|e| HttpError::Setup(e.to_string()))?;
         let Answer { head, body, broken } = answer.map_err(|e| match (transport(self.shown.clone(), &e), sent) {

@@ -1,6 +1,6 @@
-//! The two forms of an image's documents: OCI's, and Docker's before it (Image Manifest Version 2, Schema 2), which some
-//! registries take alone. Configuration and layers are the same bytes in both; a manifest calls them by other media types, and
-//! hence has another digest.
+//! The two forms of an image's documents: OCI's, and Docker's before it (Image Manifest Version 2, Schema 2), which
+//! some registries take alone. Configuration and layers are the same bytes in both; a manifest calls them by other
+//! media types, and hence has another digest.
 
 use std::{fmt, str::FromStr};
 

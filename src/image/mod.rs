@@ -1,5 +1,6 @@
 //! Images as immutable values: a configuration, layers, and the manifest that names them; or an index of several.
 
+mod config;
 mod format;
 
 use std::{
@@ -19,6 +20,7 @@ use crate::{
     layer::Layer,
 };
 
+pub use config::ImageConfig;
 pub use format::{DOCKER_CONFIG, DOCKER_GZIP, DOCKER_INDEX, DOCKER_MANIFEST, Format, FormatError, ParseFormatError};
 
 /// `application/vnd.oci.image.manifest.v1+json`.
@@ -268,8 +270,8 @@ fn configuration(
     Ok(image)
 }
 
-/// JSON with sorted keys and no white space. Straight from `oci_spec` it would differ from run to run: labels and annotations
-/// are hash maps there.
+/// JSON with sorted keys and no white space. Straight from `oci_spec` it would differ from run to run: labels and
+/// annotations are hash maps there.
 fn canonical(document: &impl serde::Serialize) -> Result<Vec<u8>, ImageError> {
     let value = serde_json::to_value(document).map_err(oci_spec::OciSpecError::from)?;
     Ok(serde_json::to_vec(&value).map_err(oci_spec::OciSpecError::from)?)

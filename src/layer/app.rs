@@ -30,8 +30,8 @@ pub struct AppLayer {
     pub workdir: String,
     /// The folders above and including `workdir` as the system layers have them.
     pub parents: Vec<(String, Meta)>,
-    /// Links to folders in the system layers, and where they lead. What would lie below one lies there: a folder in its place would
-    /// take the link away.
+    /// Links to folders in the system layers, and where they lead. What would lie below one lies there: a folder in its
+    /// place would take the link away.
     pub links: BTreeMap<String, String>,
     /// Time of every member.
     pub epoch: u64,

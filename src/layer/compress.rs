@@ -1,7 +1,7 @@
 //! Compression of layers: on all processors, and the same bytes on any number of them.
 //!
-//! The tar is cut into blocks of a fixed length; each becomes a gzip member (RFC 1952) or a zstd frame (RFC 8878) of its
-//! own, and both formats define the concatenation of these as the concatenation of their contents. How many threads
+//! The tar is cut into blocks of a fixed length; each becomes a gzip member (RFC 1952) or a zstd frame (RFC 8878) of
+//! its own, and both formats define the concatenation of these as the concatenation of their contents. How many threads
 //! compress them makes no difference to the bytes.
 
 use std::io::{self, Write};
@@ -27,8 +27,8 @@ impl Compression {
         }
     }
 
-    /// Names codec, its version and its level: all that the compressed bytes depend on besides their content. Part of the key
-    /// of whatever remembers a digest. The versions are those that Cargo.toml pins.
+    /// Names codec, its version and its level: all that the compressed bytes depend on, except their content. Part of
+    /// the key of every memo of a digest. The versions are those that Cargo.toml pins.
     pub fn id(self) -> String {
         match self {
             Self::Gzip(level) => format!("gzip:{level}/libdeflater-1.26.1/{GZIP_BLOCK}"),
@@ -62,8 +62,8 @@ impl Compression {
     }
 }
 
-/// A piece of the tar and what becomes of it. Both keep their memory from one use to the next: given back and taken anew on
-/// every thread, it would stay in the allocator many times over.
+/// A piece of the tar and what becomes of it. Both keep their memory from one use to the next: given back and taken
+/// anew on every thread, it would stay in the allocator many times over.
 #[derive(Default)]
 struct Block {
     tar: Vec<u8>,

@@ -1,4 +1,4 @@
-//! Layers: what a manifest says of one, where its bytes are to be had, and how those are made.
+//! Layers: what a manifest says of one, where its bytes come from, and how those are made.
 //!
 //! [`system`] makes the layers of a root filesystem, [`app`] that of an app folder; both write through [`archive`] and
 //! [`compress`].
@@ -103,7 +103,7 @@ pub struct Layer {
     pub media_type: String,
     /// What a person calls it: `nodejs-24.11.1-r0`, `system`, `dependencies`, `app`.
     pub title: String,
-    /// Where the bytes are to be had.
+    /// Where the bytes come from.
     pub content: Arc<dyn Content>,
 }
 
@@ -117,7 +117,7 @@ impl Layer {
     /// The layer's tar, uncompressed as its media type says.
     ///
     /// # Errors
-    /// When its bytes cannot be had.
+    /// When its bytes cannot be read or made.
     pub fn uncompressed(&self) -> io::Result<Box<dyn Read + Send>> {
         let bytes = self.content.open()?;
         Ok(match self.media_type.rsplit(['+', '.']).next() {

@@ -1,13 +1,13 @@
-//! OCI image layouts on disk (OCI image specification, "Image Layout"): the folder that skopeo, podman, umoci and buildah call
-//! `oci:DIR`. The local images are one, and `-o oci:DIR` writes one.
+//! OCI image layouts on disk (OCI image specification, "Image Layout"): the folder that skopeo, podman, umoci and
+//! buildah call `oci:DIR`. The local images are one, and `-o oci:DIR` writes one.
 //!
 //! ```text
 //! DIR/  oci-layout  index.json  blobs/sha256/HEX
 //! ```
 //!
-//! A layout is never seen half-written: blobs come first, each renamed into place when it is whole; then `index.json` is
-//! replaced as a whole. Whoever works on it locks the file `oci-layout`, which is never replaced: writers share the lock while they
-//! bring their blobs, and hold it alone while they change the index or remove blobs.
+//! A layout is never seen half-written: blobs come first, each renamed into place when it is whole; then `index.json`
+//! is replaced as a whole. A process that works on it locks the file `oci-layout`, which is never replaced: writers
+//! share the lock while they bring their blobs, and hold it alone while they change the index or remove blobs.
 
 use std::{
     collections::BTreeSet,
@@ -32,7 +32,8 @@ mod read;
 
 pub use read::{Entry, Selector};
 
-/// The annotation of an `index.json` entry that gives its name (OCI image specification, "Pre-Defined Annotation Keys").
+/// The annotation of an `index.json` entry that gives its name (OCI image specification, "Pre-Defined Annotation
+/// Keys").
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// The contents of the file `oci-layout`.
@@ -81,7 +82,7 @@ pub enum LayoutError {
         /// One of the names in it.
         found: String,
     },
-    /// There is no layout.
+    /// There is not a layout.
     #[error("expected an OCI image layout at {}, found no file `oci-layout` in it", .0.display())]
     Missing(PathBuf),
     /// A document of the layout does not say what it must.
@@ -95,7 +96,7 @@ pub enum LayoutError {
     /// No image has that name.
     #[error("no image `{name}` in {}", path.display())]
     NoSuchName {
-        /// The name asked for.
+        /// The requested name.
         name: String,
         /// The layout.
         path: PathBuf,
@@ -113,7 +114,7 @@ pub enum LayoutError {
         known: Vec<String>,
     },
     /// The index names a blob that is not here.
-    #[error("expected {what} ({digest}) of {size} bytes in {}, found none", path.display())]
+    #[error("{what} ({digest}, {size} bytes) is missing in {}", path.display())]
     NoBlob {
         /// What the blob is.
         what: String,
@@ -164,6 +165,7 @@ impl Explain for LayoutError {
                 io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
                     Some("a file stands where a folder must be: name another folder".into())
                 }
+                // The message has what the system said.
                 _ => None,
             },
             Self::Store(error @ StoreError::Alien { .. }) => error.hint(),
@@ -189,7 +191,7 @@ pub struct Layout {
 
 /// Held while a layout is in use: its blobs stay.
 #[must_use = "the lock is held for as long as this value lives"]
-pub struct Lock {
+pub struct LayoutLock {
     _file: Option<File>,
 }
 
@@ -228,7 +230,7 @@ impl Layout {
         self.dir().join("oci-layout")
     }
 
-    /// Makes whatever an empty layout has and this one lacks. Any number of processes may do so at once.
+    /// Makes what an empty layout has and this one lacks. Any number of processes may do so at once.
     fn furnish(&self) -> Result<(), LayoutError> {
         let exists = self.marker_path().is_file();
         if !exists && let Some(found) = stranger(self.dir()) {
@@ -260,29 +262,29 @@ impl Layout {
     ///
     /// # Errors
     /// When the layout is gone or cannot be locked.
-    pub fn lock_shared(&self) -> Result<Lock, LayoutError> {
+    pub fn lock_shared(&self) -> Result<LayoutLock, LayoutError> {
         self.lock(File::lock_shared)
     }
 
-    fn lock(&self, how: impl Fn(&File) -> io::Result<()>) -> Result<Lock, LayoutError> {
+    fn lock(&self, how: impl Fn(&File) -> io::Result<()>) -> Result<LayoutLock, LayoutError> {
         let path = self.marker_path();
         loop {
             // Locks on NFS ask for a file that is open for writing; a layout that is only read may be read-only.
             let opened = File::options().read(true).write(true).open(&path).or_else(|_| File::open(&path));
             let file = opened.map_err(LayoutError::io("open", &path))?;
             match how(&file) {
-                Ok(()) if is_still(&file, &path) => return Ok(Lock { _file: Some(file) }),
+                Ok(()) if is_still(&file, &path) => return Ok(LayoutLock { _file: Some(file) }),
                 // Another process removed the layout that it had begun, while this one waited.
                 Ok(()) => self.furnish()?,
                 // A file system without locks: no worse than other tools, which never lock.
-                Err(e) if e.kind() == io::ErrorKind::Unsupported => return Ok(Lock { _file: None }),
+                Err(e) if e.kind() == io::ErrorKind::Unsupported => return Ok(LayoutLock { _file: None }),
                 Err(e) => return Err(LayoutError::io("lock", &path)(e)),
             }
         }
     }
 
-    /// Adds `artifact` under each of `names` (or as the one image without a name), in the place of what had that name. The digests
-    /// of the blobs that were not here before.
+    /// Adds `artifact` under each of `names` (or as the one image without a name), in the place of what had that name.
+    /// The digests of the blobs that were not here before.
     ///
     /// # Errors
     /// When a blob can be neither read nor written: then the layout is what it was.
@@ -371,8 +373,8 @@ impl Layout {
         Ok(true)
     }
 
-    /// Takes back what an [`add`](Self::add) that failed had brought, unless somebody else is at work here: their next
-    /// [`collect`](Self::collect) does it then.
+    /// Takes back what an [`add`](Self::add) that failed had brought, unless another process is at work here: their
+    /// next [`collect`](Self::collect) does it then.
     fn withdraw(&self, added: &BTreeSet<Digest>) {
         let Ok(_alone) = self.lock(|file| file.try_lock().map_err(io::Error::from)) else { return };
         let Ok(index) = self.index() else { return };
@@ -397,8 +399,8 @@ impl Layout {
             .and_then(|()| fs::remove_dir(self.dir()));
     }
 
-    /// Removes the entry named `name`, and the blobs that no other entry needs; the bytes that this freed. `None` when there is no
-    /// such entry.
+    /// Removes the entry named `name`, and the blobs that no other entry needs; the bytes that this freed. `None` when
+    /// there is no such entry.
     ///
     /// # Errors
     /// When the index cannot be read or replaced, or a blob cannot be removed.
@@ -421,10 +423,12 @@ impl Layout {
         Ok(self.blobs.list()?.into_iter().map(|blob| blob.digest).collect())
     }
 
-    /// Removes the blobs that no entry needs, and what killed processes left; how many blobs, and the bytes that this freed.
+    /// Removes the blobs that no entry needs, and what killed processes left; how many blobs, and the bytes that this
+    /// freed.
     ///
     /// # Errors
-    /// When an entry cannot be read (what it needs is unknown then, and nothing is removed), or a blob cannot be removed.
+    /// When an entry cannot be read (what it needs is unknown then, and nothing is removed), or a blob cannot be
+    /// removed.
     pub fn collect(&self) -> Result<(u64, u64), LayoutError> {
         let _alone = self.lock(File::lock)?;
         let needed = self.needed(&self.index()?)?;
@@ -432,7 +436,8 @@ impl Layout {
         Ok((removed, freed + self.sweep()))
     }
 
-    /// Removes what killed processes left; the bytes that this freed. Only for who holds the lock alone: nobody else is writing.
+    /// Removes what killed processes left; the bytes that this freed. Only for the holder of the exclusive lock: no
+    /// other process is writing.
     fn sweep(&self) -> u64 {
         for entry in fs::read_dir(self.dir()).into_iter().flatten().flatten() {
             if entry.file_name().to_str().is_some_and(is_temporary) {
@@ -462,10 +467,12 @@ pub(crate) fn documents(artifact: &Artifact) -> impl Iterator<Item = &Document> 
     images.flat_map(|image: &Image| [&image.config, &image.manifest]).chain(&artifact.index)
 }
 
-/// Copies the bytes of `layer` to `to`. They are as many as it says; whether they have its digest is for the caller to check.
+/// Copies the bytes of `layer` to `to`. They are as many as it says; whether they have its digest is for the caller to
+/// check.
 ///
 /// # Errors
-/// [`LayoutError::Content`] when they cannot be read or are more or fewer; what `unwritable` makes of it when `to` fails.
+/// [`LayoutError::Content`] when they cannot be read or are more or fewer; what `unwritable` makes of it when `to`
+/// fails.
 pub(crate) fn copy_layer<E: From<LayoutError>>(
     layer: &Layer,
     to: &mut dyn Write,

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{Layout, LayoutError, REF_NAME, descriptor};
 use crate::{
     digest::Digest,
-    image::{Artifact, DOCKER_INDEX, DOCKER_MANIFEST, Document, INDEX, Image, MANIFEST, Platform},
+    image::{Artifact, DOCKER_INDEX, DOCKER_MANIFEST, Document, INDEX, Image, ImageConfig, MANIFEST, Platform},
     layer::Layer,
     near::nearest,
     store::StoreError,
@@ -77,7 +77,8 @@ impl Index {
         Ok(Self { entries: parsed.collect::<Result<_, _>>()?, top })
     }
 
-    /// The names that are taken by `artifact`, each in the place where it stood; without names, the place of the one without.
+    /// The names that are taken by `artifact`, each in the place where it stood; without names, the place of the one
+    /// without.
     pub(super) fn name(&mut self, artifact: &Artifact, names: &[String]) {
         let unnamed = [None];
         let named: Vec<Option<&String>> = names.iter().map(Some).collect();
@@ -154,21 +155,6 @@ fn platform(found: &oci_spec::image::Platform) -> Platform {
     }
 }
 
-/// What is needed of a configuration (OCI image specification, "Image Configuration").
-#[derive(Deserialize)]
-struct Config {
-    architecture: String,
-    os: String,
-    #[serde(default)]
-    variant: Option<String>,
-    rootfs: RootFs,
-}
-
-#[derive(Deserialize)]
-struct RootFs {
-    diff_ids: Vec<Digest>,
-}
-
 impl Layout {
     pub(super) fn index(&self) -> Result<Index, LayoutError> {
         let path = self.index_path();
@@ -209,7 +195,8 @@ impl Layout {
         }
     }
 
-    /// The image of an entry, as a value. Its layers are files of this layout, which [`lock_shared`](Self::lock_shared) keeps here.
+    /// The image of an entry, as a value. Its layers are files of this layout, which [`lock_shared`](Self::lock_shared)
+    /// keeps here.
     ///
     /// # Errors
     /// When one of its documents cannot be read or has another digest, or a layer is missing.
@@ -239,19 +226,19 @@ impl Layout {
         }
         let parsed: ImageManifest = self.parse(&manifest)?;
         let config = self.described(parsed.config(), "the configuration")?;
-        let Config { architecture, os, variant, rootfs } = self.parse(&config)?;
-        if rootfs.diff_ids.len() != parsed.layers().len() {
+        let known: ImageConfig = self.parse(&config)?;
+        if known.diff_ids().len() != parsed.layers().len() {
             let why = format!(
                 "expected {} diff_ids, one for each layer, found {}",
                 parsed.layers().len(),
-                rootfs.diff_ids.len()
+                known.diff_ids().len()
             );
             return Err(self.unreadable(&config, why));
         }
-        let described = parsed.layers().iter().zip(rootfs.diff_ids).enumerate();
-        let layers = described.map(|(i, (descriptor, diff_id))| self.layer(descriptor, diff_id, i, &manifest));
+        let described = parsed.layers().iter().zip(known.diff_ids()).enumerate();
+        let layers = described.map(|(i, (descriptor, diff_id))| self.layer(descriptor, *diff_id, i, &manifest));
         Ok(Image {
-            platform: on.unwrap_or(Platform { os, architecture, variant }),
+            platform: on.unwrap_or_else(|| known.platform()),
             layers: layers.collect::<Result<_, _>>()?,
             manifest,
             config,

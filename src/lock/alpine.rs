@@ -109,7 +109,7 @@ fn open(
     indexes.iter().enumerate().map(open).collect()
 }
 
-/// Checks that a verified index is that of the release that was asked for, and no older than it was before.
+/// Checks that a verified index is that of the release that was requested, and no older than it was before.
 fn check(
     source: &RepositorySource,
     state: &State,
@@ -142,7 +142,7 @@ fn solve(wanted: &Wanted, dropped: &[String], arch: &str, indexes: Vec<Index>) -
         record: selected.record.to_string(),
         whole: false,
         because: match &selected.because {
-            solve::Because::Wish(wish) => Because::Wish(wish.to_string()),
+            solve::Because::Request(request) => Because::Request(request.to_string()),
             solve::Because::Needed { by, dependency } => Because::Needed { by: *by, through: dependency.to_string() },
             solve::Because::Along { with } => Because::Along { with: *with },
         },

@@ -7,11 +7,13 @@ use jiff::Timestamp;
 use super::{Lock, LockError, Packages, Remembered, RememberedPackage};
 use crate::{
     deb::{
-        control::{self, Record},
+        control,
         index::{self, Index, IndexError, Problem},
-        key::{KeyRing, Verifier},
+        key::KeyRing,
+        record::Record,
         release::{self, IndexFile, Release, ReleaseError, Unverified},
-        solve::{self, Repository, Wish},
+        signature::Verifier,
+        solve::{self, PackageRequest, Repository},
         sources::Source,
     },
     fetch::{
@@ -81,7 +83,7 @@ pub fn known(
     Ok(known.into_iter().collect())
 }
 
-/// The suites of the release, verified. The sources are asked at the same time.
+/// The suites of the release, verified. All sources are fetched from at the same time.
 fn suites(wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Result<Vec<Suite>, LockError> {
     let (sources, own) = wanted.sources(arch).map_err(crate::plan::PlanError::from)?;
     // Other archives may have suites of that name; Debian's and Ubuntu's own have the component main.
@@ -102,7 +104,7 @@ fn suites(wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Result<Vec<Suite>, 
     for (at, answer) in answers.into_iter().enumerate() {
         let ours = |suite: &Suite| wanted.distribution().is_none_or(|name| at >= own || suite.release.is_of(name));
         let found = match answer {
-            // What is older than it was, or gone, is no other archive's.
+            // An index that is older than it was, or gone, is not one of another archive.
             Err(e @ LockError::Fetch(FetchError::Seen(_))) => return Err(e),
             Err(e) if is_foreign(at, &sources[at]) => {
                 fetcher.ui().warn(&format!("passed over: {e}"));
@@ -122,7 +124,7 @@ fn warn_without_security(release: &str, sources: &[Source], suites: &[Suite], fe
         let companion = source.suite.strip_prefix(release);
         companion.is_some_and(|companion| ["-security", "/updates"].contains(&companion))
     };
-    // What is never released gets its fixes as everything else.
+    // A suite that is never released gets its fixes in the suite itself.
     if UNRELEASED.contains(&release) || suites.iter().any(|suite| is_security(&&suite.source)) {
         return;
     }
@@ -135,8 +137,8 @@ fn warn_without_security(release: &str, sources: &[Source], suites: &[Suite], fe
     ));
 }
 
-/// The suite at a source; `None` when it need not be there and is not. With `some`, components that it does not have are passed
-/// over; with `foreign` the suite itself is, when it cannot be had.
+/// The suite at a source; `None` when it need not be there and is not. With `some`, components that it does not have
+/// are skipped; with `foreign` the suite itself is, when it cannot be fetched.
 fn suite(
     source: &Source,
     some: bool,
@@ -147,7 +149,7 @@ fn suite(
 ) -> Result<Option<Suite>, LockError> {
     let keys = wanted.keys(source)?;
     let Some(location) = source.file("InRelease") else { return Ok(None) };
-    // Nothing that nobody signs is remembered.
+    // Only what is signed is remembered.
     let seen = if source.trusted { None } else { Some(fetcher.seen(&location)?) };
     let (files, release) = match fetcher.index(&location) {
         Ok(file) => {
@@ -280,8 +282,9 @@ fn solve(
             owners.push(at);
         }
     }
-    // What somebody asks for besides the recipe's packages is not to lack what the recipe can do without; what those of the
-    // recipe need is the recipe's affair, also below another package. That wishes cannot be met the whole solution says better.
+    // A package that is requested in addition to the recipe's must not lack what the recipe drops from its own; what
+    // the recipe's packages need, the recipe decides, also below another package. The whole solution explains better
+    // why requests cannot be met.
     let (own, besides) = wanted.world.split_at(wanted.own);
     let all = &dropped.all[..];
     let own = if besides.is_empty() {
@@ -291,7 +294,7 @@ fn solve(
     };
     let there: Vec<String> = own.iter().chain(all).cloned().collect();
     let needed = closure(&repositories, arch, besides, &there);
-    let is_whole = |name: &str| besides.iter().any(|wish| wish.name == name) || !own.contains(name);
+    let is_whole = |name: &str| besides.iter().any(|request| request.name == name) || !own.contains(name);
     let mut dropped: Vec<String> = dropped.own.iter().filter(|name| !needed.contains(*name)).cloned().collect();
     dropped.extend_from_slice(all);
     let solution = solve::solve(&repositories, arch, &wanted.world, &dropped)?;
@@ -300,7 +303,7 @@ fn solve(
         record: selected.record.paragraph().to_owned(),
         whole: !besides.is_empty() && is_whole(selected.record.name()),
         because: match &selected.because {
-            solve::Because::Wish(wish) => Because::Wish(wish.to_string()),
+            solve::Because::Request(request) => Because::Request(request.to_string()),
             solve::Because::Needed { by, dependency } => Because::Needed { by: *by, through: dependency.to_string() },
         },
     });
@@ -312,18 +315,23 @@ fn solve(
     })
 }
 
-/// The names of the packages that the wishes need; none where they cannot be had.
-fn closure(repositories: &[Repository], arch: &str, wishes: &[Wish], dropped: &[String]) -> BTreeSet<String> {
-    if wishes.is_empty() {
+/// The names of the packages that the requests need; none when the requests cannot be met.
+fn closure(
+    repositories: &[Repository],
+    arch: &str,
+    requests: &[PackageRequest],
+    dropped: &[String],
+) -> BTreeSet<String> {
+    if requests.is_empty() {
         return BTreeSet::new();
     }
-    let solution = solve::solve(repositories, arch, wishes, dropped);
+    let solution = solve::solve(repositories, arch, requests, dropped);
     let packages = solution.into_iter().flat_map(|solution| solution.packages);
     packages.map(|package| package.record.name().to_owned()).collect()
 }
 
-/// A list of packages, in the best of its packings, from the store when that has it. By its hash, where the mirror keeps files
-/// under theirs: it stays there while the mirror is updated.
+/// A list of packages, in the best of its packings, from the store when that has it. By its hash, where the mirror
+/// keeps files under theirs: it stays there while the mirror is updated.
 fn open(packings: &[IndexFile], suite: &Suite, fetcher: &Fetcher) -> Result<Index, LockError> {
     let Some(file) = packings.first() else { return Ok(Index::default()) };
     let by_hash = suite.release.by_hash.then(|| file.by_hash());

@@ -1,6 +1,6 @@
 //! From a plan to exact packages: reads the repositories' indexes, checks them, and solves what the plan asks for.
 //!
-//! A solution is remembered under the digests of the indexes and of whatever else it depends on: as long as no index
+//! A solution is remembered under the digests of the indexes and of all else that it depends on: as long as no index
 //! changes, nothing is parsed or solved again.
 
 mod alpine;
@@ -30,8 +30,8 @@ use crate::{
 pub struct Lock {
     /// The distribution's word for the architecture.
     pub arch: String,
-    /// The release as the distribution says it: `3.23.6` of Alpine, `12.11` of Debian; the branch's or suite's name where it
-    /// says nothing.
+    /// The release as the distribution says it: `3.23.6` of Alpine, `12.11` of Debian; the branch's or suite's name
+    /// where it says nothing.
     pub release: String,
     /// The packages.
     pub packages: Packages,
@@ -43,7 +43,7 @@ pub enum Packages {
     /// Alpine's.
     Alpine(Vec<Locked<apk::index::Record>>),
     /// Debian's.
-    Debian(Vec<Locked<deb::control::Record>>),
+    Debian(Vec<Locked<deb::record::Record>>),
 }
 
 /// Files of packages: paths below the root, by the names of their packages.
@@ -85,8 +85,8 @@ impl Packages {
         }
     }
 
-    /// Adds those of `others`, of the same kind, that `needs` names: only the files at the paths that it names. Of one that is there,
-    /// these are not stripped.
+    /// Adds those of `others`, of the same kind, that `needs` names: only the files at the paths that it names. Of one
+    /// that is there, these are not stripped.
     pub fn add(&mut self, others: &Self, needs: &Needs) {
         fn add<R: Listed>(packages: &mut Vec<Locked<R>>, others: &[Locked<R>], needs: &Needs) {
             for (name, paths) in needs {
@@ -128,9 +128,9 @@ impl Lock {
         key.nested_list("packages", self.packages.keys())
     }
 
-    /// The version of the package that `names` as its authors count: without an epoch, without the distribution's revision
-    /// (`24.11.1` of `24.11.1-r0`, `18.20.4` of `18.20.4+dfsg-1~deb12u1`). Of several, the one that says most: `8.2.29` of
-    /// `php8.2-cli`, and not the `8.2` of `php-cli`.
+    /// The version of the package that `names` as its authors count: without an epoch, without the distribution's
+    /// revision (`24.11.1` of `24.11.1-r0`, `18.20.4` of `18.20.4+dfsg-1~deb12u1`). Of several, the one that says most:
+    /// `8.2.29` of `php8.2-cli`, and not the `8.2` of `php-cli`.
     pub fn version_of(&self, names: &Pattern) -> Option<String> {
         let rows = self.packages.rows();
         let versions = rows.iter().filter(|row| names.matches(row.name)).map(|row| self.upstream(row.version));
@@ -157,19 +157,19 @@ pub enum LockError {
     /// The plan names keys or an architecture that are of no use.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// An index cannot be had.
+    /// An index cannot be fetched.
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    /// An index is not trusted, or is none.
+    /// An index is not trusted, or not an index.
     #[error(transparent)]
     Index(#[from] apk::index::IndexError),
-    /// No set of packages fulfils the plan.
+    /// No set of packages meets the plan.
     #[error(transparent)]
     Unsolvable(#[from] Unsolvable),
     #[error(transparent)]
     Key(#[from] deb::key::KeyError),
     #[error(transparent)]
-    Signature(#[from] deb::key::SignatureError),
+    Signature(#[from] deb::signature::SignatureError),
     #[error(transparent)]
     Release(#[from] deb::release::ReleaseError),
     #[error(transparent)]
@@ -235,7 +235,8 @@ impl RememberedPackage {
 /// Chooses the packages for `platform`. Fetches indexes only.
 ///
 /// # Errors
-/// When an index cannot be had or is not signed by a trusted key, or when the plan's wishes cannot be fulfilled together.
+/// When an index cannot be fetched or is not signed by a trusted key, or when the plan's requests cannot be fulfilled
+/// together.
 pub fn lock(plan: &Plan, platform: &Platform, fetcher: &Fetcher) -> Result<Lock, LockError> {
     match &plan.wanted {
         Wanted::Alpine(wanted) => {

@@ -15,8 +15,8 @@ pub struct Locked<R> {
     pub location: Location,
     /// Why it is there.
     pub because: Because,
-    /// Which of its files are taken: all, when it is there for what is wished for besides the recipe's packages, or named there
-    /// itself.
+    /// Which of its files are taken: all, when a package that is requested in addition to the recipe's needs it, or is
+    /// it.
     pub selection: Selection,
 }
 
@@ -24,7 +24,7 @@ pub struct Locked<R> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Because {
     /// The plan asks for it, in these words.
-    Wish(String),
+    Request(String),
     /// Another package depends on it.
     Needed {
         /// The other's place.

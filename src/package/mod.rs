@@ -1,7 +1,8 @@
-//! What packages of every kind have in common: an index lists them ([`Listed`]), and they hold files in a tar ([`Contents`]), of
-//! which some may be in no package.
+//! What Alpine's and Debian's packages have in common: an index lists them ([`Listed`]), and they hold files in a tar
+//! ([`Contents`]). What no package may hold is refused here: paths out of the root, devices, bombs.
 //!
-//! [`crate::apk::package`] and [`crate::deb::package`] know the containers around that tar, and what vouches for it.
+//! [`crate::apk::package`] and [`crate::deb::package`] know the containers around that tar, and the checksums that
+//! vouch for it. [`locked`] is a package that was chosen for an image.
 
 pub mod locked;
 mod members;
@@ -28,15 +29,15 @@ use members::{Member, MemberKind, Members, TarError};
 /// The longest path, and the longest name in it, that Linux opens (PATH_MAX, NAME_MAX).
 const PATH_LIMIT: usize = 4096;
 const NAME_LIMIT: usize = 255;
-/// What the headers and the padding of a data tar may add to its files, in bytes: enough for 40,000 files, whose installed
-/// size then allows for more of them.
+/// What the headers and the padding of a data tar may add to its files, in bytes: enough for 40,000 files, whose
+/// installed size then allows for more of them.
 const TAR_OVERHEAD: u64 = 64 << 20;
 /// What may follow the end of the data tar: its padding to a record, zeros.
 const TRAILER_LIMIT: u64 = 1 << 20;
 /// What `xz -9` asks for is 65 MB.
 const XZ_MEMORY: u64 = 256 << 20;
-/// Prefixes of the attributes with which overlayfs marks files that are deleted, moved or elsewhere: engines that keep layers on
-/// it take a package's for their own.
+/// Prefixes of the attributes with which overlayfs marks files that are deleted, moved or elsewhere: engines that keep
+/// layers on it take a package's for their own.
 const OVERLAY: [&str; 2] = ["trusted.overlay.", "user.overlay."];
 
 /// A package as a verified index lists it.
@@ -76,7 +77,8 @@ pub trait Contents {
     /// What is in it, in its order.
     fn entries(&self) -> &[Entry];
 
-    /// Gives each member of the tar to `each`, in the order of [`entries`](Self::entries): its place there and its content.
+    /// Gives each member of the tar to `each`, in the order of [`entries`](Self::entries): its place there and its
+    /// content.
     ///
     /// # Errors
     /// When the blob cannot be read or is not what was once verified, or `each` fails.
@@ -94,15 +96,15 @@ pub struct Data {
     pub diff_id: Digest,
     /// How it is packed.
     pub packing: Packing,
-    /// Whether every member of the tar is among the package's entries; apk passes over those whose names begin with a dot.
+    /// Whether every member of the tar is among the package's entries; apk skips those whose names begin with a dot.
     pub complete: bool,
     /// Whether the tar is written so that every reader of tars sees in it what the package's entries say.
     pub plain: bool,
 }
 
 impl Data {
-    /// The media type that the data have as a layer, as they are; `None` when container engines would not take them, or might see
-    /// something else in them than this program does.
+    /// The media type that the data have as a layer, as they are; `None` when container engines would not take them, or
+    /// might see something else in them than this program does.
     pub fn media_type(&self) -> Option<&'static str> {
         match self.packing {
             Packing::Gzip if self.plain => Some(GZIP),
@@ -385,7 +387,8 @@ impl Lister<'_> {
         }
     }
 
-    /// The members of the tar, whether these are all, and whether a path is there twice; whatever is wrong with one is an error.
+    /// The members of the tar, whether these are all, and whether a path is there twice; every fault in one is an
+    /// error.
     fn members(
         &self,
         members: &mut Members<impl Read>,
@@ -481,7 +484,7 @@ impl Lister<'_> {
         Ok(Entry { path, kind, mode, uid, gid, user, group, xattrs: member.xattrs, elf })
     }
 
-    /// A path of the archive as one below the root, when it is one.
+    /// A path of the archive as a path below the root, when it is one.
     fn path(&self, bytes: &[u8]) -> Result<String, PackageError> {
         let path = str::from_utf8(bytes).map_err(|_| self.refused(shown(bytes), "a path that is not UTF-8"))?;
         let path = path.strip_suffix('/').unwrap_or(path);
@@ -507,7 +510,8 @@ fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).escape_debug().take(200).collect()
 }
 
-/// What a data tar holds: its digest, its members, whether these are all that it has, and whether it is plain ([`Data::plain`]).
+/// What a data tar holds: its digest, its members, whether these are all that it has, and whether it is plain
+/// ([`Data::plain`]).
 pub(crate) struct Listing {
     pub(crate) diff_id: Digest,
     pub(crate) complete: bool,

@@ -2,7 +2,7 @@
 
 use super::BuildError;
 use crate::{
-    deb::solve::Wish,
+    deb::solve::PackageRequest,
     fetch::{FetchError, Fetcher},
     lock::LockError,
     plan::{alpine, debian, host_platform},
@@ -28,7 +28,7 @@ pub fn settle(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) ->
     let Some(index) = wanted.first_index(alpine::architecture(&platform)?) else { return Ok(settled) };
     let Err(error) = fetcher.reach(&index) else { return Ok(settled) };
     // Words that only Alpine knows were meant for Alpine.
-    let understood = request.packages.iter().all(|package| package.parse::<Wish>().is_ok());
+    let understood = request.packages.iter().all(|package| package.parse::<PackageRequest>().is_ok());
     match debian::own_suite().filter(|_| recipe.base.debian.is_some() && understood) {
         Some(suite) if error.is_unreachable() => {
             settled.base = Base::debian(Some(suite));

@@ -21,7 +21,7 @@ pub struct Wanted {
     pub repositories: Vec<RepositorySource>,
     /// The packages that are asked for.
     pub world: Vec<Dependency>,
-    /// Files and folders of keys that are trusted besides Alpine's own.
+    /// Files and folders of keys that are trusted in addition to Alpine's own.
     keys: Vec<PathBuf>,
 }
 

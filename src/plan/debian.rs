@@ -6,7 +6,7 @@ use super::{PlanError, architecture_of};
 use crate::{
     deb::{
         key::{KeyError, KeyRing},
-        solve::Wish,
+        solve::PackageRequest,
         sources::{self, Keys, Source, Sources, SourcesError},
     },
     image::Platform,
@@ -15,7 +15,7 @@ use crate::{
     values::Suite,
 };
 
-/// The suite where neither anybody nor the machine's apt sources name one: Debian's stable release.
+/// The suite when neither the user nor the machine's apt sources name one: Debian's stable release.
 const DEFAULT_SUITE: &str = "trixie";
 /// The components of a mirror that are asked for packages: `universe` is Ubuntu's, and passed over where there is none.
 const COMPONENTS: [&str; 2] = ["main", "universe"];
@@ -26,8 +26,9 @@ pub struct Wanted {
     /// The release: `bookworm`.
     pub suite: Suite,
     /// The packages that are asked for.
-    pub world: Vec<Wish>,
-    /// How many of these, the first ones, are those of the recipe's runtime: what is dropped and stripped is meant for them.
+    pub world: Vec<PackageRequest>,
+    /// How many of these, the first ones, are those of the recipe's runtime: what is dropped and stripped is meant for
+    /// them.
     pub own: usize,
     origin: Origin,
     further: Vec<Source>,
@@ -69,8 +70,8 @@ pub fn own_suite() -> Option<Suite> {
 }
 
 impl Wanted {
-    /// The packages `asked` for, of which the first `own_wishes` are the recipe's runtime: from the mirror that the request names, or else from this machine's own apt sources; of
-    /// `suite`, or else of the machine's own release.
+    /// The packages `asked` for, of which the first `own_requests` are the recipe's runtime: from the mirror that the
+    /// request names, or else from this machine's own apt sources; of `suite`, or else of the machine's own release.
     ///
     /// # Errors
     /// When a package or a repository cannot be understood, or when this machine has no apt sources.
@@ -78,7 +79,7 @@ impl Wanted {
         request: &Request,
         suite: Option<&Suite>,
         asked: &[String],
-        own_wishes: usize,
+        own_requests: usize,
     ) -> Result<Self, PlanError> {
         let world = asked.iter().map(|package| package.parse()).collect::<Result<_, _>>()?;
         let (origin, own) = match &request.mirror {
@@ -95,7 +96,7 @@ impl Wanted {
             sources::parse_list(&line, "--repository")
         });
         let further = further.collect::<Result<Vec<_>, _>>()?.concat();
-        Ok(Self { suite, world, own: own_wishes, origin, further, keys: request.keys.clone() })
+        Ok(Self { suite, world, own: own_requests, origin, further, keys: request.keys.clone() })
     }
 
     /// `debian`, `ubuntu`, when the machine's own sources are asked: a suite of another archive is passed over.
@@ -106,8 +107,8 @@ impl Wanted {
         }
     }
 
-    /// The sources of the release for an architecture, and how many of them are the distribution's own: the others follow
-    /// them.
+    /// The sources of the release for an architecture, and how many of them are the distribution's own: the others
+    /// follow them.
     ///
     /// # Errors
     /// When there are none.
@@ -121,15 +122,15 @@ impl Wanted {
         Ok((sources, own))
     }
 
-    /// The keys that vouch for a source: those that the request names; and those that the source names, or else those that
-    /// this machine trusts.
+    /// The keys that vouch for a source: those that the request names; and those that the source names, or else those
+    /// that this machine trusts.
     ///
     /// # Errors
     /// When one cannot be read.
     pub fn keys(&self, source: &Source) -> Result<KeyRing, KeyError> {
         let distribution = self.distribution().unwrap_or("debian");
         let machine = source.keys.ring(Path::new("/"), distribution);
-        // Whoever names keys need not have those that a machine of the distribution has.
+        // With keys that the user names, the machine need not have the distribution's own.
         let machine = if self.keys.is_empty() { machine? } else { machine.unwrap_or_default() };
         // Messages name the first few.
         let mut ring = KeyRing::new();

@@ -47,7 +47,7 @@ pub struct Plan {
 pub struct Drop {
     /// Those of what the recipe's own packages need.
     pub own: Vec<String>,
-    /// Those of whatever is asked for.
+    /// Those of all requested packages.
     pub all: Vec<String>,
 }
 
@@ -71,7 +71,7 @@ pub enum PlanError {
     Package(#[from] apk::dependency::ParseDependencyError),
     /// The same, of Debian.
     #[error("package to install: {0}")]
-    DebianPackage(#[from] deb::solve::ParseWishError),
+    DebianPackage(#[from] deb::solve::ParsePackageRequestError),
     /// A repository cannot be read.
     #[error("expected a repository (`URL`, a folder, or `@TAG URL`), found `{0}`")]
     Repository(String),
@@ -102,7 +102,11 @@ impl Explain for PlanError {
             Self::Recipe(e) => e.kind(),
             Self::Key(e) => e.kind(),
             Self::Sources(e) => e.kind(),
-            _ => Kind::Usage,
+            Self::Package(_)
+            | Self::DebianPackage(_)
+            | Self::Repository(_)
+            | Self::Platform { .. }
+            | Self::NoCommand(_) => Kind::Usage,
         }
     }
 

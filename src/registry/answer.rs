@@ -1,5 +1,5 @@
-//! What the body of a refusal says, in short: the error document of the distribution specification ("Error Codes"), the other
-//! JSON of registries and token servers, and the text or HTML of the proxies before them.
+//! What the body of a refusal says, in short: the error document of the distribution specification ("Error Codes"), the
+//! other JSON of registries and token servers, and the text or HTML of the proxies before them.
 
 use serde_json::Value;
 

@@ -39,8 +39,8 @@ pub(super) struct Challenge {
     parameters: BTreeMap<String, String>,
 }
 
-/// Reads a `WWW-Authenticate` header, which may hold several challenges (RFC 9110, 11.6.1). What cannot be read is left out: a
-/// server may offer schemes that nobody here knows.
+/// Reads a `WWW-Authenticate` header, which may hold several challenges (RFC 9110, 11.6.1). What cannot be read is left
+/// out: a server may offer schemes that this program does not know.
 pub(super) fn parse_challenges(header: &str) -> Vec<Challenge> {
     let mut challenges: Vec<Challenge> = Vec::new();
     let mut rest = header;
@@ -94,7 +94,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Nothing in particular: just being somebody.
+    /// No action: the identity alone.
     pub fn none() -> Self {
         Self::default()
     }
@@ -159,7 +159,8 @@ struct State {
     latest: Option<String>,
 }
 
-/// What is known of authentication with one registry. Shared by threads: one of them asks for a token, the others wait for it.
+/// What is known of authentication with one registry. Shared by threads: one of them asks for a token, the others wait
+/// for it.
 pub(super) struct Session {
     http: Http,
     registry: String,
@@ -182,8 +183,8 @@ impl Session {
         }
     }
 
-    /// The `Authorization` with which to repeat a request that `response` (a 401 from `origin`) refused, although it had the
-    /// header `sent`; `None` when there is no other one.
+    /// The `Authorization` with which to repeat a request that `response` (a 401 from `origin`) refused, although it
+    /// had the header `sent`; `None` when there is no other one.
     pub(super) fn challenged(
         &self,
         response: &Response,
@@ -311,7 +312,8 @@ impl Session {
         self.read_token(response)
     }
 
-    /// A token server that is reached in the clear would show the password to everybody, unless the registry is reached so, too.
+    /// A token server that is reached in the clear would show the password to everybody, unless the registry is reached
+    /// so, too.
     fn check_realm(&self, realm: &Url, origin: &Url) -> Result<(), RegistryError> {
         let local = realm.host_str().is_some_and(is_loopback);
         if realm.scheme() == "https" || origin.scheme() == "http" || local || self.http.is_insecure(realm) {

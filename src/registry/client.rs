@@ -1,5 +1,5 @@
-//! The client of one registry (OCI distribution specification 1.1): requests with authentication, manifests, and blobs to read.
-//! Uploads are in `upload`.
+//! The client of one registry (OCI distribution specification 1.1): requests with authentication, manifests, and blobs
+//! to read. Uploads are in `upload`.
 
 use std::{
     io::{self, Read as _},
@@ -63,8 +63,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The client of the registry that references call `name`; it connects when it is first used, and asks `store` for credentials
-    /// when the registry wants some.
+    /// The client of the registry that references call `name`; it connects when it is first used, and asks `store` for
+    /// credentials when the registry wants some.
     pub fn new(http: &Http, store: &CredentialStore, name: &str) -> Self {
         Self::from_source(http, name, Source::Store(store.clone()))
     }
@@ -91,7 +91,7 @@ impl Registry {
     /// Asks whether the registry is one, and whether it accepts the credentials (specification, "Determining Support").
     ///
     /// # Errors
-    /// When it cannot be reached, is none, or refuses.
+    /// When it cannot be reached, is not a registry, or refuses.
     pub fn check(&self) -> Result<(), RegistryError> {
         let what = "log in";
         self.http.retrying(|_| {
@@ -100,8 +100,8 @@ impl Registry {
         })
     }
 
-    /// What lies under a tag or digest of `repository`, by HEAD; `None` when nothing does, or when the registry does not answer
-    /// that question: there are registries without HEAD, and users who may write but not read.
+    /// What lies under a tag or digest of `repository`, by HEAD; `None` when nothing does, or when the registry does
+    /// not answer that question: there are registries without HEAD, and users who may write but not read.
     ///
     /// # Errors
     /// When the registry cannot be reached, or takes no credentials.
@@ -123,8 +123,8 @@ impl Registry {
         found.or_else(|error| if says_nothing(&error, &what) { Ok(None) } else { Err(error) })
     }
 
-    /// The manifest or index under a tag or digest of `repository`. Its bytes have the digest that was asked for, or that the
-    /// registry says the tag has.
+    /// The manifest or index under a tag or digest of `repository`. Its bytes have the digest that was requested, or
+    /// that the registry says the tag has.
     ///
     /// # Errors
     /// When the registry cannot be reached or refuses, or the bytes have another digest.
@@ -205,7 +205,8 @@ impl Registry {
             let elsewhere = self.origin().is_some_and(|origin| origin.origin() != response.url().origin());
             match response.status() {
                 404 => Ok(Presence::Missing),
-                // The registry sent us to its storage, so it has the blob; a URL signed for GET alone answers 403 to a HEAD.
+                // The registry sent us to its storage, so it has the blob; a URL signed for GET alone answers 403 to a
+                // HEAD.
                 _ if elsewhere && !response.is_success() => Ok(Presence::There),
                 _ => {
                     let response = self.expect(response, &what, &[200])?;
@@ -221,7 +222,8 @@ impl Registry {
         found.or_else(|error| if says_nothing(&error, &what) { Ok(Presence::Unknown) } else { Err(error) })
     }
 
-    /// Fetches a blob into `into`, unless it's there; its length. Its bytes are verified, and no more than `size` of them are read.
+    /// Fetches a blob into `into`, unless it's there; its length. Its bytes are verified, and no more than `size` of
+    /// them are read.
     ///
     /// # Errors
     /// When the registry cannot be reached or refuses, the bytes have another digest, or they cannot be stored.
@@ -281,8 +283,8 @@ impl Registry {
         origin.join(path).map_err(|e| self.protocol("build a URL", e.to_string()))
     }
 
-    /// Sends the first request, which shows whether the registry speaks TLS. On this machine plain HTTP is tried first (without
-    /// credentials: they follow only on the registry's asking); with `--insecure` it is tried last.
+    /// Sends the first request, which shows whether the registry speaks TLS. On this machine plain HTTP is tried first
+    /// (without credentials: they follow only on the registry's asking); with `--insecure` it is tried last.
     fn first_contact(
         &self,
         scope: &Scope,
@@ -320,8 +322,9 @@ impl Registry {
         earlier.unwrap_or_else(|| Err(self.protocol("reach it", "no scheme was tried")))
     }
 
-    /// Sends a request to `url`; with authentication when that's the registry itself, not a storage to which it points. A redirect
-    /// that keeps the method (307, 308) is followed as long as it does not lead to another origin: what is sent was meant for this one.
+    /// Sends a request to `url`; with authentication when that's the registry itself, not a storage to which it points.
+    /// A redirect that keeps the method (307, 308) is followed as long as it does not lead to another origin: what is
+    /// sent was meant for this one.
     pub(super) fn send_to(
         &self,
         origin: &Url,
@@ -429,8 +432,9 @@ fn redirect_of(response: &Response) -> Option<Url> {
     response.url().join(location).ok()
 }
 
-/// Whether `error` says only that the registry does not answer a HEAD, which asks for `what`: what follows will show whether it
-/// takes what is sent. Credentials that it refused will be refused again, and a limit or an outage is none of this.
+/// Whether `error` says only that the registry does not answer a HEAD, which asks for `what`: what follows will show
+/// whether it takes what is sent. Credentials that it refused will be refused again, and a limit or an outage is
+/// something else.
 fn says_nothing(error: &RegistryError, what: &str) -> bool {
     match error {
         RegistryError::Refused { what: asked, status, credentials, .. } if asked == what => match status {

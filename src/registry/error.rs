@@ -25,7 +25,8 @@ pub enum Tried {
     Missing(Vec<String>),
 }
 
-/// One error that an answer names (OCI distribution specification, "Error Codes"), in short and without control characters.
+/// One error that an answer names (OCI distribution specification, "Error Codes"), in short and without control
+/// characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
     /// `DENIED`, `NAME_UNKNOWN`, …; empty where a proxy or a page speaks.
@@ -56,7 +57,7 @@ pub enum RegistryError {
     /// The registry, or its token server, refused.
     #[error("cannot {what}: {registry} answered with HTTP status {status}{}", listed(errors))]
     Refused {
-        /// What was asked for: `push the manifest me/app:1`.
+        /// What was requested: `push the manifest me/app:1`.
         what: String,
         /// Who refused.
         registry: String,
@@ -84,7 +85,7 @@ pub enum RegistryError {
     /// The registry's answer is not what the specification asks for.
     #[error("cannot {what}: {registry} does not follow the distribution specification: {why}")]
     Protocol {
-        /// What was asked for.
+        /// What was requested.
         what: String,
         /// Who answered.
         registry: String,
@@ -94,7 +95,7 @@ pub enum RegistryError {
     /// The registry wants what is sent to be sent elsewhere.
     #[error("cannot {what}: {registry} sends it on to {to}, with HTTP status {status}")]
     Elsewhere {
-        /// What was asked for.
+        /// What was requested.
         what: String,
         /// Who answered.
         registry: String,
@@ -106,22 +107,22 @@ pub enum RegistryError {
     /// The registry takes nothing, or says nothing, for too long.
     #[error("cannot {what}: {registry} is stuck: {why}")]
     Stuck {
-        /// What was asked for.
+        /// What was requested.
         what: String,
         /// Who does not answer.
         registry: String,
         /// How that showed.
         why: String,
     },
-    /// The image cannot be pushed in the form that was asked for.
+    /// The image cannot be pushed in the form that was requested.
     #[error(transparent)]
     Format(#[from] FormatError),
     /// Credentials or layers would go where they must not go.
     #[error("{registry} {why}")]
     Unsafe {
-        /// Who asked for it.
+        /// Who requests it.
         registry: String,
-        /// What it asked for.
+        /// What it requests.
         why: String,
         /// The host that they would go to.
         to: Insecure,
@@ -255,7 +256,7 @@ fn refusal_hint(registry: &str, status: u16, wait: Option<Duration>, tried: &Tri
         (507, _) => "the registry has no room left for it: remove what is not needed there".into(),
         (429, _) => match wait {
             Some(wait) => format!("the registry asks to wait {} seconds", wait.as_secs()),
-            None => "the registry limits how often it is asked: log in, or try again later".into(),
+            None => "the registry limits the rate of requests: log in, or try again later".into(),
         },
         (500..=599, _) => "the registry has a problem of its own: try again later".into(),
         _ => return None,

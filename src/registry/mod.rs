@@ -1,11 +1,12 @@
 //! Registries: references to images in them, credentials for them, and a client of the OCI distribution specification 1.1.
 //!
 //! A [`Reference`] names a registry; a [`Registry`] is the client of one; it answers challenges (`auth`) with what a
-//! [`CredentialStore`] knows, moves manifests and blobs (`client`, `upload`), and turns refusals into [`RegistryError`]s.
-//! [`login`] and [`logout`] are the two commands of these names.
+//! [`CredentialStore`] knows, moves manifests and blobs (`client`, `upload`), and turns refusals into
+//! [`RegistryError`]s. [`login`] and [`logout`] are the two commands of these names.
 
 mod answer;
 mod auth;
+mod blob;
 mod client;
 mod credentials;
 mod error;
@@ -13,11 +14,12 @@ mod reference;
 mod upload;
 
 pub use auth::Scope;
+pub use blob::Blob;
 pub use client::{Found, Presence, Registry};
 pub use credentials::{CredentialStore, Credentials, CredentialsError, Lookup, Stored};
 pub use error::{ApiError, RegistryError, Tried};
 pub use reference::{DOCKER_HUB, ParseReferenceError, Reference, api_host, is_local, parse_registry};
-pub use upload::{Blob, Uploaded};
+pub use upload::Uploaded;
 
 use crate::http::Http;
 

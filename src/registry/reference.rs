@@ -75,7 +75,7 @@ impl Reference {
     /// The same repository with this tag and no digest.
     ///
     /// # Errors
-    /// When `tag` is none.
+    /// When `tag` is not a tag.
     pub fn with_tag(&self, tag: &str) -> Result<Self, ParseReferenceError> {
         check_tag(tag)
             .map_err(|why| ParseReferenceError { reference: format!("{}:{tag}", self.familiar_name()), why })?;
@@ -124,11 +124,11 @@ fn split_port(registry: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// A registry's name as a user gives it to `login`: a host, with a port where needed. Schemes and paths that people paste
-/// are taken off, and Docker Hub's other names become `docker.io`.
+/// A registry's name as a user gives it to `login`: a host, with a port where needed. Schemes and paths that people
+/// paste are taken off, and Docker Hub's other names become `docker.io`.
 ///
 /// # Errors
-/// When what is left is no host.
+/// When what is left is not a host.
 pub fn parse_registry(name: &str) -> Result<String, ParseReferenceError> {
     let host = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://")).unwrap_or(name);
     let host = host.split('/').next().unwrap_or_default();
@@ -185,7 +185,8 @@ fn parse(s: &str) -> Result<Reference, String> {
     Ok(Reference { registry, repository, tag, digest })
 }
 
-/// The first part of a name is a registry when it looks like a host: it has a dot, a colon or a capital, or is `localhost`.
+/// The first part of a name is a registry when it looks like a host: it has a dot, a colon or a capital, or is
+/// `localhost`.
 fn split_registry(name: &str) -> Result<(String, String), String> {
     let is_host = |part: &str| {
         part.contains(['.', ':', '[']) || part == "localhost" || part.bytes().any(|b| b.is_ascii_uppercase())

@@ -1,33 +1,27 @@
-//! Blobs on their way into a registry (OCI distribution specification 1.1, "Pushing Blobs"): mounted from another repository,
-//! sent in one piece, or in chunks. An upload that breaks goes on where the registry says that it stopped.
+//! Blobs on their way into a registry (OCI distribution specification 1.1, "Pushing Blobs"): mounted from another
+//! repository, sent in one piece, or in chunks. An upload that breaks goes on where the registry says that it stopped.
 
-use std::{
-    io::{self, Read},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{io, sync::Arc};
 
 use super::{
     auth::Scope,
+    blob::{Blob, Bytes},
     client::{Presence, Registry},
     error::RegistryError,
 };
 use crate::{
-    digest::Digest,
     http::{
         Body, Fault, HeaderValue, HttpError, Insecure, Method, Request, Response, Retry, Transient as _, Url,
         display_url, header,
     },
-    layer::{Content, Layer},
     ui::Task,
 };
-
-/// Up to this many bytes are sent from memory: cheaper than a stream.
-const IN_MEMORY: u64 = 256 << 10;
 
 /// From this size on, a broken upload is resumed rather than begun again.
 const WORTH_RESUMING: u64 = 1 << 20;
 
-/// The first length of chunks, where one piece is too much for a registry; it is halved as long as it is still too much.
+/// The first length of chunks, where one piece is too much for a registry; it is halved as long as it is still too
+/// much.
 const FIRST_CHUNK: u64 = 64 << 20;
 
 /// Chunks are not made smaller than this.
@@ -38,23 +32,6 @@ const MOST_FAILURES: u32 = 2;
 
 /// So many times an upload is begun again because the registry has forgotten it.
 const MOST_FORGOTTEN: u32 = 2;
-
-/// A blob to be uploaded.
-#[derive(Clone)]
-pub struct Blob {
-    /// Its digest.
-    pub digest: Digest,
-    /// Its length in bytes.
-    pub size: u64,
-    /// Its bytes, opened only when the registry lacks them.
-    pub content: Arc<dyn Content>,
-}
-
-impl From<&Layer> for Blob {
-    fn from(layer: &Layer) -> Self {
-        Self { digest: layer.digest, size: layer.size, content: Arc::clone(&layer.content) }
-    }
-}
 
 /// How a blob came into the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +60,8 @@ impl Registry {
     /// Brings a blob into `repository`: mounted from `mount`, another repository that may have it, else by sending it.
     ///
     /// # Errors
-    /// When the registry cannot be reached or refuses, says that it has stored another digest, or the blob cannot be read.
+    /// When the registry cannot be reached or refuses, says that it has stored another digest, or the blob cannot be
+    /// read.
     pub fn upload(
         &self,
         repository: &str,
@@ -175,8 +153,8 @@ impl Upload<'_> {
         }
     }
 
-    /// Begins an upload, or has the blob mounted. A registry that cannot mount begins an upload as well (202); one that does
-    /// not want to, or says so without doing it, is asked again without.
+    /// Begins an upload, or has the blob mounted. A registry that cannot mount begins an upload as well (202); one that
+    /// does not want to, or says so without doing it, is asked again without a mount.
     fn begin(&self, mount: &mut Option<&str>) -> Result<Begun, RegistryError> {
         let Some(from) = *mount else { return self.begin_upload().map(Begun::Session) };
         let scope = self.scope.clone().with(&Scope::pull(from).to_string());
@@ -281,8 +259,8 @@ impl Upload<'_> {
         }
     }
 
-    /// Whether a blob that the registry refused in one piece is tried in chunks: it is too large, not taken in this way, or the
-    /// refusal is one that registries give for no better reason. What passes is first tried again as it is.
+    /// Whether a blob that the registry refused in one piece is tried in chunks: it is too large, not taken in this
+    /// way, or the refusal is one that registries give for no better reason. What passes is first tried again as it is.
     fn is_for_chunks(&mut self, error: &RegistryError) -> bool {
         if self.whole_only || self.blob.size == 0 || error.says("DIGEST_INVALID") {
             return false;
@@ -345,7 +323,8 @@ impl Upload<'_> {
         }
         let response = self.registry.succeeded(response, &self.what)?;
         let end = session.offset + length;
-        // Some say how much they took of this chunk only, or one too many, or nothing that makes sense: the digest will tell.
+        // Some say how much they took of this chunk only, or one too many, or nothing that makes sense: the digest will
+        // tell.
         let offset = received(&response).filter(|offset| (session.offset + 1..end).contains(offset)).unwrap_or(end);
         if let Some(location) = self.location(&response)? {
             session.location = location;
@@ -359,8 +338,8 @@ impl Upload<'_> {
     }
 }
 
-/// A connection that breaks says little. A proxy that answers an upload early and closes the connection may break it before its
-/// answer arrives, so the error names the answer that an earlier attempt got.
+/// A connection that breaks says little. A proxy that answers an upload early and closes the connection may break it
+/// before its answer arrives, so the error names the answer that an earlier attempt got.
 fn with_answer(error: RegistryError, answered: &mut Option<String>) -> RegistryError {
     match error {
         RegistryError::Http(HttpError::Transport { url, fault: Fault::Broken, what }) => {
@@ -395,13 +374,14 @@ enum Unusable {
     InTheClear(Url),
 }
 
-/// Where the next request of an upload goes, after `base` answered with `location`, which may be relative. A registry behind a
-/// proxy that ends TLS often says http of its own host; it means https.
+/// Where the next request of an upload goes, after `base` answered with `location`, which may be relative. A registry
+/// behind a proxy that ends TLS often says http of its own host; it means https.
 fn next_location(base: &Url, location: &str, is_insecure: &dyn Fn(&Url) -> bool) -> Result<Url, Unusable> {
     let mut next = base.join(location).map_err(|_| Unusable::NoUrl)?;
     let same_port = next.host_str() == base.host_str() && next.port_or_known_default() == base.port_or_known_default();
     if base.scheme() == "http" && next.scheme() == "https" && same_port {
-        // The same server on the same port: it does not know that it is not spoken to over TLS. As below, this cannot fail.
+        // The same server on the same port: it does not know that it is not spoken to over TLS. As below, this cannot
+        // fail.
         let _ = next.set_scheme("http");
         return Ok(next);
     }
@@ -429,7 +409,8 @@ fn octets(method: Method, url: Url) -> Request {
     Request::new(method, url).header(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))
 }
 
-/// How many bytes the registry has, by its `Range: 0-LAST`. For nothing, some say `0-0`, which also means one byte; others `0--1`.
+/// How many bytes the registry has, by its `Range: 0-LAST`. For nothing, some say `0-0`, which also means one byte;
+/// others `0--1`.
 fn received(response: &Response) -> Option<u64> {
     parse_range(response.header(header::RANGE)?)
 }
@@ -444,101 +425,9 @@ fn parse_range(range: &str) -> Option<u64> {
     }
 }
 
-/// A blob's bytes from any offset on. One reader serves all pieces that follow each other, since opening a layer may mean making it.
-struct Bytes {
-    shared: Arc<Mutex<Position>>,
-    progress: Arc<Task>,
-}
-
-struct Position {
-    content: Arc<dyn Content>,
-    reader: Option<Box<dyn Read + Send>>,
-    at: u64,
-}
-
-impl Bytes {
-    fn of(blob: &Blob, progress: &Arc<Task>) -> Self {
-        let position = Position { content: Arc::clone(&blob.content), reader: None, at: 0 };
-        Self { shared: Arc::new(Mutex::new(position)), progress: Arc::clone(progress) }
-    }
-
-    /// `length` bytes from `offset` on, as a request's body.
-    fn body(&self, offset: u64, length: u64) -> io::Result<Body> {
-        if length == 0 {
-            return Ok(Body::Bytes(Vec::new()));
-        }
-        lock(&self.shared).go_to(offset)?;
-        self.progress.reset();
-        self.progress.inc(offset);
-        let shared = Arc::clone(&self.shared);
-        let mut piece = Piece { shared, left: length, progress: Arc::clone(&self.progress) };
-        if length > IN_MEMORY {
-            return Ok(Body::Sized(Box::new(piece), length));
-        }
-        let mut bytes = Vec::new();
-        piece.read_to_end(&mut bytes)?;
-        Ok(Body::Bytes(bytes))
-    }
-}
-
-fn lock(shared: &Mutex<Position>) -> MutexGuard<'_, Position> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Position {
-    fn go_to(&mut self, offset: u64) -> io::Result<()> {
-        if self.at > offset {
-            self.reader = None;
-        }
-        let reader = match &mut self.reader {
-            Some(reader) => reader,
-            none => {
-                self.at = 0;
-                none.insert(self.content.open()?)
-            }
-        };
-        self.at += io::copy(&mut reader.take(offset - self.at), &mut io::sink())?;
-        if self.at < offset { Err(shorter()) } else { Ok(()) }
-    }
-
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.reader.as_mut().ok_or_else(shorter)?.read(buf)?;
-        self.at += n as u64;
-        Ok(n)
-    }
-}
-
-fn shorter() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "it is shorter than it should be")
-}
-
-/// Some of a blob's bytes; fewer than promised are an error.
-struct Piece {
-    shared: Arc<Mutex<Position>>,
-    left: u64,
-    progress: Arc<Task>,
-}
-
-impl Read for Piece {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buf.len());
-        if most == 0 {
-            return Ok(0);
-        }
-        let n = lock(&self.shared).read(&mut buf[..most])?;
-        if n == 0 {
-            return Err(shorter());
-        }
-        self.left -= n as u64;
-        self.progress.inc(n as u64);
-        Ok(n)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ui::{Mode, Ui};
 
     #[test]
     fn ranges_tell_what_arrived() {
@@ -587,27 +476,5 @@ mod tests {
         ] {
             assert_eq!(next(base, location), expected, "{base} {location}");
         }
-    }
-
-    fn text(body: Body) -> String {
-        let mut text = String::new();
-        match body {
-            Body::Sized(mut reader, _) => reader.read_to_string(&mut text).map(drop),
-            Body::Bytes(bytes) => bytes.as_slice().read_to_string(&mut text).map(drop),
-            Body::Empty => Ok(()),
-        }
-        .expect("readable");
-        text
-    }
-
-    #[test]
-    fn bytes_are_had_from_any_offset_and_their_lack_is_an_error() {
-        let blob = Blob { digest: Digest::of("0123456789"), size: 10, content: Arc::new(b"0123456789".to_vec()) };
-        let bytes = Bytes::of(&blob, &Arc::new(Ui::new(Mode::None, false).task("", None)));
-        for (offset, length, expected) in [(0, 4, "0123"), (4, 6, "456789"), (2, 3, "234"), (9, 1, "9"), (3, 0, "")] {
-            assert_eq!(text(bytes.body(offset, length).expect("there")), expected);
-        }
-        assert!(bytes.body(8, 3).is_err(), "one byte too many");
-        assert!(bytes.body(11, 1).is_err(), "behind the end");
     }
 }

@@ -45,9 +45,9 @@ impl closure::Root for Tree {
 }
 
 /// Checks that the loader would find everything that the ELF files of `tree` need; `extra` are the folders that
-/// LD_LIBRARY_PATH names. Files for other processors than `arch` (test data, firmware) do not count. What a plugin lacks that no
-/// program is linked with is no error where somebody asked for its package ([`Selection::All`]): a package may merely recommend
-/// what its plugins need. That is returned.
+/// LD_LIBRARY_PATH names. Files for other processors than `arch` (test data, firmware) do not count. What a plugin
+/// lacks that no program is linked with is not an error where its package was requested ([`Selection::All`]): a package
+/// may merely recommend what its plugins need. That is returned.
 ///
 /// # Errors
 /// When something else is missing, or when a file has to be read once more and cannot be.
@@ -82,7 +82,7 @@ fn elf_files<R: Listed>(
         let elf = match &packages[at].package.entries()[*place].elf {
             Scanned::No => continue,
             Scanned::Elf(elf) => Some(Elf::clone(elf)),
-            // What is malformed is loaded by nobody, and no worse than any other file.
+            // A malformed file is never loaded, and is treated as any other file.
             Scanned::Unclear => Elf::of_bytes(&contents(packages, at, &[*place], read)?.concat()).ok().flatten(),
         };
         let ours = elf.filter(|elf| is_for(elf, arch));
@@ -174,7 +174,7 @@ mod tests {
         check_of(drafts, false).map(drop)
     }
 
-    /// With `whole`, somebody asked for all of these packages.
+    /// With `whole`, all of these packages were requested.
     fn check_of(drafts: Vec<Draft>, whole: bool) -> Result<Vec<String>, String> {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let blobs = BlobDir::open(dir.path()).expect("a store");

@@ -1,8 +1,9 @@
-//! The root filesystem as a value: what a package manager would make of a list of packages, made without running anything.
+//! The root filesystem as a value: what a package manager would make of a list of packages, made without running
+//! anything.
 //!
-//! [`alpine::assemble`] and [`debian::assemble`] take verified packages in the order in which apk or dpkg would install them
-//! and give a [`Tree`]: path → [`Node`]. A node's content stays where it is, in its package's data, until a layer is written
-//! ([`crate::layer`]).
+//! [`alpine::assemble`] and [`debian::assemble`] take verified packages in the order in which apk or dpkg would install
+//! them and give a [`Tree`]: path → [`Node`]. A node's content stays where it is, in its package's data, until a layer
+//! is written ([`crate::layer`]).
 
 use std::collections::BTreeMap;
 
@@ -23,8 +24,8 @@ pub mod users;
 pub use closure::{Libraries, Programs, check_libraries, is_for, libraries};
 use users::Accounts;
 
-/// The root filesystem: nodes by path, without a slash at either end, in the order of their bytes. The root itself has no
-/// node.
+/// The root filesystem: nodes by path, without a slash at either end, in the order of their bytes. The root itself has
+/// no node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tree {
     nodes: BTreeMap<String, Node>,
@@ -41,7 +42,8 @@ pub struct Node {
     pub uid: u32,
     /// Group.
     pub gid: u32,
-    /// The package that it comes from, as a place in the list, even when its content was made here; `None`: all made here.
+    /// The package that it comes from, as a place in the list, even when its content was made here; `None`: all made
+    /// here.
     pub package: Option<usize>,
 }
 
@@ -180,8 +182,8 @@ impl Tree {
         real.is_some_and(|real| real.is_empty() || self.nodes.get(&real).is_some_and(Node::is_folder))
     }
 
-    /// Where a package's `path` lies: links to folders above it are followed, as a process in this root would, when `follows` says
-    /// so of each.
+    /// Where a package's `path` lies: links to folders above it are followed, as a process in this root would, when
+    /// `follows` says so of each.
     ///
     /// # Errors
     /// Why nothing can lie there: above it is a file, or a link that leads to no folder or is not followed.
@@ -238,10 +240,10 @@ pub fn parents(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').map(|(at, _)| &path[..at])
 }
 
-/// What a tree is made of besides packages.
+/// What a tree is made of in addition to packages.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// What apk is told in an Alpine root.
+    /// The settings of apk in an Alpine root.
     pub apk: ApkSettings,
     /// The distribution's word for the architecture.
     pub arch: String,
@@ -251,27 +253,28 @@ pub struct Settings {
     pub workdir: String,
     /// Paths of packages that stay out.
     pub strip: PatternSet,
-    /// Seconds since 1970 for whatever holds a time.
+    /// Seconds since 1970, for all that has a time.
     pub epoch: u64,
     /// The folders that LD_LIBRARY_PATH names, when it is to be checked that every program finds its libraries.
     pub libraries: Option<Vec<String>>,
 }
 
-/// What apk is told in an Alpine root; nothing in another.
+/// The settings of apk in an Alpine root; empty in another.
 #[derive(Debug, Clone, Default)]
 pub struct ApkSettings {
-    /// What the user asked for, as `/etc/apk/world` has it.
+    /// What the user requested, as `/etc/apk/world` has it.
     pub world: Vec<String>,
     /// Lines of `/etc/apk/repositories`.
     pub repositories: Vec<String>,
     /// Keys for `/etc/apk/keys`: file name and PEM.
     pub keys: Vec<(String, String)>,
-    /// Whether `apk` is to find its way in the image: its configuration and scripts, besides the database that scanners read.
+    /// Whether `apk` is to find its way in the image: its configuration and scripts, in addition to the database that
+    /// scanners read.
     pub configuration: bool,
 }
 
 impl Settings {
-    /// All that a tree depends on besides its packages.
+    /// All that a tree depends on, except its packages.
     pub fn key(&self) -> Key {
         let ApkSettings { world, repositories, keys, configuration } = &self.apk;
         let apk = Key::new()
@@ -374,7 +377,7 @@ fn takes(selection: &Selection, path: &str, strip: &PatternSet) -> bool {
 /// Below this, each package of Debian has a folder.
 const DOCUMENTATION: &str = "usr/share/doc/";
 
-/// Whether Debian keeps there what a package may be used for, and by whom.
+/// Whether Debian keeps a package's copyright and license there.
 fn is_copyright(path: &str) -> bool {
     let name = path.strip_prefix(DOCUMENTATION).and_then(|rest| rest.split_once('/'));
     name.is_some_and(|(_, name)| name == "copyright")
@@ -399,11 +402,11 @@ fn contents<R: Listed>(
     read(at, places).map_err(|source| RootfsError::Content { package: packages[at].title(), source })
 }
 
-/// The user that an image runs as unless it is told otherwise, and the number that distroless gave it.
+/// The user that an image runs as by default, with the number that distroless gave it.
 pub const NONROOT: (&str, u32) = ("nonroot", 65532);
 
 /// The file that a hard link is another name of, and its place: mode and owner are the file's, whatever the link says.
-/// Whoever verified the package has seen that it is there.
+/// Verifying the package has shown that it is there.
 fn member<'a>(entries: &'a [Entry], target: &str, link: usize) -> (usize, &'a Entry) {
     let is_target = |entry: &Entry| entry.path == target && matches!(entry.kind, EntryKind::File { .. });
     let place = entries[..link].iter().rposition(is_target).unwrap_or(link);

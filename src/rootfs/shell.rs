@@ -1,18 +1,18 @@
 //! Just enough of a shell's language to find the simple commands of a maintainer script, which is read instead of run.
 //!
-//! Assignments and `for` loops over words are followed; of conditions every branch counts, so that whoever looks for a command
-//! must see for himself whether it could have any effect.
+//! Assignments and `for` loops over words are followed; of conditions every branch counts, so that a search for a
+//! command must see for himself whether it could have any effect.
 
 use std::collections::BTreeMap;
 
-/// More statements than any script has or its loops come to, loops within loops, and bytes in a variable: a script with more is
-/// read no further.
+/// More statements than any script has or its loops come to, loops within loops, and bytes in a variable: a script with
+/// more is read no further.
 const MOST: usize = 20_000;
 const DEEPEST: usize = 8;
 const LONGEST: usize = 4096;
 
-/// The simple commands of a script, as words, in their order. Quotes are taken off, `$name` is looked up, redirections and
-/// comments are dropped; what other expansions (`$(…)`) come to is not known, and stays as it is written.
+/// The simple commands of a script, as words, in their order. Quotes are taken off, `$name` is looked up, redirections
+/// and comments are dropped; what other expansions (`$(…)`) come to is not known, and stays as it is written.
 pub(super) fn commands(script: &str) -> Vec<Vec<String>> {
     let joined = script.replace("\\\n", " ");
     let statements: Vec<&str> = (joined.lines())
@@ -110,7 +110,8 @@ fn is_assignment(word: &str) -> bool {
         .is_some_and(|(name, _)| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
 }
 
-/// The words of a simple shell command: quotes are taken off, `$name` is looked up, redirections and comments are dropped.
+/// The words of a simple shell command: quotes are taken off, `$name` is looked up, redirections and comments are
+/// dropped.
 fn words(statement: &str, variables: &BTreeMap<String, String>) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();

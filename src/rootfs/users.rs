@@ -1,5 +1,5 @@
-//! Users and groups: `/etc/passwd`, `/etc/group` and `/etc/shadow` as values, and what a package's install scripts add to
-//! them by `adduser` and `addgroup`, read out of the scripts instead of run.
+//! Users and groups: `/etc/passwd`, `/etc/group` and `/etc/shadow` as values, and what a package's install scripts add
+//! to them by `adduser` and `addgroup`, read out of the scripts instead of run.
 
 use std::fmt::Write as _;
 
@@ -44,8 +44,8 @@ impl Accounts {
         Self { passwd: lines(passwd), group: lines(group), shadow: lines(shadow) }
     }
 
-    /// Takes over the lines of one of the three files, `path` below the root; lines of other names that were here stay, after
-    /// them.
+    /// Takes over the lines of one of the three files, `path` below the root; lines of other names that were here stay,
+    /// after them.
     pub fn merge(&mut self, path: &str, text: &str) {
         let lines = match path {
             "etc/passwd" => &mut self.passwd,
@@ -92,8 +92,9 @@ impl Accounts {
         self.shadow.push(format!("{name}:!::0:::::"));
     }
 
-    /// Does what the `adduser` and `addgroup` lines of an install script would do, and gives the home folders that they would
-    /// make. `days` is today for `/etc/shadow`, in days since 1970. Plain assignments (`user=redis`) are followed.
+    /// Does what the `adduser` and `addgroup` lines of an install script would do, and gives the home folders that they
+    /// would make. `days` is today for `/etc/shadow`, in days since 1970. Plain assignments (`user=redis`) are
+    /// followed.
     ///
     /// Alpine's scripts are `addgroup -S x 2>/dev/null; adduser -S -D -H -h /var/lib/x -s /sbin/nologin -G x -g x x`
     /// nearly without exception; whatever else a script does is left undone.

@@ -1,13 +1,14 @@
-//! Bundles of containers that run (OCI runtime specification, "Filesystem Bundle"), and what is left of those whose process was
-//! killed.
+//! Bundles of containers that run (OCI runtime specification, "Filesystem Bundle"), and what is left of those whose
+//! process was killed.
 //!
 //! ```text
 //! $XDG_RUNTIME_DIR/microbuild/  lock  ID/  lock  runtime  config.json  log  state/
 //! ```
 //!
-//! They do not lie in the store but in memory: a configuration and the files beside it may hold secrets, which are written to no disk.
-//! A process holds the lock of its bundle; one whose lock is free belongs to nobody, and its container is removed with it: by the
-//! process that watches over it ([`guard`](super::guard)), else by the next one that makes a bundle.
+//! They do not lie in the store but in memory: a configuration and the files beside it may hold secrets, which are
+//! written to no disk. A process holds the lock of its bundle; one whose lock is free is abandoned, and its container
+//! is removed with it: by the process that watches over it ([`guard`](super::guard)), else by the next one that makes a
+//! bundle.
 
 use std::{
     env,
@@ -45,8 +46,8 @@ struct Base {
     in_memory: bool,
 }
 
-/// Such folders, those in memory first: below `$XDG_RUNTIME_DIR` when that is this user's, in the memory that processes share, in the
-/// folder for temporary files.
+/// Such folders, those in memory first: below `$XDG_RUNTIME_DIR` when that is this user's, in the memory that processes
+/// share, in the folder for temporary files.
 fn bases() -> Vec<Base> {
     let uid = rustix::process::geteuid().as_raw();
     let is_ours = |path: &PathBuf| {
@@ -63,8 +64,8 @@ fn bases() -> Vec<Base> {
     bases
 }
 
-/// What the user `uid` of a user namespace is called outside of it, after its map (user_namespaces(7)): several namespaces may have a
-/// root, and share folders in which each user has one by its number.
+/// What the user `uid` of a user namespace is called outside of it, after its map (user_namespaces(7)): several
+/// namespaces may have a root, and share folders in which each user has one by its number.
 fn outer_id(map: &str, uid: u32) -> u32 {
     let ranges = map.lines().filter_map(|line| {
         let mut numbers = line.split_whitespace().map(|number| number.parse::<u32>().ok());
@@ -91,7 +92,7 @@ fn is_in_memory(_: &Path) -> bool {
 /// The folder in which this user's bundles lie, made where it is missing; one in memory when they are `confidential`.
 ///
 /// # Errors
-/// When there is none that can be made and is this user's alone.
+/// When no such folder can be made that is this user's alone.
 pub fn base(confidential: bool) -> Result<PathBuf, SandboxError> {
     let uid = rustix::process::geteuid().as_raw();
     let mut refused = None;
@@ -104,7 +105,7 @@ pub fn base(confidential: bool) -> Result<PathBuf, SandboxError> {
     Err(refused.unwrap_or(SandboxError::NoMemory))
 }
 
-/// Makes `path` a folder of `uid` alone. In a folder that all may write, someone else may have been faster.
+/// Makes `path` a folder of `uid` alone. In a folder that all may write, another user may have been faster.
 fn private_folder(path: &Path, uid: u32) -> Result<(), SandboxError> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(SandboxError::io("create", path)(e)),
@@ -252,7 +253,7 @@ mod tests {
 
     use super::*;
 
-    /// A runtime that notes what it is told to do.
+    /// A runtime that notes its commands.
     fn runtime(dir: &Path) -> Runtime {
         let path = dir.join("runtime");
         fs::write(&path, format!("#!/bin/sh\necho \"$@\" >> {}/told\n", dir.display())).expect("write");

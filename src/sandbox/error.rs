@@ -12,10 +12,10 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// Not here.
-    #[error("expected Linux to run a container on, found another system")]
+    #[error("containers run on Linux only")]
     NotLinux,
     /// There is nothing to run containers with.
-    #[error("expected runc, crun or youki on PATH, found none")]
+    #[error("no container runtime is on PATH: runc, crun or youki is needed")]
     NoRuntime,
     /// What `--runtime` names cannot be executed.
     #[error(
@@ -41,13 +41,13 @@ pub enum SandboxError {
         message: String,
     },
     /// The command is not in the root.
-    #[error("expected the command `{command}` in the image, found none")]
+    #[error("the image has no command `{command}`")]
     NotFound {
         /// The command.
         command: String,
     },
-    /// The command is in the root and is no program that runs here.
-    #[error("`{command}` is no program that runs here: {message}")]
+    /// The command is in the root and is not a program that runs here.
+    #[error("`{command}` does not run here: {message}")]
     NotExecutable {
         /// The command.
         command: String,
@@ -55,7 +55,7 @@ pub enum SandboxError {
         message: String,
     },
     /// Something is to be mounted, or the command to start, where nothing is.
-    #[error("expected a folder `{path}` in the image, found none")]
+    #[error("the image has no folder `{path}`")]
     NoTarget {
         /// The path.
         path: String,
@@ -67,7 +67,7 @@ pub enum SandboxError {
         path: String,
     },
     /// Something is to be mounted where a link of a mounted folder leads.
-    #[error("expected a folder at `{path}` to mount something at, found a link in what is mounted there")]
+    #[error("cannot mount anything at `{path}`: there is a link in what is mounted above it")]
     LinkedTarget {
         /// The path.
         path: String,
@@ -89,7 +89,7 @@ pub enum SandboxError {
     /// The bundle cannot be described.
     #[error("cannot describe the container: {0}")]
     Spec(#[from] oci_spec::OciSpecError),
-    /// The folder for running containers belongs to someone else, or is none.
+    /// The folder for running containers belongs to another user, or is not a folder.
     #[error("expected {} to be a folder that only this user may use, found {found}", path.display())]
     RunFolder {
         /// The folder.
@@ -97,7 +97,7 @@ pub enum SandboxError {
         /// What is wrong with it.
         found: String,
     },
-    /// A port of this machine cannot be had.
+    /// A port of this machine is in use or not allowed.
     #[error("cannot listen on {address}: {source}")]
     Port {
         /// The address.
@@ -123,8 +123,8 @@ impl SandboxError {
         move |source| Self::Io { what, path, source }
     }
 
-    /// What a shell's `$?` would be: 127 for a command that is not there, 126 for one that is no program. `None` when the failure is
-    /// not the command's.
+    /// What a shell's `$?` would be: 127 for a command that is not there, 126 for one that is not a program. `None`
+    /// when the failure is not the command's.
     pub fn status(&self) -> Option<u8> {
         match self {
             Self::NotFound { .. } => Some(127),
@@ -143,7 +143,17 @@ impl Explain for SandboxError {
             Self::Ids(e) => e.kind(),
             Self::Unpack(e) => e.kind(),
             Self::Store(e) => e.kind(),
-            _ => Kind::Build,
+            Self::NotLinux
+            | Self::NoRuntime
+            | Self::UserNamespace { .. }
+            | Self::Runtime { .. }
+            | Self::NotFound { .. }
+            | Self::NotExecutable { .. }
+            | Self::NoMemory
+            | Self::Spec(_)
+            | Self::RunFolder { .. }
+            | Self::Port { .. }
+            | Self::Io { .. } => Kind::Build,
         }
     }
 

@@ -18,7 +18,7 @@ impl Forward {
     /// Opens the port; when it is the app's own, at every address, there is nothing to be done.
     ///
     /// # Errors
-    /// When the port cannot be had.
+    /// When the port is in use or not allowed.
     pub fn open(publish: &Publish) -> Result<Self, SandboxError> {
         if publish.host.port() == publish.container {
             return Ok(Self(()));
@@ -38,7 +38,7 @@ impl Forward {
 /// Copies what either side says to the other until both have ended.
 fn lead(client: &TcpStream, app: SocketAddr) {
     let Ok(app) = TcpStream::connect(app) else {
-        // As a port that nobody listens on.
+        // As a port on which nothing listens.
         let _ = client.shutdown(Shutdown::Both);
         return;
     };

@@ -1,9 +1,9 @@
-//! What ends a container whose process is killed: SIGKILL leaves nobody to do it.
+//! What ends a container whose process is killed: SIGKILL gives that process no time to do it.
 //!
-//! Two processes, both this program again, started under a name of their own: the one *becomes* the runtime, which the kernel then
-//! kills with its parent; the other stays, and removes the container and its bundle as soon as the parent has ended. A runtime that
-//! is killed leaves its container running, therefore the second; and one that is not killed could still start it, therefore the
-//! first.
+//! Two processes, both this program again, started under a name of their own: the one *becomes* the runtime, which the
+//! kernel then kills with its parent; the other stays, and removes the container and its bundle as soon as the parent
+//! has ended. A runtime that is killed leaves its container running, therefore the second; and one that is not killed
+//! could still start it, therefore the first.
 
 use std::{
     ffi::OsString,

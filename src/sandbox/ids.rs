@@ -25,9 +25,9 @@ pub struct Ids {
 #[derive(Debug, thiserror::Error)]
 pub enum IdsError {
     /// There is no such name.
-    #[error("expected {kind} `{name}` in the image's {file}, found none")]
+    #[error("the image's {file} has no {kind} `{name}`")]
     Unknown {
-        /// `the user`, `the group`.
+        /// `user`, `group`.
         kind: &'static str,
         /// The name.
         name: String,
@@ -61,8 +61,9 @@ impl Explain for IdsError {
 }
 
 impl Ids {
-    /// Whom `user` means in the root filesystem `root`, as `Config.User` of the OCI image specification has it: `user`, `uid`,
-    /// `user:group`, `uid:gid`, each half a name or a number; nothing is root. Without a group, the user's own ones count.
+    /// Whom `user` means in the root filesystem `root`, as `Config.User` of the OCI image specification has it: `user`,
+    /// `uid`, `user:group`, `uid:gid`, each half a name or a number; nothing is root. Without a group, the user's own
+    /// ones count.
     ///
     /// # Errors
     /// When a name is not found, or a file cannot be read.
@@ -80,7 +81,7 @@ impl Ids {
         let account = match user.parse::<u32>() {
             Ok(uid) => accounts(passwd).find(|account| account.uid == uid).unwrap_or_else(|| Account::nameless(uid)),
             Err(_) => accounts(passwd).find(|account| account.name == user).ok_or_else(|| IdsError::Unknown {
-                kind: "the user",
+                kind: "user",
                 name: user.to_owned(),
                 file: "/etc/passwd",
             })?,
@@ -92,7 +93,7 @@ impl Ids {
             let groups = groups(group).filter(member).map(|group| group.gid).collect();
             return Ok(Self { uid: account.uid, gid: account.gid, groups, home });
         };
-        let unknown = || IdsError::Unknown { kind: "the group", name: name.to_owned(), file: "/etc/group" };
+        let unknown = || IdsError::Unknown { kind: "group", name: name.to_owned(), file: "/etc/group" };
         let gid = match name.parse() {
             Ok(gid) => gid,
             Err(_) => groups(group).find(|group| group.name == name).ok_or_else(unknown)?.gid,
@@ -109,7 +110,7 @@ struct Account<'a> {
 }
 
 impl Account<'_> {
-    /// One that no line names: its name is none that a group's member could have.
+    /// One that no line names. No member of a group can have its name.
     fn nameless(uid: u32) -> Self {
         Self { name: ":", uid, gid: 0, home: "/" }
     }
@@ -121,7 +122,7 @@ struct Group<'a> {
     members: &'a str,
 }
 
-/// The lines of passwd(5) that are ones.
+/// The valid lines of passwd(5).
 fn accounts(passwd: &str) -> impl Iterator<Item = Account<'_>> {
     passwd.lines().filter_map(|line| {
         let mut fields = line.split(':');
@@ -137,7 +138,7 @@ pub(super) fn name_of(passwd: &str, uid: u32) -> Option<String> {
     accounts(passwd).find(|account| account.uid == uid).map(|account| account.name.to_owned())
 }
 
-/// The lines of group(5) that are ones.
+/// The valid lines of group(5).
 fn groups(group: &str) -> impl Iterator<Item = Group<'_>> {
     group.lines().filter_map(|line| {
         let mut fields = line.split(':');
@@ -180,12 +181,12 @@ mod tests {
     #[test]
     fn names_that_are_not_there_are_told() {
         for (user, expected) in [
-            ("nod", "expected the user `nod` in the image's /etc/passwd, found none"),
-            ("bad", "expected the user `bad` in the image's /etc/passwd, found none"),
-            ("-1", "expected the user `-1` in the image's /etc/passwd, found none"),
-            ("4294967296", "expected the user `4294967296` in the image's /etc/passwd, found none"),
-            ("node:staf", "expected the group `staf` in the image's /etc/group, found none"),
-            ("0:a:b", "expected the group `a:b` in the image's /etc/group, found none"),
+            ("nod", "the image's /etc/passwd has no user `nod`"),
+            ("bad", "the image's /etc/passwd has no user `bad`"),
+            ("-1", "the image's /etc/passwd has no user `-1`"),
+            ("4294967296", "the image's /etc/passwd has no user `4294967296`"),
+            ("node:staf", "the image's /etc/group has no group `staf`"),
+            ("0:a:b", "the image's /etc/group has no group `a:b`"),
         ] {
             assert_eq!(Ids::find(user, PASSWD, GROUP).expect_err(user).to_string(), expected);
         }

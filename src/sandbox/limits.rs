@@ -1,7 +1,7 @@
 //! How many processes and threads a sandbox may have: a fork bomb in it is its own trouble, not the machine's.
 //!
-//! Real root's are counted by a cgroup. Anyone else may have none to make another in; a user namespace counts by itself what its
-//! users have (`RLIMIT_NPROC`), since Linux 5.14.
+//! Real root's are counted by a cgroup. Anyone else may have none to make another in; a user namespace counts by itself
+//! what its users have (`RLIMIT_NPROC`), since Linux 5.14.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use super::spec::Limit;
 /// What engines allow a container that was told nothing.
 #[cfg(target_os = "linux")]
 const LEAST: u64 = 2048;
-/// Compilers start threads for every processor, and a process for every processor.
+/// Compilers start threads forevery processor, and a process forevery processor.
 #[cfg(target_os = "linux")]
 const FOR_EACH_PROCESSOR: u64 = 128;
 
@@ -38,8 +38,8 @@ pub(super) fn of_machine(privileged: bool) -> Limit {
     Limit::User(getrlimit(Resource::Nproc).maximum.map_or(most, |maximum| most.min(maximum)))
 }
 
-/// Whether a cgroup below this process's own can have a limit: the text of `/proc/self/cgroup`, that of `/proc/self/mounts`, and the
-/// controllers of a cgroup of version 2.
+/// Whether a cgroup below this process's own can have a limit: the text of `/proc/self/cgroup`, that of
+/// `/proc/self/mounts`, and the controllers of a cgroup of version 2.
 #[cfg(any(target_os = "linux", test))]
 fn counts(cgroups: &str, mounts: &str, controllers: impl Fn(&str) -> String) -> bool {
     let has = |list: &str, by: char| list.split(by).any(|word| word.trim() == "pids");
@@ -61,7 +61,8 @@ pub(super) fn is_since(release: &str, version: (u32, u32)) -> bool {
     found >= version
 }
 
-/// Whether something is mounted below `folder`, an absolute path without links, as the text of `/proc/self/mountinfo` says.
+/// Whether something is mounted below `folder`, an absolute path without links, as the text of `/proc/self/mountinfo`
+/// says.
 pub(super) fn has_mounts_below(mountinfo: &str, folder: &Path) -> bool {
     let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
     let points = points.map(|point| point.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\"));

@@ -29,7 +29,7 @@ pub(super) fn each_line(mut from: impl Read, line: &mut dyn FnMut(&str)) -> io::
 struct Lines<'a> {
     line: &'a mut dyn FnMut(&str),
     held: Vec<u8>,
-    /// A carriage return has come: whatever comes next takes the line's place, unless it is the line's end.
+    /// A carriage return has come: what comes next takes the line's place, unless it is the line's end.
     overwritten: bool,
 }
 

@@ -1,14 +1,17 @@
 //! Runs a command in an unpacked root filesystem, through an OCI runtime found on this machine.
 //!
-//! A [`Sandbox`] is the value that says what is run: [`Root`]s are unpacked from an image's layers ([`roots`], [`unpack`]), users are
-//! looked up in them ([`Ids`]), the sandbox becomes the `config.json` of a bundle ([`spec`]) in a folder that lives as long as the run
-//! ([`bundle`]), and a [`Runtime`] runs that ([`process`]). When this process is killed, so is the container ([`guard`]).
+//! A [`Sandbox`] is the value that says what is run: [`Root`]s are unpacked from an image's layers ([`roots`],
+//! [`unpack`]), users are looked up in them ([`Ids`]), the sandbox becomes the `config.json` of a bundle ([`spec`]) in
+//! a folder that lives as long as the run ([`bundle`]), and a [`Runtime`] runs that ([`process`]). When this process is
+//! killed, so is the container ([`guard`]).
 //!
-//! As real root the container is what Docker makes of one. As anyone else it lies in a user namespace with a single mapping: the
-//! container's user is the caller, so that what it writes belongs to the caller, and no helper is needed that real root must have
-//! installed. runc and youki become the namespace's root before they start anything. Under them another user than root takes numbers
-//! that belong to the caller besides its own ([`subordinate`]); where there are none, the only user is called 0, whoever was asked
-//! for, and has no capabilities unless root was asked for. crun has no such need. See [`Runtime::shows`].
+//! Real root gets the container that Docker would make. Any other caller gets one in a user namespace with a single
+//! mapping: the container's user is the caller, so that the files that it writes belong to the caller, and no helper is
+//! needed that root would have to install.
+//!
+//! runc and youki become the namespace's root before they start anything. For a user other than root they need further
+//! numbers that belong to the caller ([`subordinate`]). Where the caller has none, the only user in the container is 0,
+//! and has no capabilities unless root was requested. crun does not need this. See [`Runtime::shows`].
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
@@ -29,6 +32,7 @@ mod runtime;
 mod seccomp;
 pub mod spec;
 pub mod subordinate;
+mod syscalls;
 pub mod unpack;
 
 pub use error::SandboxError;
@@ -42,7 +46,7 @@ pub use runtime::{Flavor, Runtime};
 /// A command and its surroundings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sandbox {
-    /// The root filesystem: a [`Root`]'s path, which is held by whoever runs the sandbox.
+    /// The root filesystem: a [`Root`]'s path, which the caller holds while the sandbox runs.
     pub root: PathBuf,
     /// Whether the root may be written. A root that others use must not be.
     pub writable: bool,
@@ -54,7 +58,7 @@ pub struct Sandbox {
     pub cwd: String,
     /// Whom the command runs as.
     pub user: Ids,
-    /// What is mounted besides the usual, in this order.
+    /// What is mounted in addition to the usual, in this order.
     pub mounts: Vec<Mount>,
     /// What it reaches.
     pub network: Network,
@@ -76,7 +80,8 @@ pub enum Mount {
         /// Whether it may be written.
         writable: bool,
     },
-    /// A file with this content, which is written for the run, where only this user can read it, in memory, and vanishes with it.
+    /// A file with this content, which is written for the run, where only this user can read it, in memory, and
+    /// vanishes with it.
     File {
         /// What is in it.
         content: FileContent,
@@ -123,7 +128,7 @@ impl Mount {
 /// What a sandbox reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
-    /// Whatever this machine reaches, by the same addresses: there is no network of its own.
+    /// All that this machine reaches, by the same addresses: there is no network of its own.
     Host,
     /// Itself.
     None,
@@ -131,13 +136,14 @@ pub enum Network {
 
 /// Where a sandbox's input and output go.
 pub enum Output<'a> {
-    /// Its standard streams are ours. It gets a terminal when our input and output are ones.
+    /// Its standard streams are ours. It gets a terminal when our input and output are terminals.
     Inherit,
     /// Its standard streams are ours, and the terminal stays ours too: Ctrl-C there asks it to end.
     Streams,
-    /// Its input is empty. Its output and errors, merged, are handed over line by line, at most 8 KiB at once; of a line that a
-    /// progress bar overwrites by carriage returns the last state is handed over. What is no UTF-8 is replaced. runc copies the two
-    /// streams apart from each other: a line of the one may come after a later one of the other.
+    /// Its input is empty. Its output and errors, merged, are handed over line by line, at most 8 KiB at once; of a
+    /// line that a progress bar overwrites by carriage returns the last state is handed over. What is not UTF-8 is
+    /// replaced. runc copies the two streams apart from each other: a line of the one may come after a later one of the
+    /// other.
     Lines(&'a mut dyn FnMut(&str)),
 }
 
@@ -160,7 +166,7 @@ impl Status {
         self.code == 0
     }
 
-    /// The signal that asked this process to end while the command ran: whoever gets it is to end too.
+    /// The signal that asked this process to end while the command ran: the caller must end too.
     pub fn interrupted(self) -> Option<i32> {
         self.signal
     }
@@ -168,13 +174,13 @@ impl Status {
 
 impl Sandbox {
     /// Runs the command to its end. Signals that another process sends to this one meanwhile are passed on to it. With
-    /// [`Output::Lines`], one that asks to end (SIGINT from the terminal too) ends it two seconds later, if it still runs, with
-    /// [`Output::Streams`] ten; a second one does at once. With [`Output::Inherit`] the third one does.
+    /// [`Output::Lines`], one that asks to end (SIGINT from the terminal too) ends it two seconds later, if it still
+    /// runs, with [`Output::Streams`] ten; a second one does at once. With [`Output::Inherit`] the third one does.
     ///
     /// The caller may hold no lock of the store that `gc` waits for: the [`Root`] is enough.
     ///
     /// # Errors
-    /// When there is no running it: then the command has done nothing. A command that ran and failed is no error.
+    /// When there is no running it: then the command has done nothing. A command that ran and failed is not an error.
     #[cfg(target_os = "linux")]
     pub fn run(&self, runtime: &Runtime, output: Output) -> Result<Status, SandboxError> {
         process::run(self, runtime, output)

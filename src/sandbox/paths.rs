@@ -12,8 +12,8 @@ const MAX_LINKS: u32 = 40;
 /// Folders of a container that are not the root's, whatever it has there; see [`spec`](super::spec).
 const OWN: [&str; 6] = ["/dev", "/proc", "/sys", "/tmp", "/var/tmp", "/run"];
 
-/// Where `path` (below the root, with or without a slash at its beginning) lies on this machine, links followed as a process in
-/// `root` would; `None` when nothing is there.
+/// Where `path` (below the root, with or without a slash at its beginning) lies on this machine, links followed as a
+/// process in `root` would; `None` when nothing is there.
 pub(super) fn resolve(root: &Path, path: &Path) -> Option<PathBuf> {
     let mut left: Vec<PathBuf> = parts(path);
     let mut at = PathBuf::new();
@@ -56,17 +56,18 @@ pub(super) struct Mounted {
 /// Why nothing can be mounted at a path.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Nowhere {
-    /// A part of it is no folder, or links lead on for ever.
+    /// A part of it is not a folder, or links lead on forever.
     Missing,
     /// It is the root itself, is relative, or leads up.
     Invalid,
-    /// A part of it is a link in a mounted folder: what that leads to in the container is for the folder's owner to say.
+    /// A part of it is a link in a mounted folder: what that leads to in the container is for the folder's owner to
+    /// say.
     Link,
 }
 
-/// Where something comes to lie that is mounted at the absolute path `target` in a container of `root`, in which `mounts` are mounted
-/// already: links of the root are followed, as container engines do. The path, and whether something is there, or can be made there
-/// without touching the root.
+/// Where something comes to lie that is mounted at the absolute path `target` in a container of `root`, in which
+/// `mounts` are mounted already: links of the root are followed, as container engines do. The path, and whether
+/// something is there, or can be made there without touching the root.
 pub(super) fn place(root: &Path, mounts: &[Mounted], target: &str) -> Result<(PathBuf, bool), Nowhere> {
     if !target.starts_with('/') || Path::new(target).components().any(|part| part == Component::ParentDir) {
         return Err(Nowhere::Invalid);

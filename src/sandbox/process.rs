@@ -39,7 +39,8 @@ use super::{
 const SIGNALS: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 /// Those of them that ask to end.
 const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
-/// How long a step that was asked to end may take for it. A container's first process ignores whatever it has no handler for.
+/// How long a step that was asked to end may take for it. A container's first process ignores signals without a
+/// handler.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long an app may take, as `docker stop` has it.
 const APP_GRACE: Duration = Duration::from_secs(10);
@@ -120,8 +121,8 @@ fn run_within(limit: Limit, sandbox: &Sandbox, runtime: &Runtime, output: &mut O
 }
 
 impl Sandbox {
-    /// The same with its mounts where they come to lie. A runtime makes what is missing for a mount or the command's folder; not in a
-    /// root that others use.
+    /// The same with its mounts where they come to lie. A runtime makes what is missing for a mount or the command's
+    /// folder; not in a root that others use.
     fn settled(&self) -> Result<Self, SandboxError> {
         let mut mounted = paths::own_mounts(&self.root);
         let mut mounts = Vec::new();
@@ -221,7 +222,8 @@ fn explain(message: &str, sandbox: &Sandbox, runtime: &Runtime) -> SandboxError 
     }
 }
 
-/// What would let this user have a user namespace, when a setting of the kernel, or else the runtime, says that it has none.
+/// What would let this user have a user namespace, when a setting of the kernel, or else the runtime, says that it has
+/// none.
 fn remedy(setting: impl Fn(&str) -> io::Result<String>, forbidden: bool) -> Option<String> {
     let known = [
         ("user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=10000"),
@@ -278,7 +280,8 @@ impl Signals {
         Ok(Self { info: SignalsInfo::new(heard)?, _running: running })
     }
 
-    /// Starts `command` and passes signals on to it while `wait` waits for its end; that, and the last signal that asked us to end.
+    /// Starts `command` and passes signals on to it while `wait` waits for its end; that, and the last signal that
+    /// asked us to end.
     fn watch(
         &mut self,
         command: &mut Command,
@@ -394,8 +397,8 @@ fn ignored_signals(status: &str) -> u64 {
     line.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or_default()
 }
 
-/// Whether any command runs in this process. A signal that has been listened to once is never again handled by the system: whenever
-/// none runs it does by our own hand what it would have done.
+/// Whether any command runs in this process. A signal that has been listened to once is never again handled by the
+/// system: whenever none runs it does by our own hand what it would have done.
 struct Running;
 
 static COUNT: Mutex<u32> = Mutex::new(0);

@@ -23,8 +23,8 @@ impl Root {
         &self.path
     }
 
-    /// Whether nothing is at `target`, an absolute path in it: then it cannot be mounted at without writing into the root. What lies in
-    /// a folder that every sandbox has of its own, such as `/run`, can.
+    /// Whether nothing is at `target`, an absolute path in it: then it cannot be mounted at without writing into the
+    /// root. What lies in a folder that every sandbox has of its own, such as `/run`, can.
     pub fn lacks(&self, target: &str) -> bool {
         !matches!(paths::place(&self.path, &paths::own_mounts(&self.path), target), Ok((_, true)))
     }
@@ -39,12 +39,14 @@ pub struct Target {
     pub is_file: bool,
 }
 
-/// The root filesystem that `layers` make, unpacked into `store` unless it is there already, for all who only read it. Files
-/// and folders are made at `targets` and wherever else something is mounted in every sandbox, unless the layers have something
-/// there. It is not removed for as long as the value lives; so there is no need for a lock of the whole store.
+/// The root filesystem that `layers` make, unpacked into `store` unless it is there already, for all who only read it.
+/// Files and folders are made at `targets` and wherever else something is mounted in every sandbox, unless the layers
+/// have something there. It is not removed for as long as the value lives; so there is no need for a lock of the whole
+/// store.
 ///
 /// # Errors
-/// When a layer cannot be read, is not the one that it says, or would be written outside; and when the store cannot hold it.
+/// When a layer cannot be read, is not the one that it says, or would be written outside; and when the store cannot
+/// hold it.
 pub fn unpack(store: &Store, layers: &[Layer], targets: &[Target], ui: &Ui) -> Result<Root, SandboxError> {
     let owners = is_privileged();
     let key = Key::new()

@@ -33,7 +33,8 @@ pub struct Runtime {
     pub path: PathBuf,
     /// Which one it is.
     pub flavor: Flavor,
-    /// This program, which is started again to watch over containers; whoever starts it calls [`serve`](super::serve) first of all.
+    /// This program, which is started again to watch over containers; it calls [`serve`](super::serve) before anything
+    /// else.
     pub helper: PathBuf,
 }
 
@@ -41,18 +42,18 @@ pub struct Runtime {
 const SYSTEM: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
 
 impl Runtime {
-    /// The runtime that `wish` names (a program on `PATH`, or a path); without a wish, the first there is of runc, crun and youki.
-    /// Who is not real root is better served by crun where it works, which shows every user by its number.
+    /// The runtime that `name` gives (a program on `PATH`, or a path); without one, the first there is of runc, crun
+    /// and youki. Who is not real root is better served by crun where it works, which shows every user by its number.
     ///
     /// # Errors
     /// When there is none.
-    pub fn find(wish: Option<&str>) -> Result<Self, SandboxError> {
+    pub fn find(name: Option<&str>) -> Result<Self, SandboxError> {
         if !cfg!(target_os = "linux") {
             return Err(SandboxError::NotLinux);
         }
         let path = env::var_os("PATH").unwrap_or_default();
-        match wish {
-            Some(wish) => Self::named(wish, &path).ok_or_else(|| SandboxError::BadRuntime(wish.to_owned())),
+        match name {
+            Some(name) => Self::named(name, &path).ok_or_else(|| SandboxError::BadRuntime(name.to_owned())),
             None => Self::first(&path, is_privileged() || has_hybrid_cgroups()).ok_or(SandboxError::NoRuntime),
         }
     }
@@ -80,8 +81,9 @@ impl Runtime {
         self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
     }
 
-    /// The numbers by which a sandbox for `user` knows that user. They are others for a caller who is not real root, and has no
-    /// numbers besides its own, under a runtime that needs root in its namespace, which then is the only user that there is.
+    /// The numbers by which a sandbox for `user` knows that user. They are others for a caller who is not real root,
+    /// and has no numbers but its own, under a runtime that needs root in its namespace, which then is the only user
+    /// that there is.
     pub fn shows(&self, user: &Ids) -> Ids {
         self.shows_to(is_privileged(), user)
     }
@@ -93,16 +95,16 @@ impl Runtime {
         Ids { uid: 0, gid: 0, groups: Vec::new(), home: user.home.clone() }
     }
 
-    /// The caller's numbers that let a sandbox have `user` although this runtime wants root in every namespace; `None` where there is
-    /// no need, or there are none.
+    /// The caller's numbers that let a sandbox have `user` although this runtime wants root in every namespace; `None`
+    /// where there is no need, or there are none.
     pub(super) fn subordinate(&self, user: &Ids) -> Option<Subordinate> {
         let needed = self.flavor == Flavor::Runc && user.uid != 0 && !is_privileged();
         let ranges = needed.then(|| Subordinate::of(rustix::process::geteuid().as_raw())).flatten();
         ranges.filter(|ranges| ranges.covers(user))
     }
 
-    /// Whether a folder that is mounted read-only from `source` can be written where something else is mounted below it: this runtime,
-    /// or the kernel, knows no better.
+    /// Whether a folder that is mounted read-only from `source` can be written where something else is mounted below
+    /// it: this runtime, or the kernel, knows no better.
     pub fn leaves_writable(&self, source: &Path) -> bool {
         self.read_only(source).is_none()
     }
@@ -143,7 +145,8 @@ fn helper() -> PathBuf {
     if own.exists() { own.to_owned() } else { env::current_exe().unwrap_or_else(|_| own.to_owned()) }
 }
 
-/// Whether this process is real root: the root of a user namespace may neither own files for others nor mount what it likes.
+/// Whether this process is real root: the root of a user namespace may neither own files for others nor mount what it
+/// likes.
 pub(super) fn is_privileged() -> bool {
     rustix::process::geteuid().is_root() && fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| maps_all(&map))
 }

@@ -45,8 +45,8 @@ const MASKED: [&str; 12] = [
     "/sys/firmware",
 ];
 
-/// File systems below the machine's own `/sys`, which comes with all of them. The caller may write into some: to cgroups of its
-/// session, say.
+/// File systems below the machine's own `/sys`, which comes with all of them. The caller may write into some: to
+/// cgroups of its session, say.
 const MASKED_SYS: [&str; 5] =
     ["/sys/fs", "/sys/kernel/config", "/sys/kernel/debug", "/sys/kernel/security", "/sys/kernel/tracing"];
 
@@ -64,11 +64,12 @@ pub const MOUNT_POINTS: [(&str, bool); 8] = [
     ("etc/hosts", true),
 ];
 
-/// What a configuration depends on besides the sandbox.
+/// What a configuration depends on, in addition to the sandbox.
 pub struct Surroundings<'a> {
     /// User and group of the caller who is not real root, and gets a user namespace.
     pub caller: Option<(u32, u32)>,
-    /// The caller's other numbers, when the command's user is to be one of them; the namespace's root is the caller then.
+    /// The caller's other numbers, when the command's user is to be one of them; the namespace's root is the caller
+    /// then.
     pub subordinate: Option<Subordinate>,
     /// The bundle's folder, where the files of [`Mount::File`] lie under their [`file_name`]s.
     pub bundle: &'a Path,
@@ -80,7 +81,8 @@ pub struct Surroundings<'a> {
     pub read_only: &'a dyn Fn(&Path) -> &'static str,
     /// The value of `TERM`, when the command gets a terminal.
     pub terminal: Option<String>,
-    /// Files of this machine that sandboxes on its network see: `/etc/resolv.conf`, `/etc/hosts`, as far as they are there.
+    /// Files of this machine that sandboxes on its network see: `/etc/resolv.conf`, `/etc/hosts`, as far as they are
+    /// there.
     pub network_files: &'a [PathBuf],
     /// The options that the mount on which a path lies has, and that only real root may take from it: `noexec`, `ro`.
     pub locked: &'a dyn Fn(&Path) -> Vec<&'static str>,
@@ -152,7 +154,7 @@ fn process(sandbox: &Sandbox, user: &Ids, around: &Surroundings) -> Result<Proce
     Ok(process)
 }
 
-/// Those of whoever was asked for: a runtime that shows another user as root gives it none.
+/// Those of the requested user: a runtime that shows another user as root gives it none.
 fn capabilities(user: &Ids) -> Result<LinuxCapabilities, OciSpecError> {
     let some: oci_spec::runtime::Capabilities = if user.uid == 0 { CAPABILITIES.into() } else { [].into() };
     LinuxCapabilitiesBuilder::default()

@@ -1,12 +1,12 @@
-//! Numbers of users and groups that belong to the caller besides its own (subuid(5), subgid(5)): with them an app runs as the
-//! very user that its image names, also under a runtime that wants root in every namespace.
+//! Numbers of users and groups that belong to the caller in addition to its own (subuid(5), subgid(5)): with them an
+//! app runs as the very user that its image names, also under a runtime that wants root in every namespace.
 
 use std::{env, fs, path::Path};
 
 use super::{Ids, ids};
 use crate::programs;
 
-/// Whoever makes such ranges makes them this long: the numbers that an image may name.
+/// How long such ranges are made everywhere: the numbers that an image may name.
 const ENOUGH: u32 = 65_536;
 
 /// The caller's ranges: the first number of each, and how many there are.

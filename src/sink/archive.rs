@@ -157,7 +157,8 @@ fn check(layer: &Layer, expected: Digest, found: Digest) -> Result<(), SinkError
     Err(SinkError::Digest { title: layer.title.clone(), expected, found })
 }
 
-/// Writes the file `path` by `fill`, as a whole: until that succeeds, what was there stays. A pipe or device is written to directly.
+/// Writes the file `path` by `fill`, as a whole: until that succeeds, what was there stays. A pipe or device is written
+/// to directly.
 ///
 /// # Errors
 /// When the file cannot be made or renamed, and those of `fill`.

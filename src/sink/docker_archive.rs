@@ -1,9 +1,9 @@
 //! `-o docker-archive:FILE`: what `docker save` writes, for `docker load` and skopeo.
 //!
-//! As Docker 25 and newer write it, the tar is both: a Docker archive (`manifest.json`, Docker image specification v1.2, "Combined
-//! Image JSON + Filesystem Changeset Format") for engines with a store of their own, and an OCI layout for engines that keep
-//! images in containerd, where the image keeps its digest. Engines before 23 cannot read zstd: an image with such layers
-//! gets them decompressed, and is a Docker archive only.
+//! As Docker 25 and newer write it, the tar is both: a Docker archive (`manifest.json`, Docker image specification
+//! v1.2, "Combined Image JSON + Filesystem Changeset Format") for engines with a store of their own, and an OCI layout
+//! for engines that keep images in containerd, where the image keeps its digest. Engines before 23 cannot read zstd: an
+//! image with such layers gets them decompressed, and is a Docker archive only.
 
 use std::{collections::BTreeSet, io::Write, path::Path};
 
@@ -23,8 +23,8 @@ use crate::{
 /// Writes `artifact` under `names` to the tar `file`, which is replaced.
 ///
 /// # Errors
-/// When the image is for several platforms (the format holds one), a layer cannot be read or is not what its digest says, or the
-/// file cannot be written.
+/// When the image is for several platforms (the format holds one), a layer cannot be read or is not what its digest
+/// says, or the file cannot be written.
 pub fn write(file: &Path, artifact: &Artifact, names: &[String], ui: &Ui) -> Result<Report, SinkError> {
     let [image] = &artifact.images[..] else {
         let platforms = artifact.images.iter().map(|image| image.platform.to_string()).collect();
@@ -60,7 +60,7 @@ fn files<'a>(alone: &'a Artifact, names: &[String]) -> Result<Files<'a>, SinkErr
     let mut files = if plain {
         layout_files(alone, &tags.iter().cloned().collect::<Vec<_>>())
     } else {
-        // Half an OCI layout is none: only what the Docker archive needs.
+        // Only what the Docker archive needs: half an OCI layout is of no use.
         Files::from([(blob_path(&image.config.digest), File::Bytes(image.config.bytes.clone()))])
     };
     let mut layers = Vec::new();

@@ -1,4 +1,5 @@
-//! Where images go: a layout on disk, an archive, a Docker engine. (Registries have names of their own, and a sink of their own.)
+//! Where images go: a layout on disk, an archive, a Docker engine. (Registries have names of their own, and a sink of
+//! their own.)
 //!
 //! Each sink is one function `write(where, artifact, names, ui)`. It asks a layer for its bytes only when the target
 //! lacks them, checks them on the way, and leaves the target as it was when anything fails.
@@ -29,7 +30,7 @@ pub mod registry;
 
 pub use docker::EngineError;
 
-/// An output besides the local images and registries: the value of `-o KIND:PATH`, in skopeo's words.
+/// An output that is neither the local images nor a registry: the value of `-o KIND:PATH`, in skopeo's words.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Output {
     /// `oci:DIR[:NAME]`: an OCI image layout.
@@ -75,7 +76,7 @@ const KINDS: [&str; 4] = ["oci", "oci-archive", "docker-archive", "docker"];
 /// Not an output.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseOutputError {
-    /// The kind is none of those that there are.
+    /// The kind does not exist.
     #[error("expected one of oci:DIR, oci-archive:FILE, docker-archive:FILE, docker, found `{found}`")]
     Kind {
         /// What was found.
@@ -170,8 +171,8 @@ impl fmt::Display for Output {
     }
 }
 
-/// Whether `name` follows the grammar of `org.opencontainers.image.ref.name` (OCI image specification, "Pre-Defined Annotation
-/// Keys"), which skopeo checks.
+/// Whether `name` follows the grammar of `org.opencontainers.image.ref.name` (OCI image specification, "Pre-Defined
+/// Annotation Keys"), which skopeo checks.
 fn is_ref_name(name: &str) -> bool {
     let component = |component: &str| {
         let separator = |c: char| "-._:@+".contains(c);
@@ -218,7 +219,7 @@ pub enum SinkError {
         source: io::Error,
     },
     /// An image for several platforms where there can be one only.
-    #[error("expected an image for one platform in {format}, found {}", platforms.join(", "))]
+    #[error("{format} holds an image for one platform, and this one is for {}", platforms.join(", "))]
     ManyPlatforms {
         /// The format.
         format: &'static str,
@@ -269,6 +270,7 @@ impl Explain for SinkError {
                 io::ErrorKind::StorageFull => {
                     Some("the disk is full: `microbuild gc` frees what no local image needs".into())
                 }
+                // The message has what the system said.
                 _ => None,
             },
             Self::ManyPlatforms { platforms, .. } => {
@@ -311,7 +313,8 @@ fn has_tag(name: &str) -> bool {
     name.rsplit('/').next().is_some_and(|last| last.contains(':'))
 }
 
-/// The name in full, as containerd has it: `docker.io/library/app:latest` for `app`; `None` for what is no reference.
+/// The name in full, as containerd has it: `docker.io/library/app:latest` for `app`; `None` for what is not a
+/// reference.
 fn full_name(name: &str) -> Option<String> {
     tagged(name).parse::<Reference>().ok().map(|reference| reference.canonical())
 }

@@ -1,5 +1,5 @@
-//! `-o oci-archive:FILE`: an OCI image layout in a tar, as skopeo and podman read it (`oci-archive:FILE`), and `docker load` of
-//! engines that keep their images in containerd.
+//! `-o oci-archive:FILE`: an OCI image layout in a tar, as skopeo and podman read it (`oci-archive:FILE`), and `docker
+//! load` of engines that keep their images in containerd.
 
 use std::path::Path;
 

@@ -1,8 +1,8 @@
 //! The sink that is a registry: sends what the registry lacks and nothing else, blobs in parallel, manifests last.
 //!
-//! The first request asks what lies under the tag. When that is the artifact already, nothing more is sent. Otherwise each blob
-//! is asked for by HEAD, mounted from a repository that is known to have it, or uploaded; then the manifests follow, an index
-//! after the manifests that it names, so that nobody ever pulls a tag whose parts are missing.
+//! The first request asks what lies under the tag. When that is the artifact already, nothing more is sent. Otherwise
+//! each blob is asked for by HEAD, mounted from a repository that is known to have it, or uploaded; then the manifests
+//! follow, an index after the manifests that it names, so that a tag never names parts that are missing.
 //!
 //! A registry may have lost a blob of an image whose manifest it still has. [`Options::verify`] asks for each part, and
 //! [`Options::force`] asks for nothing.
@@ -102,12 +102,13 @@ pub fn push(
     push_as(connect, store, references, artifact, Options::default(), ui)
 }
 
-/// Pushes `artifact` to each of `references`; one report for each repository among them, in the order of their first mention.
-/// `connect` gives the client of a registry by its name; `store` remembers for the next push which repositories hold which blobs.
+/// Pushes `artifact` to each of `references`; one report for each repository among them, in the order of their first
+/// mention. `connect` gives the client of a registry by its name; `store` remembers for the next push which
+/// repositories hold which blobs.
 ///
 /// # Errors
-/// When a registry cannot be reached or refuses, a layer cannot be read, a reference names another digest than the artifact's, or
-/// it has no such form.
+/// When a registry cannot be reached or refuses, a layer cannot be read, a reference names another digest than the
+/// artifact's, or it has no such form.
 pub fn push_as(
     connect: &dyn Fn(&str) -> Registry,
     store: Option<&Store>,
@@ -139,12 +140,12 @@ struct Forms<'a> {
 }
 
 impl<'a> Forms<'a> {
-    fn of(artifact: &'a Artifact, wish: Option<Format>) -> Result<Self, FormatError> {
-        let first = match wish {
+    fn of(artifact: &'a Artifact, asked: Option<Format>) -> Result<Self, FormatError> {
+        let first = match asked {
             Some(Format::Docker) => (Format::Docker, Cow::Owned(artifact.in_docker_format()?)),
             Some(Format::Oci) | None => (Format::Oci, Cow::Borrowed(artifact)),
         };
-        Ok(Self { first, other: wish.is_none().then(|| artifact.in_docker_format()) })
+        Ok(Self { first, other: asked.is_none().then(|| artifact.in_docker_format()) })
     }
 
     fn get(&self, format: Format) -> &Artifact {
@@ -182,7 +183,7 @@ impl<'a> Forms<'a> {
         Ok(wanted)
     }
 
-    /// The form that is pushed: what is asked for, else what the registry has under one of the tags, else the first.
+    /// The form that is pushed: the requested one, else what the registry has under one of the tags, else the first.
     fn choose(&self, wanted: Option<Format>, found: &[Option<Digest>]) -> Format {
         let first = self.first.1.root().digest;
         let has = |is: &dyn Fn(Digest) -> bool| found.iter().flatten().any(|digest| is(*digest));

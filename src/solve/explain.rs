@@ -5,22 +5,22 @@ use std::fmt::Write as _;
 
 use crate::error::{Explain, Kind};
 
-/// No choice of packages meets all wishes.
+/// No choice of packages meets all requests.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no choice of packages meets all wishes:\n{tree}")]
+#[error("no choice of packages meets all requests:\n{tree}")]
 pub struct Unsolvable {
-    /// The wishes that contradict each other, and below each what it needs, one thing per line.
+    /// The requests that contradict each other, and below each what it needs, one thing per line.
     pub tree: String,
     hint: String,
 }
 
 impl Unsolvable {
-    /// The error that tells `roots`, or, where there are none, that the wishes `world` contradict each other. The first of
-    /// `hints` counts.
+    /// The error that tells `roots`, or, where there are none, that the requests `world` contradict each other. The
+    /// first of `hints` counts.
     pub(crate) fn new<W: ToString>(mut roots: Vec<Node>, world: impl Iterator<Item = W>, hints: Vec<String>) -> Self {
         if roots.is_empty() {
-            let wishes: Vec<_> = world.map(|wish| wish.to_string()).collect();
-            roots.push(Node::leaf(format!("{} contradict each other", wishes.join(", "))));
+            let requests: Vec<_> = world.map(|request| request.to_string()).collect();
+            roots.push(Node::leaf(format!("{} contradict each other", requests.join(", "))));
         }
         let mut tree = String::new();
         for root in &roots {
@@ -29,7 +29,7 @@ impl Unsolvable {
         tree.truncate(tree.trim_end().len());
         let hint = match hints.into_iter().next() {
             Some(hint) => hint,
-            None => "drop one of the wishes, or ask for other versions".to_owned(),
+            None => "drop one of the requests, or ask for other versions".to_owned(),
         };
         Self { tree, hint }
     }
@@ -45,7 +45,7 @@ impl Explain for Unsolvable {
     }
 }
 
-/// Nobody reads on after so many levels, and the stack ends too.
+/// Readers give up after so many levels, and the stack has an end too.
 pub(crate) const DEEPEST: usize = 40;
 
 /// A line, and the lines below it.

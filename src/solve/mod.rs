@@ -1,14 +1,14 @@
 //! The engine under every package manager: finds candidates that satisfy requirements and bans, or the reasons why none
-//! do. It knows nothing of names and versions; `apk::solve` and `deb::solve` put their own worlds into these words, and say
-//! why there is no solution through [`explain`]:
+//! do. It knows nothing of names and versions; `apk::solve` and `deb::solve` put their own worlds into these words, and
+//! say why there is no solution through [`explain`]:
 //!
 //! - A *slot* holds at most one candidate: the versions of one package.
 //! - A *requirement* is met by any candidate of a list, the best first: the versions that a dependency accepts, the
 //!   providers of a virtual package, alternatives (`a | b`).
 //! - A *ban* is a list of candidates of which none may be chosen along: conflicts, breaks, exclusive provides.
 //!
-//! Below it works [resolvo](https://docs.rs/resolvo), a SAT solver that learns from conflicts. A problem always gives the
-//! same answer.
+//! Below it works [resolvo](https://docs.rs/resolvo), a SAT solver that learns from conflicts. A problem always gives
+//! the same answer.
 
 pub mod explain;
 
@@ -155,15 +155,16 @@ impl Problem {
     }
 
     /// Candidates that meet every requirement and keep every ban, in the order in which they were added; nothing is
-    /// chosen that no requirement asks for, except for those of `wishes` that are possible besides, the first ones first.
+    /// chosen that no requirement asks for, except for those of `requests` that are possible in addition, the first
+    /// ones first.
     ///
     /// # Errors
     /// The reasons that exclude each other, when there is no solution.
-    pub fn solve(&self, wishes: &[Candidate]) -> Result<Vec<Candidate>, Conflict> {
+    pub fn solve(&self, requests: &[Candidate]) -> Result<Vec<Candidate>, Conflict> {
         let mut chosen = self.attempt(&[])?;
-        for &wish in wishes {
-            if !chosen.contains(&wish)
-                && let Ok(more) = self.attempt(&[chosen.as_slice(), &[wish]].concat())
+        for &request in requests {
+            if !chosen.contains(&request)
+                && let Ok(more) = self.attempt(&[chosen.as_slice(), &[request]].concat())
             {
                 chosen = more;
             }
@@ -264,9 +265,9 @@ fn any_of(requirement: Requirement) -> AnyOf {
     AnyOf::Union(VersionSetUnionId::from_index(requirement.index()))
 }
 
-/// The problem in resolvo's words. A solvable is a candidate, a name is a slot, a union is a requirement. The version sets
-/// are: one per candidate that holds it alone, so that a requirement keeps its own order of preference; then an empty one;
-/// then one per part of a ban, which holds what the ban leaves.
+/// The problem in resolvo's words. A solvable is a candidate, a name is a slot, a union is a requirement. The version
+/// sets are: one per candidate that holds it alone, so that a requirement keeps its own order of preference; then an
+/// empty one; then one per part of a ban, which holds what the ban leaves.
 struct Provider<'p>(&'p Problem);
 
 impl Provider<'_> {
@@ -404,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn grants_the_wishes_that_are_possible() {
+    fn grants_the_requests_that_are_possible() {
         let (mut problem, [a, b, c]) = problem([1, 1, 1]);
         require(&mut problem, None, &a);
         forbid(&mut problem, Some(b[0]), &a);
@@ -412,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_keeps_to_its_slot() {
+    fn a_request_keeps_to_its_slot() {
         let (problem, [a]) = problem([2]);
         assert_eq!(problem.solve(&[a[1], a[0]]), Ok(vec![a[1]]));
     }

@@ -4,11 +4,14 @@
 //! v1/folders/BUCKET/  KEY  KEY.lock  KEY.new
 //! ```
 //!
-//! A folder is made as `KEY.new` and renamed when all of it is written; before it is removed it is renamed back, so that what is
-//! called `KEY` is always whole. Waiting for the disk would cost more than making it again: `KEY.lock` says since which start of
-//! the system it is whole, and after another start, before which the power may have failed, it is made anew. Whoever makes or removes holds `KEY.lock` alone, whoever uses holds it together with others; its
-//! time of change is the folder's last use. A process that is killed leaves a `KEY.new` whose lock is free: the next one that makes
-//! a folder of the bucket, and every `gc`, removes it.
+//! A folder is made as `KEY.new` and renamed when all of it is written; before it is removed it is renamed back, so
+//! that what is called `KEY` is always whole. It is not synced, because making it again costs less than waiting for the
+//! disk: `KEY.lock` says since which start of the system the folder is whole, and after another start, before which the
+//! power may have failed, it is made anew.
+//!
+//! A process that makes or removes a folder holds `KEY.lock` alone; processes that use it hold the lock together. The
+//! lock's time of change is the folder's last use. A process that is killed leaves a `KEY.new` whose lock is free: the
+//! next one that makes a folder of the bucket, and every `gc`, removes it.
 
 use std::{
     collections::BTreeSet,
@@ -26,7 +29,7 @@ const CACHES: &str = "caches";
 /// The bucket of [`Workspace`]s.
 const WORK: &str = "work";
 
-/// A folder of the store, which nobody removes for as long as this value lives.
+/// A folder of the store, which is not removed for as long as this value lives.
 #[derive(Debug)]
 #[must_use = "the folder may be removed when this value is gone"]
 pub struct Folder {
@@ -64,7 +67,7 @@ impl Place {
         own::lock_file(&self.lock)
     }
 
-    /// Whether `file` is still what the lock's name leads to: whoever removes a folder removes its lock too.
+    /// Whether `file` is still what the lock's name leads to. A process that removes a folder removes its lock too.
     fn is_current(&self, file: &File) -> bool {
         let same = |a: fs::Metadata, b: fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
         file.metadata().is_ok_and(|opened| self.lock.symlink_metadata().is_ok_and(|named| same(opened, named)))
@@ -112,7 +115,7 @@ impl Place {
         Ok(self.is_current(&file).then_some(file))
     }
 
-    /// The lock, held alone, when nobody else holds it.
+    /// The lock, held alone, when no other process holds it.
     fn alone_at_once(&self) -> Result<Option<File>, StoreError> {
         let file = self.lock_file()?;
         match file.try_lock() {
@@ -122,7 +125,7 @@ impl Place {
         }
     }
 
-    /// Makes the folder by `make`, for whoever holds the lock alone; one that is there already is made anew.
+    /// Makes the folder by `make`, for the holder of the exclusive lock; one that is there already is made anew.
     fn make<E: From<StoreError>>(&self, since: &str, mut make: impl FnMut(&Path) -> Result<(), E>) -> Result<(), E> {
         remove_tree(&self.half)?;
         if own::is_folder(&self.whole) {
@@ -142,13 +145,13 @@ impl Place {
         Ok(())
     }
 
-    /// Writes into the lock since which start of the system the folder is whole.
+    /// Notes in the lock that the folder is whole since that start of the system.
     fn note(&self, since: &str) -> Result<(), StoreError> {
         let mut lock = own::open(&self.lock, File::options().write(true).truncate(true))?;
         lock.write_all(since.as_bytes()).map_err(StoreError::io("write", &self.lock))
     }
 
-    /// Removes the folder and its lock, for whoever holds the lock alone; the bytes that this freed.
+    /// Removes the folder and its lock, for the holder of the exclusive lock; the bytes that this freed.
     fn remove(&self) -> Result<u64, StoreError> {
         let mut freed = remove_counted(&self.half)?;
         match fs::rename(&self.whole, &self.half) {
@@ -221,7 +224,7 @@ impl Store {
             if let Some(folder) = place.get(Some(&since))? {
                 return Ok(folder);
             }
-            // Once it is made it is to be found by the next turn, unless another process removes it in that moment.
+            // The next turn finds what was made, unless another process removes it in that moment.
             if let Some(_lock) = place.alone()?
                 && !place.is_whole(Some(&since))?
             {
@@ -231,8 +234,8 @@ impl Store {
         }
     }
 
-    /// The folder called `name` that builds keep from one to the next, such as a package manager's cache; empty when it is new. What is
-    /// in it is whatever its users left.
+    /// The folder called `name` that builds keep from one to the next, such as a package manager's cache; empty when it
+    /// is new. What is in it is what its users left.
     ///
     /// # Errors
     /// When it can be neither made nor locked.
@@ -250,8 +253,8 @@ impl Store {
         }
     }
 
-    /// Removes the folders that nobody uses and whose last use satisfies `unused`, and whatever killed processes left; how many, and the
-    /// bytes that this freed.
+    /// Removes the folders that are not in use and whose last use satisfies `unused`, and what killed processes left;
+    /// how many, and the bytes that this freed.
     ///
     /// # Errors
     /// When they cannot be read or removed.
@@ -274,7 +277,7 @@ impl Store {
 
     fn place(&self, bucket: &str, key: &str) -> Result<Place, StoreError> {
         let bucket = self.root.join("folders").join(bucket);
-        // A root filesystem that real root has unpacked holds programs that make whoever runs them root.
+        // A root filesystem that real root has unpacked holds programs that give their users root.
         match fs::DirBuilder::new().mode(0o700).create(&bucket) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(StoreError::io("create", &bucket)(e)),
             _ => own::folder(&bucket)?,
@@ -333,8 +336,8 @@ fn bytes_in(folder: &Path) -> u64 {
     bytes
 }
 
-/// Removes `path` with all that is in it, folders that may not be written too; one that is not there is no error. Links are
-/// removed, never followed.
+/// Removes `path` with all that is in it, folders that may not be written too; one that is not there is not an error.
+/// Links are removed, never followed.
 ///
 /// # Errors
 /// When something in it belongs to another user, or the disk fails.
@@ -352,7 +355,8 @@ pub fn remove_tree(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Lets the owner write into `folder` and all folders in it, as far as that is allowed: what is not shows when they are removed.
+/// Lets the owner write into `folder` and all folders in it, as far as that is allowed: what is not shows when they are
+/// removed.
 fn open_folders(folder: &Path) {
     let mut left = vec![folder.to_owned()];
     while let Some(folder) = left.pop() {

@@ -4,16 +4,16 @@
 //! v1/memo/BUCKET/  KEY  KEY.lock
 //! ```
 //!
-//! A [`Bucket`] says what is remembered, a [`Key`] under what. [`Store::memo`] is the one way to work with both: it recalls, and
-//! where there is nothing usable it makes and remembers.
+//! A [`Bucket`] says what is remembered, a [`Key`] under what. [`Store::memo`] is the one way to work with both: it
+//! recalls, and where there is nothing usable it makes and remembers.
 //!
 //! **This is the seam at which a registry will be asked.** A memo of a portable bucket ([`Bucket::is_portable`]) means the same on
-//! every machine, because its key holds digests, names and versions, and neither paths nor the order of a hash table. So a registry
-//! can hold such memos under `BUCKET` and `KEY`, and [`Store::memo`] can ask for one after the store had none and before `make`
-//! works. Nothing else in this program needs to know.
+//! every machine, because its key holds digests, names and versions, and neither paths nor the order of a hash table.
+//! So a registry can hold such memos under `BUCKET` and `KEY`, and [`Store::memo`] can ask for one after the store had
+//! none and before `make` works. Nothing else in this program needs to know.
 //!
-//! Memos are trusted: whoever can write one decides what a build contains. The store takes them from no folder or file that is not
-//! the user's own; what a registry gives will need a signature.
+//! Memos are trusted: a program that can write one decides what a build contains. The store takes them from no folder
+//! or file that is not the user's own; what a registry gives will need a signature.
 
 use std::{
     fmt::Display,
@@ -29,31 +29,32 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{Store, StoreError, own, shared_file, used};
 use crate::digest::Digest;
 
-/// What is remembered. The [`name`](Self::name) of a bucket ends in a version: raise it when another value would be made for the same
-/// key, or when the value is written in another way.
+/// What is remembered. The [`name`](Self::name) of a bucket ends in a version: raise it when another value would be
+/// made for the same key, or when the value is written in another way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bucket {
-    /// The `APKINDEX.tar.gz` or `InRelease` that a URL last gave, with the validators for the next request. Its version is that of
-    /// the value. Key: the URL.
+    /// The `APKINDEX.tar.gz` or `InRelease` that a URL last gave, with the validators for the next request. Its version
+    /// is that of the value. Key: the URL.
     Indexes,
     /// That a URL had no index when it was last asked. Key: the URL.
     MissingIndexes,
-    /// The verified content list of a package, Alpine's or Debian's. Its version is that of what verifying refuses and lists. Key: what
-    /// the signed index says of the package ([`Listed::key`](crate::package::Listed::key)).
+    /// The verified content list of a package, Alpine's or Debian's. Its version is that of what verifying refuses and
+    /// lists. Key: what the signed index says of the package ([`Listed::key`](crate::package::Listed::key)).
     Packages,
     /// That a signature of Debian's was checked. Key: the digests of the signed files and of the trusted keys.
     Signatures,
-    /// The packages that Alpine's solver chose. Its version is that of the solver's behaviour and of the value. Key: the branch,
-    /// the architecture, the digests of the indexes, what is asked for, what is left out, and the trusted keys.
+    /// The packages that Alpine's solver chose. Its version is that of the solver's behaviour and of the value. Key:
+    /// the branch, the architecture, the digests of the indexes, the requested packages, what is left out, and the
+    /// trusted keys.
     AlpineSolutions,
-    /// The packages that Debian's solver chose. Its version is that of the solver's behaviour and of the value. Key: the suite, the
-    /// architecture, the digests of the indexes, what is asked for, and what is left out.
+    /// The packages that Debian's solver chose. Its version is that of the solver's behaviour and of the value. Key:
+    /// the suite, the architecture, the digests of the indexes, the requested packages, and what is left out.
     DebianSolutions,
-    /// The layers of a root filesystem. Its version is that of everything between packages and layers: what a tree holds, how a
-    /// layer is written. Key: the packages in order, the settings of the root filesystem, the compression.
+    /// The layers of a root filesystem. Its version is that of everything between packages and layers: what a tree
+    /// holds, how a layer is written. Key: the packages in order, the settings of the root filesystem, the compression.
     Systems,
-    /// The layer of an app's files. Its version is that of how a layer is written. Key: the layer's `diff_id`, its title, the
-    /// compression.
+    /// The layer of an app's files. Its version is that of how a layer is written. Key: the layer's `diff_id`, its
+    /// title, the compression.
     Apps,
     /// What the result of a step needs of packages, and what later steps see of it. Its version is that of how a step is run and what
     /// of its result is kept. Key: the dev variant, the command with its variables and programs, its input files, the earlier
@@ -66,8 +67,8 @@ pub enum Bucket {
     PushedBlobs,
     /// The folder of the app that a local image's name means. Key: the name.
     ImageNames,
-    /// Unpacked root filesystems, which are folders ([`Store::folder`]) and not memos. Its version is that of everything between
-    /// layers and files. Key: the layers' `diff_id`s, the places for mounts, whether owners are set.
+    /// Unpacked root filesystems, which are folders ([`Store::folder`]) and not memos. Its version is that of
+    /// everything between layers and files. Key: the layers' `diff_id`s, the places for mounts, whether owners are set.
     Roots,
 }
 
@@ -112,8 +113,8 @@ impl Bucket {
     }
 }
 
-/// All that a result depends on, as named fields. Equal fields make an equal key on every machine, and no two lists of fields make
-/// the same key: each name and value is written with its length.
+/// All that a result depends on, as named fields. Equal fields make an equal key on every machine, and no two lists of
+/// fields make the same key: each name and value is written with its length.
 ///
 /// ```
 /// use microbuild::store::Key;
@@ -122,8 +123,8 @@ impl Bucket {
 /// assert_ne!(key.digest(), Key::new().text("command", "npm ci").digest());
 /// ```
 ///
-/// What a value prints as must be stable: text, numbers, digests and paths below a root are, `Debug` output is not. A value that is
-/// made of several is a key of its own ([`nested`](Self::nested)).
+/// What a value prints as must be stable: text, numbers, digests and paths below a root are, `Debug` output is not. A
+/// value that is made of several is a key of its own ([`nested`](Self::nested)).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Key {
     written: Vec<u8>,
@@ -240,7 +241,8 @@ pub struct KeyLock {
 
 impl Drop for KeyLock {
     fn drop(&mut self) {
-        // Those who wait have it open, and see that its name leads to it no longer. What cannot be removed now is forgotten later.
+        // Those who wait have it open, and see that its name leads to it no longer. What cannot be removed now is
+        // forgotten later.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -248,11 +250,11 @@ impl Drop for KeyLock {
 impl Store {
     /// What is remembered in `bucket` under `key`, when it is usable; else what `make` gives, which is then remembered.
     ///
-    /// `is_usable` looks at what was remembered: for a layer, whether the store still has its bytes. It looks at what was made, too: a
-    /// result that is not usable is returned but not remembered.
+    /// `is_usable` looks at what was remembered: for a layer, whether the store still has its bytes. It looks at what
+    /// was made, too: a result that is not usable is returned but not remembered.
     ///
-    /// Of several builds that want the same, one makes it and the others wait for it. When making it fails, the next one tries.
-    /// `make` may ask for other memos, but not for this one.
+    /// Of several builds that want the same, one makes it and the others wait for it. When making it fails, the next
+    /// one tries. `make` may ask for other memos, but not for this one.
     ///
     /// # Errors
     /// `make`'s own, after which nothing is remembered; and when the store cannot be locked or written.
@@ -284,8 +286,8 @@ impl Store {
         Ok(Memo { value, cached: false })
     }
 
-    /// What was remembered in `bucket` under `key`; `None` too when it cannot be read as a `T` (another version wrote it), or others
-    /// may have written it.
+    /// What was remembered in `bucket` under `key`; `None` too when it cannot be read as a `T` (another version wrote
+    /// it), or others may have written it.
     pub fn recall<T: DeserializeOwned>(&self, bucket: Bucket, key: &impl Named) -> Option<T> {
         own::is_own_folder(&self.bucket(bucket)).then_some(())?;
         let path = self.bucket(bucket).join(key.name().hex());
@@ -304,18 +306,19 @@ impl Store {
         let path = folder.join(key.name().hex());
         own::folder(&folder)?;
         let bytes = serde_json::to_vec(value).map_err(|e| StoreError::io("write", &path)(e.into()))?;
-        // Not synced: what a power cut leaves of a memo is no JSON, hence forgotten. A sync costs more than most memos save.
+        // Not synced: what a power cut leaves of a memo is not JSON, hence forgotten. A sync costs more than most memos
+        // save.
         let mut file = shared_file(".new-", &folder).map_err(StoreError::io("create a file in", &folder))?;
         file.write_all(&bytes).map_err(StoreError::io("write", &path))?;
         file.persist(&path).map_err(|e| StoreError::io("rename a file to", &path)(e.error))?;
         Ok(())
     }
 
-    /// Lets one process at a time work on what will be remembered in `bucket` under `key`; waits for its turn. [`Self::memo`] does this
-    /// itself.
+    /// Lets one process at a time work on what will be remembered in `bucket` under `key`; waits for its turn.
+    /// [`Self::memo`] does this itself.
     ///
     /// # Errors
-    /// When the lock cannot be had.
+    /// When the lock file cannot be opened or locked.
     pub fn lock_key(&self, bucket: Bucket, key: &impl Named) -> Result<KeyLock, StoreError> {
         let folder = self.bucket(bucket);
         own::folder(&folder)?;

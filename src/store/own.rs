@@ -1,12 +1,13 @@
-//! Folders and files of the store are this user's own: nobody else may have put anything into them, and no link leads out of them.
+//! Folders and files of the store are this user's own: no other user may have put anything into them, and no link leads
+//! out of them.
 //!
-//! What the store holds is trusted: a folder in it is mounted in containers, what is remembered is not made again. So its top folder,
-//! and every folder that this program makes in it, belongs to who runs it and can be written by no one else; and lock files and
-//! folders are opened as what they are. A store that came with a stranger's folder (`--cache-dir .cache` in a clone) may hold links
-//! to files of the user's.
+//! What the store holds is trusted: a folder in it is mounted in containers, what is remembered is not made again. So
+//! its top folder, and every folder that this program makes in it, belongs to the user who runs it and can be written
+//! by no other; and lock files and folders are opened as what they are. A store that came with a stranger's folder
+//! (`--cache-dir .cache` in a clone) may hold links to files of the user's.
 //!
-//! Root is no exception: a store of another user is not root's, whoever has called `sudo`. In a user namespace, the owner is whom
-//! the namespace shows.
+//! Root is no exception: a store of another user is not root's, even after `sudo`. In a user namespace, the owner is
+//! whom the namespace shows.
 
 use std::{
     fs::{self, DirBuilder, File, Metadata, OpenOptions},
@@ -31,7 +32,7 @@ pub enum Alien {
     Owner(u32),
     /// Others may write into it.
     Writable(u32),
-    /// It is a link, or has another name besides.
+    /// It is a link, or has another name too.
     Link,
     /// It is of another kind.
     Kind,
@@ -39,7 +40,8 @@ pub enum Alien {
 
 /// The store's top folder, made where it is missing: its path without links.
 ///
-/// It may be root's, and others may write into it when it is sticky, as `/tmp`: what the store makes in it is checked by itself.
+/// It may be root's, and others may write into it when it is sticky, as `/tmp`: what the store makes in it is checked
+/// by itself.
 ///
 /// # Errors
 /// When it cannot be made, or is another user's, or others may write into it.
@@ -64,7 +66,7 @@ pub(super) fn top(path: &Path) -> Result<PathBuf, StoreError> {
 /// Makes `path` a folder of the store where it is missing.
 ///
 /// # Errors
-/// When it cannot be made, or is no folder of this user's alone.
+/// When it cannot be made, or is not a folder of this user's alone.
 pub(super) fn folder(path: &Path) -> Result<(), StoreError> {
     make(path)?;
     check(path)
@@ -88,7 +90,7 @@ fn check(path: &Path) -> io::Result<Option<Alien>> {
 /// The paths of what is in the folder `path` of the store, which need not exist.
 ///
 /// # Errors
-/// When it cannot be read, or is no folder of this user's alone: what is removed there would be somebody's.
+/// When it cannot be read, or is not a folder of this user's alone: what is removed there would be another user's.
 pub(super) fn entries(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
     match check(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -114,7 +116,7 @@ pub(super) fn is_folder(path: &Path) -> bool {
 /// # Errors
 /// When it cannot be opened, or is a link or no file.
 pub(super) fn open(path: &Path, options: &mut OpenOptions) -> Result<File, StoreError> {
-    // Nor does a pipe keep anyone waiting.
+    // A pipe must not keep the program waiting either.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let opened = options.mode(0o600).custom_flags(flags.bits().cast_signed()).open(path);
     let file = match opened {
@@ -159,7 +161,7 @@ fn is_writable(meta: &Metadata) -> Option<Alien> {
 
 fn make(path: &Path) -> Result<(), StoreError> {
     match DirBuilder::new().recursive(true).mode(0o755).create(path) {
-        // What is there instead is said by who looks.
+        // The caller looks at what is there instead.
         Err(e) if !matches!(e.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory) || !exists(path) => {
             Err(StoreError::io("create", path)(e))
         }
@@ -189,7 +191,7 @@ impl Alien {
         let path = path.display();
         let other = "--cache-dir names another folder";
         match self {
-            // Others may be able to write into it besides.
+            // Others may be able to write into it too.
             Self::Owner(_) if own() == 0 => {
                 format!("`chown -R 0 {path} && chmod -R go-w {path}` makes it root's own; {other}")
             }

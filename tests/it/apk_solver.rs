@@ -482,7 +482,7 @@ fn runtimes_have_their_closures() {
         let chosen: Vec<_> = solution.packages.iter().map(|package| package.record).collect();
         assert_eq!(objections(&repositories, &world, &chosen), Vec::<String>::new());
         let last = solution.packages.last().expect("packages");
-        assert_eq!((last.record.name.as_str(), &last.because), (name, &Because::Wish(Dependency::on(name))));
+        assert_eq!((last.record.name.as_str(), &last.because), (name, &Because::Request(Dependency::on(name))));
         let chain = solution.why("musl").expect("everything needs musl");
         assert_eq!(chain[0].record.name, name);
         assert!(matches!(&chain[chain.len() - 1].because, Because::Needed { dependency, .. }

@@ -218,7 +218,7 @@ impl Network {
             locked: Locked {
                 location: folder.join(&record.file_name()),
                 record,
-                because: Because::Wish("a".into()),
+                because: Because::Request("a".into()),
                 selection: Selection::Stripped,
             },
             _dir: dir,

@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use microbuild::{
     deb::{
         index::{self, Index},
-        key::{KeyRing, Verifier},
+        key::KeyRing,
         package,
         release::{Release, Unverified},
+        signature::Verifier,
         sources::{Source, Sources},
     },
     error::{Explain as _, Kind},

@@ -12,9 +12,9 @@ use std::{
 
 use microbuild::{
     deb::{
-        control::Record,
         index,
-        solve::{Repository, Solution, Wish, solve},
+        record::Record,
+        solve::{PackageRequest, Repository, Solution, solve},
     },
     digest::Digest,
 };
@@ -102,7 +102,7 @@ fn repositories(suites: &[Suite]) -> Vec<Repository> {
     suites.iter().map(repository).collect()
 }
 
-fn wishes(names: &[&str]) -> Vec<Wish> {
+fn wishes(names: &[&str]) -> Vec<PackageRequest> {
     names.iter().map(|name| name.parse().expect("a wish")).collect()
 }
 

@@ -93,23 +93,11 @@ fn commands_run_as_root_and_as_anyone() {
 fn what_cannot_run_is_explained() {
     for machine in machines() {
         let cases = [
-            (
-                json!({"args": ["no-such-command"]}),
-                127,
-                "expected the command `no-such-command` in the image, found none",
-            ),
-            (json!({"args": ["/no/such/file"]}), 127, "expected the command `/no/such/file` in the image, found none"),
-            (json!({"args": ["/etc/passwd"]}), 126, "`/etc/passwd` is no program that runs here: "),
-            (
-                json!({"args": ["true"], "cwd": "/nowhere"}),
-                202,
-                "expected a folder `/nowhere` in the image, found none",
-            ),
-            (
-                json!({"args": ["true"], "user": "nobod"}),
-                202,
-                "expected the user `nobod` in the image's /etc/passwd, found none",
-            ),
+            (json!({"args": ["no-such-command"]}), 127, "the image has no command `no-such-command`"),
+            (json!({"args": ["/no/such/file"]}), 127, "the image has no command `/no/such/file`"),
+            (json!({"args": ["/etc/passwd"]}), 126, "`/etc/passwd` does not run here: "),
+            (json!({"args": ["true"], "cwd": "/nowhere"}), 202, "the image has no folder `/nowhere`"),
+            (json!({"args": ["true"], "user": "nobod"}), 202, "the image's /etc/passwd has no user `nobod`"),
             (json!({"args": ["true"], "runtime": "no-such-runtime"}), 202, "expected --runtime to name an OCI runtime"),
             (
                 json!({"args": ["true"], "runtime": "/bin/false"}),

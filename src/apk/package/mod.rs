@@ -6,8 +6,8 @@
 //! data       the files, a tar.gz     its hash is `datahash` in .PKGINFO
 //! ```
 //!
-//! A [`Package`] exists only as the result of [`verify`], which follows that chain from the index's record. The data stream
-//! is kept as a blob of its own under its digest: it is a layer as it stands.
+//! A [`Package`] exists only as the result of [`verify`], which follows that chain from the index's record. The data
+//! stream is kept as a blob of its own under its digest: it is a layer as it stands.
 
 use std::{
     collections::BTreeMap,
@@ -104,8 +104,8 @@ impl Contents for Package {
 /// Reads a package, checks it against the index's `record`, and keeps its data stream in `blobs`.
 ///
 /// # Errors
-/// When it cannot be read, is not what the record says, holds what no package may hold, or cannot be stored. Nothing of it
-/// is in `blobs` then, or only bytes under their right digest.
+/// When it cannot be read, is not what the record says, holds what no package may hold, or cannot be stored. Nothing of
+/// it is in `blobs` then, or only bytes under their right digest.
 pub fn verify(reader: impl Read, record: &Record, blobs: &BlobDir) -> Result<Package, PackageError> {
     let package = format!("{}-{}", record.name, record.version);
     let format = "an Alpine package, version 2";
@@ -113,7 +113,7 @@ pub fn verify(reader: impl Read, record: &Record, blobs: &BlobDir) -> Result<Pac
     let checker = Checker { lister, record };
     let mut input = Tap::new(BufReader::with_capacity(1 << 16, reader.take(record.size.saturating_add(1))));
     let verified = checker.streams(&mut input, blobs);
-    // A connection that broke looks like a broken file to whoever parses it.
+    // To a parser, a connection that broke looks like a broken file.
     match input.failure.take() {
         Some(source) => Err(PackageError::Read { package, source }),
         None => verified,
@@ -221,8 +221,8 @@ impl Checker<'_> {
         Ok((info, digest, scripts))
     }
 
-    /// Copies what is left of `input` into `blobs`, provided that it is the data stream that the control part promised, and
-    /// holds nothing that is refused. What is in it, and its size.
+    /// Copies what is left of `input` into `blobs`, provided that it is the data stream that the control part promised,
+    /// and holds nothing that is refused. What is in it, and its size.
     fn data(
         &self,
         input: &mut Tap<impl BufRead>,
@@ -260,7 +260,8 @@ impl Checker<'_> {
     }
 }
 
-/// Gives each member of a package's data to `each`, in the order of [`Package::entries`]: its place there and its content.
+/// Gives each member of a package's data to `each`, in the order of [`Package::entries`]: its place there and its
+/// content.
 ///
 /// # Errors
 /// When the blob cannot be read or is not what [`verify`] once saw, or `each` fails.
@@ -309,8 +310,9 @@ impl Hashes {
     }
 }
 
-/// A buffered reader that counts and, when told to, hashes exactly the bytes that its user consumes; a gzip decoder above it
-/// takes no byte past the end of its member. It keeps a read error, which decoders hide in errors of their own.
+/// A buffered reader that counts and, when told to, hashes exactly the bytes that its user consumes; a gzip decoder
+/// above it takes no byte past the end of its member. It keeps a read error, which decoders hide in errors of their
+/// own.
 struct Tap<R> {
     inner: R,
     consumed: u64,
@@ -327,7 +329,8 @@ impl<R: BufRead> Tap<R> {
 impl<R: BufRead> BufRead for Tap<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         loop {
-            // Asked twice, since the borrow of an answer that is returned would last through the arm that notes the error.
+            // Asked twice, since the borrow of an answer that is returned would last through the arm that notes the
+            // error.
             match self.inner.fill_buf() {
                 Ok(_) => return self.inner.fill_buf(),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

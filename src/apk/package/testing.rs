@@ -1,4 +1,4 @@
-//! Packages in memory, for the unit tests of whatever works on packages.
+//! Packages in memory, for unit tests.
 
 use std::{fmt::Write as _, io::Write as _};
 

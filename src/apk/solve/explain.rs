@@ -17,19 +17,19 @@ use crate::{
 
 /// Says why the conflict leaves no solution.
 pub(super) fn explain(universe: &Universe<'_>, world: &[Edge<'_>], map: &Map<'_>, conflict: &Conflict) -> Unsolvable {
-    let mut teller = Teller { universe, map, conflict, told: BTreeSet::new(), depth: 0, hints: Vec::new() };
+    let mut explainer = Explainer { universe, map, conflict, explained: BTreeSet::new(), depth: 0, hints: Vec::new() };
     let mut roots = Vec::new();
     for reason in &conflict.reasons {
         match *reason {
-            Reason::Requires { by: None, requirement } => roots.push(teller.requirement("", requirement)),
-            Reason::Bans { by: None, ban, banned } => roots.push(teller.ban(None, ban.index(), banned)),
+            Reason::Requires { by: None, requirement } => roots.push(explainer.requirement("", requirement)),
+            Reason::Bans { by: None, ban, banned } => roots.push(explainer.ban(None, ban.index(), banned)),
             _ => {}
         }
     }
-    Unsolvable::new(roots, world.iter().map(|edge| edge.dependency), teller.hints)
+    Unsolvable::new(roots, world.iter().map(|edge| edge.dependency), explainer.hints)
 }
 
-/// Says which wishes have a tag that no repository has; `None` when there is no such wish.
+/// Says which requests have a tag that no repository has; `None` when there is no such request.
 pub(super) fn unknown_tag(universe: &Universe<'_>, world: &[Edge<'_>]) -> Option<Unsolvable> {
     let tag = |edge: &Edge<'_>| edge.dependency.tag.clone().filter(|tag| !universe.tags().contains(&tag.as_str()));
     let unknown: Vec<(Edge<'_>, String)> = world.iter().filter_map(|edge| Some((*edge, tag(edge)?))).collect();
@@ -47,17 +47,17 @@ pub(super) fn unknown_tag(universe: &Universe<'_>, world: &[Edge<'_>]) -> Option
     Some(Unsolvable::new(roots, world.iter().map(|edge| edge.dependency), vec![hint]))
 }
 
-struct Teller<'t, 'a> {
+struct Explainer<'t, 'a> {
     universe: &'t Universe<'a>,
     map: &'t Map<'a>,
     conflict: &'t Conflict,
     /// The packages whose reasons stand above already.
-    told: BTreeSet<Candidate>,
+    explained: BTreeSet<Candidate>,
     depth: usize,
     hints: Vec<String>,
 }
 
-impl<'t, 'a> Teller<'t, 'a> {
+impl<'t, 'a> Explainer<'t, 'a> {
     fn package(&self, candidate: Candidate) -> &'t Package<'a> {
         &self.universe.packages[self.map.packages[candidate.index()]]
     }
@@ -66,22 +66,22 @@ impl<'t, 'a> Teller<'t, 'a> {
     fn requirement(&mut self, verb: &str, requirement: Requirement) -> Node {
         let edge = self.map.requirements[requirement.index()];
         let candidates = self.map.problem.candidates(requirement);
-        let wish = if verb.is_empty() {
+        let request = if verb.is_empty() {
             format!("{} is wanted", edge.dependency)
         } else {
             format!("{verb} {}", edge.dependency)
         };
         if candidates.is_empty() {
             let why = self.nothing(edge, verb.is_empty());
-            return Node::leaf(format!("{wish}, {why}"));
+            return Node::leaf(format!("{request}, {why}"));
         }
         if self.depth == DEEPEST {
-            return Node::leaf(format!("{wish}, and so on"));
+            return Node::leaf(format!("{request}, and so on"));
         }
         self.depth += 1;
         let below = candidates.iter().map(|&candidate| self.candidate(candidate, edge.name)).collect();
         self.depth -= 1;
-        Node { text: wish, below: merge(below) }
+        Node { text: request, below: merge(below) }
     }
 
     /// A package, and what stands against it.
@@ -91,7 +91,7 @@ impl<'t, 'a> Teller<'t, 'a> {
         if package.name != name {
             let _ = write!(text, " (provides {})", self.universe.names[name].text);
         }
-        if !self.told.insert(candidate) {
+        if !self.explained.insert(candidate) {
             let more = self
                 .conflict
                 .reasons
@@ -138,13 +138,13 @@ impl<'t, 'a> Teller<'t, 'a> {
         below
     }
 
-    /// A ban, told from the side of `candidate`, or as a wish of the world.
+    /// A ban, explained from the side of `candidate`, or as a request of the world.
     fn ban(&self, candidate: Option<Candidate>, ban: usize, other: Candidate) -> Node {
         let rival = label(self.package(other));
         let text = match (self.map.bans[ban], candidate) {
             (Rule::Conflict(dependency), None) => format!("{dependency} is wanted, which excludes {rival}"),
             (Rule::Conflict(dependency), Some(candidate)) if candidate == other => {
-                format!("excluded by the wish {dependency}")
+                format!("excluded by the request {dependency}")
             }
             (Rule::Conflict(dependency), Some(_)) => format!("cannot stand beside {rival} ({dependency})"),
             (Rule::Owned(name), _) => {
@@ -154,15 +154,15 @@ impl<'t, 'a> Teller<'t, 'a> {
         Node::leaf(text)
     }
 
-    /// Why no package meets the dependency at all, which may be a wish.
-    fn nothing(&mut self, edge: Edge<'_>, is_wish: bool) -> String {
+    /// Why no package meets the dependency at all, which may be a request.
+    fn nothing(&mut self, edge: Edge<'_>, is_request: bool) -> String {
         const MIXED: &str = "the repositories do not fit together: use those of one release";
         let name = &self.universe.names[edge.name];
         let providers: Vec<PackageId> = name.providers.iter().map(|p| p.package).collect();
         if providers.is_empty() {
             let near = self.near(name.text);
             self.hints.push(match near {
-                _ if !is_wish => MIXED.to_owned(),
+                _ if !is_request => MIXED.to_owned(),
                 Some(near) => format!("did you mean {near}?"),
                 None => "check the spelling, or add the repository that has it".to_owned(),
             });
@@ -185,7 +185,7 @@ impl<'t, 'a> Teller<'t, 'a> {
                 None => format!("without a version by {}", label(&self.universe.packages[p.package])),
             });
             let hint = || format!("ask for a version of {} that there is", name.text);
-            self.hints.push(if is_wish { hint() } else { MIXED.to_owned() });
+            self.hints.push(if is_request { hint() } else { MIXED.to_owned() });
             return format!("but found only {}", some(found.collect()));
         }
         if let Some(why) = accepted.iter().map(|p| p.package).find_map(|p| broken(&p)) {
@@ -228,11 +228,11 @@ mod tests {
         error::{Explain as _, Kind},
     };
 
-    /// The message for wishes that cannot be met, and the hint.
+    /// The message for requests that cannot be met, and the hint.
     fn refusal(records: &[&str], world: &str) -> String {
         let repositories = [repository(records)];
-        let world: Vec<_> = world.split_whitespace().map(|wish| wish.parse().expect("a wish")).collect();
-        let error = solve(&repositories, &world, &[]).expect_err("wishes that cannot be met");
+        let world: Vec<_> = world.split_whitespace().map(|request| request.parse().expect("a request")).collect();
+        let error = solve(&repositories, &world, &[]).expect_err("requests that cannot be met");
         assert_eq!(error.kind(), Kind::Build);
         format!("{error}\nhint: {}", error.hint().expect("a hint"))
     }
@@ -240,12 +240,12 @@ mod tests {
     #[test]
     fn a_package_that_is_not_there() {
         assert_snapshot!(refusal(&["nodejs 22.1-r0"], "nodesj"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           nodesj is wanted, which no package provides; similar: nodejs
         hint: did you mean nodejs?
         ");
         assert_snapshot!(refusal(&["nodejs 22.1-r0"], "php"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           php is wanted, which no package provides
         hint: check the spelling, or add the repository that has it
         ");
@@ -255,7 +255,7 @@ mod tests {
     fn a_library_in_another_version() {
         let records = ["node 1 D:so:libuv.so.2", "libuv 1.4-r0 p:so:libuv.so.1=1.0.0"];
         assert_snapshot!(refusal(&records, "node"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           node is wanted
           └─ node-1
              └─ needs so:libuv.so.2, which no package provides; similar: so:libuv.so.1
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn a_version_that_is_not_there() {
         assert_snapshot!(refusal(&["python3 3.11-r0", "python3 3.12-r1"], "python3>4"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           python3>4 is wanted, but found only 3.11-r0, 3.12-r1
         hint: ask for a version of python3 that there is
         ");
@@ -276,7 +276,7 @@ mod tests {
     fn a_virtual_package_that_needs_a_choice() {
         let records = ["nodejs 22-r0 D:/bin/sh", "busybox 1-r0 p:/bin/sh", "dash 1-r0 p:/bin/sh"];
         assert_snapshot!(refusal(&records, "nodejs"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           nodejs is wanted
           └─ nodejs-22-r0
              └─ needs /bin/sh, which several packages may stand for, so one has to be named: busybox, dash
@@ -285,11 +285,11 @@ mod tests {
     }
 
     #[test]
-    fn two_wishes_that_need_different_versions() {
+    fn two_requests_that_need_different_versions() {
         let records =
             ["app 1 D:lib", "lib 1 D:core<2", "tool 3 D:core>=2", "tool 2 D:core>=2", "core 1", "core 2", "core 3"];
         assert_snapshot!(refusal(&records, "app tool"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           app is wanted
           └─ app-1
              └─ needs lib
@@ -302,7 +302,7 @@ mod tests {
              └─ needs core>=2
                 └─ core-3, core-2
                    └─ only one version of core can be installed
-        hint: drop one of the wishes, or ask for other versions
+        hint: drop one of the requests, or ask for other versions
         ");
     }
 
@@ -310,7 +310,7 @@ mod tests {
     fn two_packages_that_own_one_name() {
         let records = ["openssl 3-r0 p:cmd:openssl=3-r0", "libressl 4-r0 p:cmd:openssl=4-r0", "app 1 D:libressl"];
         assert_snapshot!(refusal(&records, "app openssl"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           app is wanted
           └─ app-1
              └─ needs libressl
@@ -319,50 +319,50 @@ mod tests {
           openssl is wanted
           └─ openssl-3-r0
              └─ cannot stand beside libressl-4-r0: both provide cmd:openssl
-        hint: drop one of the wishes, or ask for other versions
+        hint: drop one of the requests, or ask for other versions
         ");
     }
 
     #[test]
     fn conflicts() {
         assert_snapshot!(refusal(&["a 1 D:!b", "b 1"], "a b"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           a is wanted
           └─ a-1
              └─ cannot stand beside b-1 (!b)
           b is wanted
           └─ b-1
              └─ cannot stand beside a-1 (!b)
-        hint: drop one of the wishes, or ask for other versions
+        hint: drop one of the requests, or ask for other versions
         ");
         assert_snapshot!(refusal(&["a 1 D:b", "b 1"], "a !b"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           a is wanted
           └─ a-1
              └─ needs b
                 └─ b-1
-                   └─ excluded by the wish !b
+                   └─ excluded by the request !b
           !b is wanted, which excludes b-1
-        hint: drop one of the wishes, or ask for other versions
+        hint: drop one of the requests, or ask for other versions
         ");
     }
 
     #[test]
     fn a_package_that_cannot_be_installed_at_all() {
         assert_snapshot!(refusal(&["a 1 p:a=2", "b 1 D:a"], "b"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           b is wanted
           └─ b-1
              └─ needs a, but a-1 cannot be installed: it provides a twice
         hint: leave it out, or use another repository
         ");
         assert_snapshot!(refusal(&["a 1 D:c=1_foo"], "a"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           a is wanted, but a-1 cannot be installed: its dependency `c=1_foo` is not one that apk understands
         hint: leave it out, or use another repository
         ");
         assert_snapshot!(refusal(&["a 1 A:s390x"], "a"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           a is wanted, but a-1 cannot be installed: it is for s390x, not for x86_64
         hint: leave it out, or use another repository
         ");
@@ -382,10 +382,10 @@ mod tests {
     fn a_package_of_a_tagged_repository() {
         let mut tagged = repository(&["a 1"]);
         tagged.tag = Some("edge".to_owned());
-        let world = ["a".parse().expect("a wish")];
+        let world = ["a".parse().expect("a request")];
         let error = solve(std::slice::from_ref(&tagged), &world, &[]).expect_err("a is not for everybody");
         assert_snapshot!(format!("{error}\nhint: {}", error.hint().expect("a hint")), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           a is wanted, but a lies in a repository with the tag @edge
         hint: pin it to its repository: a@edge
         ");

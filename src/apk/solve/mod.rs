@@ -1,9 +1,10 @@
-//! Which packages does a list of wishes need? apk calls the list the world; this module answers as apk 3 would.
+//! Which packages does a list of requests need? apk calls the list the world; this module answers as apk 3 would.
 //!
-//! It works in two steps. First [`policy`] chooses as apk does, greedily, and where apk finds a solution, so does it, and
-//! the same one: a general solver would meet every demand too, but with other packages wherever several will do. Where
-//! the greedy choice runs into a contradiction, apk gives up; [`search`] then hands the whole problem to the engine of
-//! [`crate::solve`], which goes back and tries again, and which, if there is no solution at all, says why ([`explain`]).
+//! It works in two steps. First [`policy`] chooses as apk does, greedily, and where apk finds a solution, so does it,
+//! and the same one: a general solver would meet every demand too, but with other packages wherever several will do.
+//! Where the greedy choice runs into a contradiction, apk gives up; [`search`] then hands the whole problem to the
+//! engine of [`crate::solve`], which goes back and tries again, and which, if there is no solution at all, says why
+//! ([`explain`]).
 //!
 //! What the words of packages mean (apk-package(5), and experiments):
 //! - A dependency on a name is met by any package that bears or provides the name in an accepted version. A name that is
@@ -67,8 +68,8 @@ pub struct Selected<'a> {
 /// Why a package is part of a solution: the shortest way to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Because {
-    /// The world wishes for it.
-    Wish(Dependency),
+    /// The world requests for it.
+    Request(Dependency),
     /// Another package depends on it.
     Needed {
         /// The other's place in [`Solution::packages`].
@@ -91,8 +92,8 @@ impl<'a> Solution<'a> {
         own.or_else(|| self.packages.iter().position(|package| provides(package.record)))
     }
 
-    /// The chain of packages from a wish down to the package of that name (or that provides it), each with the reason why
-    /// it is there; `None` when it is not.
+    /// The chain of packages from a request down to the package of that name (or that provides it), each with the
+    /// reason why it is there; `None` when it is not.
     pub fn why(&self, name: &str) -> Option<Vec<&Selected<'a>>> {
         let mut chain = vec![&self.packages[self.find(name)?]];
         while let Because::Needed { by: next, .. } | Because::Along { with: next } = chain[chain.len() - 1].because {
@@ -103,22 +104,22 @@ impl<'a> Solution<'a> {
     }
 }
 
-/// Chooses the packages of `repositories` that the wishes in `world` need. Wishes for the same name must all be met.
-/// Dependencies of packages on a name in `ignored` are taken as met.
+/// Chooses the packages of `repositories` that the requests in `world` need. Requests for the same name must all be
+/// met. Dependencies of packages on a name in `ignored` are taken as met.
 ///
 /// # Errors
-/// When there is no such choice, or a wish has a tag that no repository has: with the reasons, as a tree.
+/// When there is no such choice, or a request has a tag that no repository has: with the reasons, as a tree.
 pub fn solve<'a>(
     repositories: &'a [Repository],
     world: &'a [Dependency],
     ignored: &[String],
 ) -> Result<Solution<'a>, Unsolvable> {
     let mut universe = Universe::new(repositories, ignored);
-    let mut world: Vec<Edge<'a>> = world.iter().map(|dependency| universe.wish(dependency)).collect();
+    let mut world: Vec<Edge<'a>> = world.iter().map(|dependency| universe.request(dependency)).collect();
     if let Some(unknown) = explain::unknown_tag(&universe, &world) {
         return Err(unknown);
     }
-    // apk keeps the world sorted, and so the order of wishes does not matter.
+    // apk keeps the world sorted, and so the order of requests does not matter.
     world.sort_by(|a, b| a.dependency.name.cmp(&b.dependency.name));
     let policy = policy::choose(&universe, &world);
     let selected = if policy.complete {
@@ -158,7 +159,7 @@ fn arrange<'a>(
         place[package] = at;
     }
     let because = |package: PackageId| match reasons[package]? {
-        Reason::Wish(edge) => Some(Because::Wish(edge.dependency.clone())),
+        Reason::Request(edge) => Some(Because::Request(edge.dependency.clone())),
         Reason::Needed(by, edge) => Some(Because::Needed { by: place[by], dependency: edge.dependency.clone() }),
         Reason::Along(with) => Some(Because::Along { with: place[with] }),
     };
@@ -169,8 +170,8 @@ fn arrange<'a>(
     Solution { packages: packages.collect() }
 }
 
-/// Dependencies first, in the order in which packages name them; what comes along through `install_if` as soon as the walk
-/// has reached all that it waits for.
+/// Dependencies first, in the order in which packages name them; what comes along through `install_if` as soon as the
+/// walk has reached all that it waits for.
 fn install_order(
     universe: &Universe<'_>,
     world: &[Edge<'_>],
@@ -223,12 +224,13 @@ fn install_order(
 /// A [`Because`] before the order is known.
 #[derive(Clone, Copy)]
 enum Reason<'a> {
-    Wish(Edge<'a>),
+    Request(Edge<'a>),
     Needed(PackageId, Edge<'a>),
     Along(PackageId),
 }
 
-/// Why each package is there, found by walking from the wishes level by level; `None` for those that nobody wants.
+/// Why each package is there, found by walking from the requested packages level by level; `None` for those that
+/// nothing needs.
 fn reasons<'a>(
     universe: &Universe<'a>,
     world: &[Edge<'a>],
@@ -237,15 +239,15 @@ fn reasons<'a>(
 ) -> Vec<Option<Reason<'a>>> {
     let mut reasons: Vec<Option<Reason<'a>>> = vec![None; universe.packages.len()];
     let mut known = vec![false; universe.packages.len()];
-    let wishes = |edge: &&Edge<'_>| !edge.dependency.conflict;
+    let requests = |edge: &&Edge<'_>| !edge.dependency.conflict;
     let mut found: VecDeque<(PackageId, Reason<'a>)> =
-        world.iter().filter(wishes).filter_map(|edge| Some((target(edge)?, Reason::Wish(*edge)))).collect();
+        world.iter().filter(requests).filter_map(|edge| Some((target(edge)?, Reason::Request(*edge)))).collect();
     while let Some((package, reason)) = found.pop_front() {
         if std::mem::replace(&mut known[package], true) {
             continue;
         }
         reasons[package] = Some(reason);
-        for edge in universe.packages[package].depends.iter().filter(wishes) {
+        for edge in universe.packages[package].depends.iter().filter(requests) {
             found.extend(target(edge).map(|next| (next, Reason::Needed(package, *edge))));
         }
         for (name, _) in universe.packages[package].names() {
@@ -264,8 +266,8 @@ mod tests {
     use super::*;
     use crate::apk::index;
 
-    /// A repository for x86_64 of packages like `name version D:dependency p:provided`, in which a word without a field's
-    /// letter belongs to the field before it.
+    /// A repository for x86_64 of packages like `name version D:dependency p:provided`, in which a word without a
+    /// field's letter belongs to the field before it.
     pub(super) fn repository(packages: &[&str]) -> Repository {
         let mut text = String::new();
         for (number, package) in packages.iter().enumerate() {
@@ -288,7 +290,7 @@ mod tests {
     }
 
     fn world(text: &str) -> Vec<Dependency> {
-        text.split_whitespace().map(|wish| wish.parse().expect("a wish")).collect()
+        text.split_whitespace().map(|request| request.parse().expect("a request")).collect()
     }
 
     fn names(solution: &Solution<'_>) -> String {
@@ -296,9 +298,9 @@ mod tests {
         packages.map(|p| format!("{}-{}", p.record.name, p.record.version)).collect::<Vec<_>>().join(" ")
     }
 
-    /// What is installed for the wishes; `-` when they cannot be met.
-    fn install(repositories: &[Repository], wishes: &str) -> String {
-        let world = world(wishes);
+    /// What is installed for the requests; `-` when they cannot be met.
+    fn install(repositories: &[Repository], requests: &str) -> String {
+        let world = world(requests);
         solve(repositories, &world, &[]).as_ref().map_or_else(|_| "-".to_owned(), names)
     }
 
@@ -349,8 +351,8 @@ mod tests {
             (&["a 1 A:s390x"], "a", "-"),
             (&["a 2 D:b=1_foo", "b 1"], "b", "b-1"),
         ];
-        for (packages, wishes, expected) in cases {
-            assert_eq!(install(&[repository(packages)], wishes), *expected, "{packages:?} {wishes}");
+        for (packages, requests, expected) in cases {
+            assert_eq!(install(&[repository(packages)], requests), *expected, "{packages:?} {requests}");
         }
     }
 
@@ -363,12 +365,12 @@ mod tests {
             (&["a 1 D:b", "b 2 D:d", "b 1 D:c", "c 1", "c 2", "d 1 D:c>1"], "a c<2", "c-1 b-1 a-1"),
             (&["a 1", "b 1 i:a c D:d>1", "c 1 D:a d", "d 1"], "c", "a-1 d-1 c-1"),
         ];
-        for (packages, wishes, expected) in cases {
-            assert_eq!(install(&[repository(packages)], wishes), *expected, "{packages:?} {wishes}");
+        for (packages, requests, expected) in cases {
+            assert_eq!(install(&[repository(packages)], requests), *expected, "{packages:?} {requests}");
         }
     }
 
-    /// As in Alpine 3.16: busybox provides more than `/bin/sh`, but nobody asks for that.
+    /// As in Alpine 3.16: busybox provides more than `/bin/sh`, but nothing requires that.
     #[test]
     fn nothing_is_chosen_for_an_unversioned_name_alone() {
         let packages = [
@@ -389,7 +391,7 @@ mod tests {
     #[test]
     fn tagged_repositories_serve_who_is_pinned_to_them() {
         let repositories = [repository(&["a 1 D:b", "b 1"]), tagged("edge", &["a 2 D:b>=2", "b 2", "c 1 D:b"])];
-        for (wishes, expected) in [
+        for (requests, expected) in [
             ("a", "b-1 a-1"),
             ("a@edge", "b-2 a-2"),
             ("a@edge<2", "b-1 a-1"),
@@ -397,7 +399,7 @@ mod tests {
             ("c@edge", "b-1 c-1"),
             ("a@nosuch", "-"),
         ] {
-            assert_eq!(install(&repositories, wishes), expected, "{wishes}");
+            assert_eq!(install(&repositories, requests), expected, "{requests}");
         }
     }
 
@@ -411,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn all_wishes_for_a_name_must_be_met() {
+    fn all_requests_for_a_name_must_be_met() {
         let packages = repository(&["a 1", "a 2", "a 3"]);
         assert_eq!(install(std::slice::from_ref(&packages), "a a>1 a<3"), "a-2");
         assert_eq!(install(&[packages], "a>2 a<2"), "-");
@@ -440,7 +442,7 @@ mod tests {
         let chain = |name| -> Option<Vec<String>> {
             let chain = solution.why(name)?;
             let reason = |because: &Because| match because {
-                Because::Wish(wish) => format!("wish {wish}"),
+                Because::Request(request) => format!("request {request}"),
                 Because::Needed { by, dependency } => {
                     format!("{} needs {dependency}", solution.packages[*by].record.name)
                 }
@@ -448,8 +450,8 @@ mod tests {
             };
             Some(chain.iter().map(|package| format!("{}: {}", package.record.name, reason(&package.because))).collect())
         };
-        assert_eq!(chain("so:c").expect("c"), ["app: wish app", "sh: app needs cmd:sh", "c: sh needs so:c"]);
-        assert_eq!(chain("doc").expect("doc"), ["app: wish app", "z: app needs so:z", "doc: along with z"]);
+        assert_eq!(chain("so:c").expect("c"), ["app: request app", "sh: app needs cmd:sh", "c: sh needs so:c"]);
+        assert_eq!(chain("doc").expect("doc"), ["app: request app", "z: app needs so:z", "doc: along with z"]);
         assert_eq!(chain("nosuch"), None);
     }
 

@@ -1,13 +1,14 @@
 //! Chooses as apk does: one name after the other, the best provider of each, without ever going back.
 //!
-//! The world's own names are decided first, the others in an order in which whoever may depend on a name comes before
-//! it, so that most demands on a name are known when its turn comes. Names that no package bears itself (`so:…`, `cmd:…`,
-//! virtual packages) wait until the others are decided, since a package that is wanted anyhow may provide them. Before
-//! each choice, what follows from the demands so far is drawn: candidates whose dependencies cannot be met any more are
-//! ruled out, a name with one candidate left is decided at once, and what all candidates of a name need is needed.
+//! The world's own names are decided first, the others in an order in which packages that may depend on a name come
+//! before it, so that most demands on a name are known when its turn comes. Names that no package bears itself (`so:…`,
+//! `cmd:…`, virtual packages) wait until the others are decided, since a package that is wanted anyhow may provide
+//! them. Before each choice, what follows from the demands so far is drawn: candidates whose dependencies cannot be met
+//! any more are ruled out, a name with one candidate left is decided at once, and what all candidates of a name need is
+//! needed.
 //!
-//! All this was found by experiments with apk 3.0.8 on small repositories; `tests/it/apk_solver.rs` goes on making them.
-//! How far apk draws its conclusions decides which package it takes, so this module draws neither less nor more.
+//! All this was found by experiments with apk 3.0.8 on small repositories; `tests/it/apk_solver.rs` goes on making
+//! them. How far apk draws its conclusions decides which package it takes, so this module draws neither less nor more.
 
 use std::{cmp::Ordering, collections::BTreeSet};
 
@@ -23,7 +24,7 @@ pub(super) struct Choice {
     pub(super) complete: bool,
 }
 
-/// Chooses packages for the wishes `world`, which are sorted by name.
+/// Chooses packages for the requests `world`, which are sorted by name.
 pub(super) fn choose(universe: &Universe<'_>, world: &[Edge<'_>]) -> Choice {
     let mut policy = Policy::new(universe, world);
     for &edge in world {
@@ -57,7 +58,7 @@ struct State {
     required: bool,
     /// Something changed that its providers depend on.
     stale: bool,
-    /// The tags that the world gave it, and those that it inherits from whoever depends on it.
+    /// The tags that the world gave it, and those that it inherits from the packages that depend on it.
     pinned: Tags,
     allowed: Tags,
 }
@@ -100,7 +101,7 @@ impl<'u, 'a> Policy<'u, 'a> {
         &self.universe.packages[id]
     }
 
-    /// Takes note of the tag of a wish.
+    /// Takes note of the tag of a request.
     fn pin(&mut self, edge: Edge<'_>) {
         let Some(tag) = &edge.dependency.tag else { return };
         let tag = self.universe.tag(tag);
@@ -160,7 +161,7 @@ impl<'u, 'a> Policy<'u, 'a> {
         }
     }
 
-    /// Takes note that whoever depends on `name` has to be looked at again.
+    /// Notes that the packages that depend on `name` have to be looked at again.
     fn touch(&mut self, name: NameId) {
         for i in 0..self.names[name].dependents.len() {
             self.mark_stale(self.names[name].dependents[i]);
@@ -211,8 +212,8 @@ impl<'u, 'a> Policy<'u, 'a> {
         }
     }
 
-    /// Acts on what all candidates of a name have in common, as it is certain already: the names that they depend on are
-    /// wanted, and whatever cannot stand beside a name that they all provide is ruled out.
+    /// Acts on what all candidates of a name have in common, as it is certain already: the names that they depend on
+    /// are wanted, and whatever cannot stand beside a name that they all provide is ruled out.
     fn common(&mut self, name: NameId) {
         if self.chosen[name].is_some() || !self.names[name].required {
             return;
@@ -257,7 +258,7 @@ impl<'u, 'a> Policy<'u, 'a> {
             return;
         }
         let providers = self.providers(name).iter();
-        // What nobody depends on is here for its `install_if`.
+        // A package that no other depends on is here for its `install_if`.
         let due = |package| self.names[name].required || self.universe.triggered(package, &self.selected);
         let candidates =
             providers.filter(|p| !self.excluded[p.package] && self.selectable(name, **p) && due(p.package));
@@ -324,7 +325,7 @@ impl<'u, 'a> Policy<'u, 'a> {
         self.settle(&[]);
     }
 
-    /// Wishes for a package if all of its `install_if` are met.
+    /// Requests for a package if all of its `install_if` are met.
     fn trigger(&mut self, package: PackageId) {
         if !self.excluded[package] && self.universe.triggered(package, &self.selected) {
             self.wait(self.package(package).name);

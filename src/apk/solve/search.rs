@@ -22,7 +22,7 @@ pub(super) struct Map<'a> {
 }
 
 impl<'a> Map<'a> {
-    /// The problem of meeting the wishes in `world`.
+    /// The problem of meeting the requests in `world`.
     pub(super) fn new(universe: &Universe<'a>, world: &[Edge<'a>], ranking: &Ranking<'_, 'a>) -> Self {
         let map = Self {
             packages: Vec::new(),
@@ -51,7 +51,7 @@ impl<'a> Map<'a> {
 pub(super) enum Rule<'a> {
     /// `!name`
     Conflict(&'a Dependency),
-    /// Whoever has the name with a version has it alone.
+    /// A package that provides the name with a version excludes all others that provide it.
     Owned(NameId),
 }
 
@@ -105,7 +105,7 @@ impl<'u, 'a> Ranking<'u, 'a> {
         package.broken.is_none() && wanted && package.tags & allowed != Tags::NONE
     }
 
-    /// Whether a wish for the name is reason enough to install the package.
+    /// Whether a request for the name is reason enough to install the package.
     fn strong(&self, provider: Provider<'_>) -> bool {
         provider.version.is_some() || self.universe.packages[provider.package].record.provider_priority > 0
     }
@@ -118,7 +118,7 @@ impl<'u, 'a> Ranking<'u, 'a> {
         let mut edges: Vec<Edge<'a>> = world.to_vec();
         let mut checked = 0;
         loop {
-            // Whoever is asked for by a strong name may ask for others.
+            // A package that is required by a strong name may require others.
             while let Some(edge) = edges.get(checked).copied() {
                 checked += 1;
                 for provider in self.meeting(edge, selected).filter(|p| self.strong(*p)).collect::<Vec<_>>() {
@@ -176,24 +176,24 @@ impl<'u, 'a> Ranking<'u, 'a> {
     }
 }
 
-/// Finds packages that meet every wish, by package.
+/// Finds packages that meet every request, by package.
 ///
 /// # Errors
 /// When there are none: the conflict, in the words of `map`.
 pub(super) fn search(universe: &Universe<'_>, map: &Map<'_>) -> Result<Vec<bool>, Conflict> {
-    let mut wishes: Vec<Candidate> = Vec::new();
+    let mut requests: Vec<Candidate> = Vec::new();
     // What `install_if` brings along may bring along more.
     loop {
         let mut selected = vec![false; universe.packages.len()];
-        for candidate in map.problem.solve(&wishes)? {
+        for candidate in map.problem.solve(&requests)? {
             selected[map.packages[candidate.index()]] = true;
         }
         let along = map.candidates.iter().filter(|&(&package, _)| universe.triggered(package, &selected));
-        let new: Vec<Candidate> = along.map(|(_, &candidate)| candidate).filter(|c| !wishes.contains(c)).collect();
+        let new: Vec<Candidate> = along.map(|(_, &candidate)| candidate).filter(|c| !requests.contains(c)).collect();
         if new.is_empty() {
             return Ok(selected);
         }
-        wishes.extend(new);
+        requests.extend(new);
     }
 }
 
@@ -253,7 +253,7 @@ impl<'a> Builder<'_, '_, 'a> {
         self.map.problem.ban(banned)
     }
 
-    /// Whoever has a name with a version has it alone.
+    /// A package that provides a name with a version excludes all others that provide it.
     fn exclude(&mut self) {
         for &name in &self.ranking.reach {
             let providers = &self.universe.names[name].providers;

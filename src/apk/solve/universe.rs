@@ -19,7 +19,7 @@ pub(super) struct Package<'a> {
     /// What it depends on, with the place of the name.
     pub(super) depends: Vec<Edge<'a>>,
     pub(super) install_if: Vec<Edge<'a>>,
-    /// Every name that it provides besides its own.
+    /// Every name that it provides, except its own.
     pub(super) provides: Vec<(NameId, Option<&'a Version>)>,
     /// The tags of its repositories.
     pub(super) tags: Tags,
@@ -178,8 +178,8 @@ impl<'a> Universe<'a> {
         &self.tags
     }
 
-    /// The place of a name that the world wishes for, which may be one that no package has.
-    pub(super) fn wish(&mut self, dependency: &'a Dependency) -> Edge<'a> {
+    /// The place of a name that the world requests for, which may be one that no package has.
+    pub(super) fn request(&mut self, dependency: &'a Dependency) -> Edge<'a> {
         Edge { name: self.intern(&dependency.name), dependency }
     }
 
@@ -262,7 +262,8 @@ fn broken(package: &Package<'_>, arch: &str) -> Option<String> {
     if !record.arch.is_empty() && record.arch != "noarch" && record.arch != arch {
         return Some(format!("it is for {}, not for {arch}", record.arch));
     }
-    // What has a name with a version shares it with nobody, not even with itself.
+    // A package that provides a name with a version excludes all others that provide it, even another version of
+    // itself.
     let mut names: Vec<_> = package.names().collect();
     names.sort_by_key(|&(name, _)| name);
     let twice = names.windows(2).find(|pair| pair[0].0 == pair[1].0 && pair.iter().any(|name| name.1.is_some()));

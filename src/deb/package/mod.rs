@@ -6,9 +6,10 @@
 //! data.tar.xz      the files; also .zst, .gz, or plain
 //! ```
 //!
-//! A [`Package`] exists only as the result of [`verify`], which compares the whole file with the hash in the index before it
-//! looks into a member. The data member is kept as a blob of its own under its digest, as it is packed in the package: a
-//! tar.zst or tar.gz is a layer as it stands, a tar.xz is read again when a layer is made ([`visit_members`]).
+//! A [`Package`] exists only as the result of [`verify`], which compares the whole file with the hash in the index
+//! before it looks into a member. The data member is kept as a blob of its own under its digest, as it is packed in the
+//! package: a tar.zst or tar.gz is a layer as it stands, a tar.xz is read again when a layer is made
+//! ([`visit_members`]).
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +20,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::control::{Record, paragraphs};
+use super::{control::paragraphs, record::Record};
 use crate::{
     digest::{Digest, Hashing},
     package::{Contents, Data, Listed, Lister, Listing, PackageError, Packing, Script, Style, visit},
@@ -28,7 +29,8 @@ use crate::{
 
 pub use crate::package::{Entry, EntryKind};
 
-/// More than any real control member holds, packed or unpacked, in bytes: a kernel's has a checksum for each header file.
+/// More than any real control member holds, packed or unpacked, in bytes: a kernel's has a checksum for each header
+/// file.
 const CONTROL_LIMIT: u64 = 32 << 20;
 /// How much larger than the package a package without `Installed-Size` may unpack to.
 const EXPANSION: u64 = 32;
@@ -103,8 +105,8 @@ impl Contents for Package {
 /// Reads a package, checks it against the index's `record`, and keeps its data member in `blobs`.
 ///
 /// # Errors
-/// When it cannot be read, is not what the record says, holds what no package may hold, or cannot be stored. Nothing of it
-/// is in `blobs` then.
+/// When it cannot be read, is not what the record says, holds what no package may hold, or cannot be stored. Nothing of
+/// it is in `blobs` then.
 pub fn verify(reader: impl Read, record: &Record, blobs: &BlobDir) -> Result<Package, PackageError> {
     let title = format!("{} {}", record.name(), record.version());
     let installed_size = record.installed_size().unwrap_or(record.size().saturating_mul(EXPANSION));
@@ -146,7 +148,8 @@ pub fn verify(reader: impl Read, record: &Record, blobs: &BlobDir) -> Result<Pac
     })
 }
 
-/// Gives each member of a package's data to `each`, in the order of [`Package::entries`]: its place there and its content.
+/// Gives each member of a package's data to `each`, in the order of [`Package::entries`]: its place there and its
+/// content.
 ///
 /// # Errors
 /// When the blob cannot be read or is not what [`verify`] once saw, or `each` fails.
@@ -224,7 +227,7 @@ struct Header {
     size: u64,
 }
 
-/// The next member that counts: deb(5) passes over those whose names begin with an underscore.
+/// The next member that counts: deb(5) skips those whose names begin with an underscore.
 fn named<R: Read>(input: &mut Input<R>, stem: &str, lister: &Lister<'_>) -> Result<Header, PackageError> {
     loop {
         let header = member(input, lister)?;
@@ -316,7 +319,8 @@ fn read_control(
     Ok(control)
 }
 
-/// Paths below the root. A line may begin with a flag (deb-conffiles(5)); what is to be removed is no file of the package.
+/// Paths below the root. A line may begin with a flag (deb-conffiles(5)); what is to be removed is not a file of the
+/// package.
 fn conffiles(text: &str) -> Vec<String> {
     let lines = text.lines().map(str::trim);
     lines.filter_map(|line| line.strip_prefix('/')).map(str::to_owned).collect()
@@ -337,7 +341,7 @@ fn check_control(control: &str, record: &Record, lister: &Lister<'_>) -> Result<
     Ok(())
 }
 
-/// A reader that keeps the error it failed with: whoever parses what it gives takes a broken connection for a broken file.
+/// A reader that keeps the error it failed with: a parser would take a broken connection for a broken file.
 struct Watched<R> {
     inner: R,
     failure: Option<io::Error>,

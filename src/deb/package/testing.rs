@@ -1,10 +1,10 @@
-//! Packages in memory, for the unit tests of whatever works on packages.
+//! Packages in memory, for unit tests.
 
 use std::io::Write as _;
 
 use super::{Package, PackageError, verify};
 use crate::{
-    deb::control::{Record, paragraphs},
+    deb::{control::paragraphs, record::Record},
     digest::Digest,
     package::{Packing, locked::Selection},
     rootfs::debian::Installed,
@@ -66,7 +66,7 @@ impl Draft {
         self
     }
 
-    /// A member of the data tar, with whatever path.
+    /// A member of the data tar, with any path.
     pub(crate) fn raw(mut self, kind: tar::EntryType, path: &str, target: &str, content: &[u8]) -> Self {
         let mode = self.mode.take().unwrap_or(if kind.is_file() { 0o644 } else { 0o755 });
         let mut header = header(kind, mode, content.len() as u64);

@@ -22,27 +22,27 @@ pub(super) fn explain<'t, 'a>(
     map: &'t Map<'t, 'a>,
     conflict: &'t Conflict,
 ) -> Unsolvable {
-    let mut teller = Teller { universe, map, conflict, told: BTreeSet::new(), depth: 0, hints: Vec::new() };
+    let mut explainer = Explainer { universe, map, conflict, explained: BTreeSet::new(), depth: 0, hints: Vec::new() };
     let mut roots = Vec::new();
     for reason in &conflict.reasons {
         if let Reason::Requires { by: None, requirement } = *reason {
-            roots.push(teller.requirement(requirement));
+            roots.push(explainer.requirement(requirement));
         }
     }
-    Unsolvable::new(roots, wants.iter().map(|want| want.wish), teller.hints)
+    Unsolvable::new(roots, wants.iter().map(|want| want.request), explainer.hints)
 }
 
-struct Teller<'t, 'a> {
+struct Explainer<'t, 'a> {
     universe: &'t Universe<'a>,
     map: &'t Map<'t, 'a>,
     conflict: &'t Conflict,
     /// The packages whose reasons stand above already.
-    told: BTreeSet<Candidate>,
+    explained: BTreeSet<Candidate>,
     depth: usize,
     hints: Vec<String>,
 }
 
-impl Teller<'_, '_> {
+impl Explainer<'_, '_> {
     fn version(&self, candidate: Candidate) -> VersionId {
         self.map.versions[candidate.index()]
     }
@@ -52,12 +52,12 @@ impl Teller<'_, '_> {
         let demand = self.map.requirements[requirement.index()];
         let candidates = self.map.problem.candidates(requirement);
         let (line, names): (String, Vec<&str>) = match demand {
-            Demand::Wish(want) => (format!("{} is wanted", want.wish), vec![&want.wish.name]),
+            Demand::Request(want) => (format!("{} is wanted", want.request), vec![&want.request.name]),
             Demand::Depends(group) => (format!("needs {group}"), group.iter().map(|d| d.name.as_str()).collect()),
         };
         if candidates.is_empty() {
             let why = match demand {
-                Demand::Wish(want) => self.no_wish(want),
+                Demand::Request(want) => self.no_package_for(want),
                 Demand::Depends(group) => self.nothing(group),
             };
             return Node::leaf(format!("{line}, {why}"));
@@ -87,7 +87,7 @@ impl Teller<'_, '_> {
                 _ => None,
             })
             .collect();
-        if !self.told.insert(candidate) {
+        if !self.explained.insert(candidate) {
             if !requirements.is_empty() {
                 text += ", as above";
             }
@@ -121,16 +121,16 @@ impl Teller<'_, '_> {
         below
     }
 
-    /// Why no package is what somebody wishes for.
-    fn no_wish(&mut self, want: &Want<'_>) -> String {
-        let wish = want.wish;
-        let known = self.universe.find(&wish.name);
+    /// Why no package is what was requested.
+    fn no_package_for(&mut self, want: &Want<'_>) -> String {
+        let request = want.request;
+        let known = self.universe.find(&request.name);
         let versions = known.map_or(&[][..], |name| &name.versions);
         if let Some(broken) = self.broken(&want.versions) {
             return broken;
         }
         if !versions.is_empty() {
-            self.hints.push(format!("ask for a version of {} that there is", wish.name));
+            self.hints.push(format!("ask for a version of {} that there is", request.name));
             return format!("but found only {}", self.found(versions));
         }
         let name_of = |version: VersionId| self.universe.versions[version].record.name();
@@ -139,7 +139,7 @@ impl Teller<'_, '_> {
         if let Some(first) = providers.first() {
             if providers.len() == 1 {
                 self.hints.push(format!("ask for {first}, which has versions"));
-                return format!("but {first} only provides {}, without its versions", wish.name);
+                return format!("but {first} only provides {}, without its versions", request.name);
             }
             self.hints.push(format!("ask for one of them (-p {first})"));
             let names = providers.into_iter().map(str::to_owned).collect();
@@ -150,7 +150,7 @@ impl Teller<'_, '_> {
             self.hints.push(format!("ask for what took its place, or for {name} itself"));
             return format!("which {} provided, but the newest {name} does not", self.label(*version));
         }
-        let near = self.near(&wish.name);
+        let near = self.near(&request.name);
         self.hints.push(match &near {
             Some(near) => format!("did you mean {near}?"),
             None => "check the spelling, or take another suite or component".to_owned(),
@@ -222,11 +222,11 @@ mod tests {
         error::{Explain as _, Kind},
     };
 
-    /// The message for wishes that cannot be met, and the hint.
-    fn refusal(records: &[&str], wishes: &str) -> String {
+    /// The message for requests that cannot be met, and the hint.
+    fn refusal(records: &[&str], requests: &str) -> String {
         let repositories = [repository(records)];
-        let world = world(wishes);
-        let error = solve(&repositories, "amd64", &world, &[]).expect_err("wishes that cannot be met");
+        let world = world(requests);
+        let error = solve(&repositories, "amd64", &world, &[]).expect_err("requests that cannot be met");
         assert_eq!(error.kind(), Kind::Build);
         format!("{error}\nhint: {}", error.hint().expect("a hint"))
     }
@@ -234,12 +234,12 @@ mod tests {
     #[test]
     fn a_package_that_is_not_there() {
         assert_snapshot!(refusal(&["nodejs 18.1-1"], "nodesj"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           nodesj is wanted, which no package provides; similar: nodejs
         hint: did you mean nodejs?
         ");
         assert_snapshot!(refusal(&["nodejs 18.1-1"], "php"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           php is wanted, which no package provides
         hint: check the spelling, or take another suite or component
         ");
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn a_version_that_is_not_there() {
         assert_snapshot!(refusal(&["python3 3.11-1", "python3 3.12-1"], "python3=4"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           python3=4 is wanted, but found only 3.12-1, 3.11-1
         hint: ask for a version of python3 that there is
         ");
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn a_virtual_package_that_needs_a_choice() {
         assert_snapshot!(refusal(&["mawk 1 Provides:awk", "gawk 1 Provides:awk"], "awk"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           awk is wanted, which several packages may stand for, so one has to be named: gawk, mawk
         hint: ask for one of them (-p gawk)
         ");
@@ -266,17 +266,17 @@ mod tests {
     #[test]
     fn a_virtual_package_that_is_none_any_more() {
         assert_snapshot!(refusal(&["mawk 1 Provides:awk", "mawk 2"], "awk"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           awk is wanted, which mawk 1 provided, but the newest mawk does not
         hint: ask for what took its place, or for mawk itself
         ");
         assert_snapshot!(refusal(&["mawk 1 Provides:awk"], "awk=1"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           awk=1 is wanted, but mawk only provides awk, without its versions
         hint: ask for mawk, which has versions
         ");
         assert_snapshot!(refusal(&["a 1 Depends:awk", "mawk 1 Provides:awk", "mawk 2"], "a"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           a is wanted
           └─ a 1
              └─ needs awk, but found only mawk 1, not the newest
@@ -287,14 +287,14 @@ mod tests {
     #[test]
     fn a_dependency_that_nothing_meets() {
         assert_snapshot!(refusal(&["node 1 Depends:libuv2|libuv3(>=4)", "libuv3 3"], "node"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           node is wanted
           └─ node 1
              └─ needs libuv2 | libuv3 (>= 4), but found only libuv3 3
         hint: the suites do not fit together: use those of one release, and all of its components
         ");
         assert_snapshot!(refusal(&["node 1 Depends:libuv2", "libuv1 3"], "node"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           node is wanted
           └─ node 1
              └─ needs libuv2, which no package provides
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn two_wishes_that_need_different_versions() {
+    fn two_requests_that_need_different_versions() {
         let packages = [
             "app 1 Depends:lib",
             "lib 1 Depends:core(<<2)",
@@ -314,7 +314,7 @@ mod tests {
             "core 3",
         ];
         assert_snapshot!(refusal(&packages, "app tool"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           app is wanted
           └─ app 1
              └─ needs lib
@@ -327,25 +327,25 @@ mod tests {
              └─ needs core (>= 2)
                 └─ core 3, core 2
                    └─ only one version of core can be installed
-        hint: drop one of the wishes, or ask for other versions
+        hint: drop one of the requests, or ask for other versions
         ");
     }
 
     #[test]
     fn conflicts() {
         assert_snapshot!(refusal(&["a 1 Conflicts:b", "b 1"], "a b"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           a is wanted
           └─ a 1
              └─ cannot stand beside b 1 (it excludes b)
           b is wanted
           └─ b 1
              └─ cannot stand beside a 1 (which excludes b)
-        hint: drop one of the wishes, or ask for other versions
+        hint: drop one of the requests, or ask for other versions
         ");
         let packages = ["postfix 1 Provides:mta Conflicts:mta", "exim 1 Provides:mta", "app 1 Depends:mta(=2)|exim"];
         assert_snapshot!(refusal(&packages, "app postfix"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           app is wanted
           └─ app 1
              └─ needs mta (= 2) | exim
@@ -354,26 +354,26 @@ mod tests {
           postfix is wanted
           └─ postfix 1
              └─ cannot stand beside exim 1 (it excludes mta)
-        hint: drop one of the wishes, or ask for other versions
+        hint: drop one of the requests, or ask for other versions
         ");
     }
 
     #[test]
     fn a_package_that_cannot_be_installed_at_all() {
         assert_snapshot!(refusal(&["a 1 Depends:b(", "c 1 Depends:a"], "c"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           c is wanted
           └─ c 1
              └─ needs a, but a 1 cannot be installed: expected a dependency such as `name:any (>= 1.2) | other`, found `b (`
         hint: leave it out, or use another mirror
         ");
         assert_snapshot!(refusal(&["a 1 Depends:b("], "a"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           a is wanted, but a 1 cannot be installed: expected a dependency such as `name:any (>= 1.2) | other`, found `b (`
         hint: leave it out, or use another mirror
         ");
         assert_snapshot!(refusal(&["a 1 Depends:b:any", "b 1"], "a"), @r"
-        no choice of packages meets all wishes:
+        no choice of packages meets all requests:
           a is wanted
           └─ a 1
              └─ needs b:any, but found only b 1

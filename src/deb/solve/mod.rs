@@ -1,11 +1,11 @@
-//! Which packages does a list of wishes need? This module answers as `apt-get install --no-install-recommends` would on a
-//! machine on which nothing is installed, not even what Debian calls essential.
+//! Which packages does a list of requests need? This module answers as `apt-get install --no-install-recommends` would
+//! on a machine on which nothing is installed, not even what Debian calls essential.
 //!
 //! It works in two steps. First [`policy`] chooses as apt does, greedily, and where apt finds a solution at its first
 //! attempt, so does it, and the same one: a general solver would meet every dependency too, but with other packages
 //! wherever several will do. Where that runs into a contradiction, apt begins to repair what it has; [`search`] instead
-//! hands the whole problem to the engine of [`crate::solve`], which goes back and tries again, and which, if there is no
-//! solution at all, says why ([`explain`]).
+//! hands the whole problem to the engine of [`crate::solve`], which goes back and tries again, and which, if there is
+//! no solution at all, says why ([`explain`]).
 //!
 //! What the words of packages mean (Debian policy chapter 7, deb-control(5), apt_preferences(5), and experiments):
 //! - Of several versions of a package the candidate is that of the repository with the highest priority, then the newest.
@@ -17,7 +17,7 @@
 //!   index mentions last.
 //! - `Conflicts` and `Breaks` are the same here, as nothing is ever half installed. A package never excludes itself.
 //!
-//! `Recommends` and `Suggests` are wishes that nobody made. `Replaces` says who keeps a file that two packages have.
+//! `Recommends` and `Suggests` are not followed. `Replaces` says who keeps a file that two packages have.
 
 mod explain;
 mod policy;
@@ -28,9 +28,9 @@ use std::{collections::VecDeque, fmt, str::FromStr};
 
 use self::universe::{Universe, VersionId, Want};
 use crate::deb::{
-    control::Record,
     dependency::{Alternatives, Dependency},
     index::Index,
+    record::Record,
     version::Version,
 };
 pub use crate::solve::explain::Unsolvable;
@@ -44,32 +44,32 @@ pub struct Repository {
     pub priority: i32,
 }
 
-/// A package that somebody asks for: `nodejs`, `nodejs=18.19.0+dfsg-6~deb12u2`.
+/// A package that the user or a recipe requests: `nodejs`, `nodejs=18.19.0+dfsg-6~deb12u2`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
+pub struct PackageRequest {
     /// A package's name, or one that only one package provides.
     pub name: String,
     /// The one version that will do.
     pub version: Option<Version>,
 }
 
-impl fmt::Display for Wish {
+impl fmt::Display for PackageRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
         self.version.as_ref().map_or(Ok(()), |version| write!(f, "={version}"))
     }
 }
 
-/// Not a wish.
+/// Not a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a Debian package (NAME or NAME=VERSION), found `{0}`")]
-pub struct ParseWishError(String);
+pub struct ParsePackageRequestError(String);
 
-impl FromStr for Wish {
-    type Err = ParseWishError;
+impl FromStr for PackageRequest {
+    type Err = ParsePackageRequestError;
 
     fn from_str(s: &str) -> Result<Self, Self::Err> {
-        let bad = || ParseWishError(s.to_owned());
+        let bad = || ParsePackageRequestError(s.to_owned());
         let (name, version) = match s.split_once('=') {
             Some((name, version)) => (name, Some(version.parse().map_err(|_| bad())?)),
             None => (s, None),
@@ -102,8 +102,8 @@ pub struct Selected<'a> {
 /// Why a package is part of a solution: the shortest way to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Because {
-    /// Somebody asks for it.
-    Wish(Wish),
+    /// The user or the recipe requests it.
+    Request(PackageRequest),
     /// Another package depends on it.
     Needed {
         /// The other's place in [`Solution::packages`].
@@ -121,8 +121,8 @@ impl<'a> Solution<'a> {
         own.or_else(|| self.packages.iter().position(|package| provides(package.record)))
     }
 
-    /// The chain of packages from a wish down to the package of that name (or that provides it), each with the reason why
-    /// it is there; `None` when it is not.
+    /// The chain of packages from a request down to the package of that name (or that provides it), each with the
+    /// reason why it is there; `None` when it is not.
     pub fn why(&self, name: &str) -> Option<Vec<&Selected<'a>>> {
         let mut chain = vec![&self.packages[self.find(name)?]];
         while let Because::Needed { by, .. } = chain[chain.len() - 1].because {
@@ -133,16 +133,16 @@ impl<'a> Solution<'a> {
     }
 }
 
-/// Chooses the packages of `repositories` for `architecture` that the wishes in `world` need. Dependencies of packages that
-/// a package named in `dropped` would meet are taken as met; a wish for such a package counts nevertheless. As in apt the
-/// order of the wishes may matter, where several packages will do.
+/// Chooses the packages of `repositories` for `architecture` that the requests in `world` need. Dependencies of
+/// packages that a package named in `dropped` would meet are taken as met; a request for such a package counts
+/// nevertheless. As in apt the order of the requests may matter, where several packages will do.
 ///
 /// # Errors
 /// When there is no such choice: with the reasons, as a tree.
 pub fn solve<'a>(
     repositories: &'a [Repository],
     architecture: &'a str,
-    world: &'a [Wish],
+    world: &'a [PackageRequest],
     dropped: &[String],
 ) -> Result<Solution<'a>, Unsolvable> {
     let universe = Universe::new(repositories, architecture, dropped);
@@ -156,7 +156,7 @@ pub fn solve<'a>(
     Ok(arrange(&universe, &wants, &selected))
 }
 
-/// The packages of a selection that the wishes need, in the order of their installation, each with its reason.
+/// The packages of a selection that the requests need, in the order of their installation, each with its reason.
 fn arrange<'a>(universe: &Universe<'a>, wants: &[Want<'a>], selected: &[Option<VersionId>]) -> Solution<'a> {
     let reasons = reasons(universe, wants, selected);
     let order = install_order(universe, wants, selected);
@@ -166,7 +166,7 @@ fn arrange<'a>(universe: &Universe<'a>, wants: &[Want<'a>], selected: &[Option<V
     }
     let packages = order.iter().filter_map(|&version| {
         let because = match reasons[version].as_ref()? {
-            Reason::Wish(wish) => Because::Wish((*wish).clone()),
+            Reason::Request(request) => Because::Request((*request).clone()),
             Reason::Needed(by, dependency) => Because::Needed { by: place[*by], dependency: dependency.clone() },
         };
         let found = &universe.versions[version];
@@ -177,19 +177,20 @@ fn arrange<'a>(universe: &Universe<'a>, wants: &[Want<'a>], selected: &[Option<V
 
 /// A [`Because`] before the order is known.
 enum Reason<'a> {
-    Wish(&'a Wish),
+    Request(&'a PackageRequest),
     Needed(VersionId, Alternatives),
 }
 
-/// Why each package is there, found by walking from the wishes level by level; `None` for those that nobody wants.
+/// Why each package is there, found by walking from the requested packages level by level; `None` for those that
+/// nothing needs.
 fn reasons<'a>(universe: &Universe<'a>, wants: &[Want<'a>], selected: &[Option<VersionId>]) -> Vec<Option<Reason<'a>>> {
     let mut reasons: Vec<Option<Reason<'a>>> = Vec::new();
     reasons.resize_with(universe.versions.len(), || None);
-    let wished = wants.iter().flat_map(|want| {
+    let requested = wants.iter().flat_map(|want| {
         let there = want.versions.iter().filter(|&&v| selected[universe.versions[v].name] == Some(v));
-        there.map(|&version| (version, Reason::Wish(want.wish)))
+        there.map(|&version| (version, Reason::Request(want.request)))
     });
-    let mut found: VecDeque<(VersionId, Reason<'a>)> = wished.collect();
+    let mut found: VecDeque<(VersionId, Reason<'a>)> = requested.collect();
     while let Some((version, reason)) = found.pop_front() {
         if reasons[version].is_some() {
             continue;

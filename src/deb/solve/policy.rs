@@ -1,10 +1,10 @@
-//! apt's choice: package by package, the first of the alternatives that can be had, never going back further than one
+//! apt's choice: package by package, the first of the alternatives that is available, never going back further than one
 //! dependency.
 //!
-//! First every wish is taken as it stands, so that a package that is asked for by name meets the alternatives of others;
-//! then, wish by wish, each package's dependencies are met in their order, depth first. Where one cannot be met, the package that needs it
-//! is given up and its next rival tried. What is wished for, and whatever is its only way, is *protected*: it is never
-//! given up, and what it excludes is never chosen.
+//! First every request is taken as it stands, so that a package that is asked for by name meets the alternatives of
+//! others; then, request by request, each package's dependencies are met in their order, depth first. Where one cannot
+//! be met, the package that needs it is given up and its next rival tried. What is requested, and every package that is
+//! the only way to it, is *protected*: it is never given up, and what it excludes is never chosen.
 
 use super::universe::{NameId, Universe, VersionId, Want};
 use crate::deb::dependency::{Alternatives, Dependency};
@@ -14,7 +14,7 @@ const DEEPEST: usize = 1000;
 
 /// What the greedy choice came to.
 pub(super) struct Choice {
-    /// Per name: the version to install. May hold more than the wishes need.
+    /// Per name: the version to install. May hold more than the requests need.
     pub(super) selected: Vec<Option<VersionId>>,
     /// Whether that is a solution.
     pub(super) complete: bool,
@@ -26,21 +26,21 @@ pub(super) fn choose(universe: &Universe<'_>, wants: &[Want<'_>]) -> Choice {
     let candidates = universe.names.iter().map(|name| name.versions.first().copied()).collect();
     let mut state = State { universe, candidates, selected: vec![None; names], protected: vec![false; names] };
     let mut complete = true;
-    let mut wished = Vec::new();
+    let mut requested = Vec::new();
     for want in wants {
         let Some(&version) = want.versions.first() else {
             complete = false;
             continue;
         };
         let name = universe.versions[version].name;
-        // Two wishes for different versions of one package.
+        // Two requests for different versions of one package.
         complete &= state.selected[name].is_none_or(|other| other == version);
         state.candidates[name] = Some(version);
         state.selected[name] = Some(version);
         state.protected[name] = true;
-        wished.push(name);
+        requested.push(name);
     }
-    for name in wished {
+    for name in requested {
         state.install(name, 0, true);
     }
     let complete = complete && state.holds(wants);
@@ -56,9 +56,9 @@ struct State<'u, 'a> {
 }
 
 impl<'u> State<'u, '_> {
-    /// Installs the candidate of the name, and whatever it needs; whether that worked.
-    fn install(&mut self, name: NameId, depth: usize, wished: bool) -> bool {
-        if depth > DEEPEST || (!wished && self.selected[name].is_none() && self.protected[name]) {
+    /// Installs the candidate of the name, and all that it needs; whether that worked.
+    fn install(&mut self, name: NameId, depth: usize, requested: bool) -> bool {
+        if depth > DEEPEST || (!requested && self.selected[name].is_none() && self.protected[name]) {
             return false;
         }
         let Some(version) = self.candidates[name] else { return false };
@@ -73,7 +73,7 @@ impl<'u> State<'u, '_> {
             }
             return false;
         }
-        let firm = was_protected || wished;
+        let firm = was_protected || requested;
         let mut whole = self.make_room(version, was_protected, firm);
         if !whole && !firm {
             return false;
@@ -218,7 +218,7 @@ impl<'u> State<'u, '_> {
         solutions
     }
 
-    /// Whether the selected packages that the wishes need stand together.
+    /// Whether the selected packages that the requests need stand together.
     fn holds(&self, wants: &[Want<'_>]) -> bool {
         let mut seen = vec![false; self.universe.versions.len()];
         let mut left: Vec<VersionId> = Vec::new();

@@ -15,20 +15,21 @@ pub(super) struct Map<'u, 'a> {
     /// By ban.
     pub(super) bans: Vec<&'u Dependency>,
     pub(super) problem: Problem,
-    /// By version; `None` for what no wish leads to.
+    /// By version; `None` for what no request leads to.
     candidates: Vec<Option<Candidate>>,
 }
 
 /// What a requirement comes from.
 #[derive(Clone, Copy)]
 pub(super) enum Demand<'u, 'a> {
-    /// The place of a wish.
-    Wish(&'u Want<'a>),
+    /// The place of a request.
+    Request(&'u Want<'a>),
     /// A dependency.
     Depends(&'u Alternatives),
 }
 
-/// Per name: the version that meets the wishes, or why there is none. `liked` are versions that are taken before others.
+/// Per name: the version that meets the requests, or why there is none. `liked` are versions that are taken before
+/// others.
 ///
 /// # Errors
 /// The conflict, with what its parts stand for.
@@ -63,7 +64,7 @@ impl<'u, 'a> Map<'u, 'a> {
         };
         map.add_candidates(universe, wants);
         for want in wants {
-            map.demand(None, Demand::Wish(want), &want.versions);
+            map.demand(None, Demand::Request(want), &want.versions);
         }
         for at in 0..map.versions.len() {
             let (version, rules) = (map.versions[at], universe.rules(map.versions[at]));
@@ -85,7 +86,7 @@ impl<'u, 'a> Map<'u, 'a> {
         map
     }
 
-    /// A candidate for each version that a wish leads to, and for the others of the same packages.
+    /// A candidate for each version that a request leads to, and for the others of the same packages.
     fn add_candidates(&mut self, universe: &'u Universe<'a>, wants: &[Want<'a>]) {
         let mut slots = vec![None; universe.names.len()];
         let mut left: Vec<VersionId> = wants.iter().flat_map(|want| want.versions.iter().rev().copied()).collect();
@@ -106,7 +107,7 @@ impl<'u, 'a> Map<'u, 'a> {
         let mut ways: Vec<VersionId> = Vec::new();
         for dependency in group.iter() {
             // What a name means is up to the candidates, as for apt: a newer version that provides it no longer has its
-            // reasons. The versions that are wished for are liked.
+            // reasons. The versions that are requested are preferred.
             let counts = |&v: &VersionId| {
                 let found = &universe.versions[v];
                 found.record.name() == dependency.name || universe.is_candidate(v) || liked[found.name] == Some(v)

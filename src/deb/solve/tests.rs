@@ -21,8 +21,8 @@ pub(super) fn repository(packages: &[&str]) -> Repository {
     Repository { index: index::parse(&text).expect("an index"), priority: 500 }
 }
 
-pub(super) fn world(text: &str) -> Vec<Wish> {
-    text.split_whitespace().map(|wish| wish.parse().expect("a wish")).collect()
+pub(super) fn world(text: &str) -> Vec<PackageRequest> {
+    text.split_whitespace().map(|request| request.parse().expect("a request")).collect()
 }
 
 fn names(solution: &Solution<'_>) -> String {
@@ -30,9 +30,9 @@ fn names(solution: &Solution<'_>) -> String {
     packages.map(|p| format!("{}-{}", p.record.name(), p.record.version())).collect::<Vec<_>>().join(" ")
 }
 
-/// What is installed for the wishes; `-` when they cannot be met.
-fn install(repositories: &[Repository], wishes: &str, dropped: &[&str]) -> String {
-    let (world, dropped) = (world(wishes), dropped.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
+/// What is installed for the requests; `-` when they cannot be met.
+fn install(repositories: &[Repository], requests: &str, dropped: &[&str]) -> String {
+    let (world, dropped) = (world(requests), dropped.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
     solve(repositories, "amd64", &world, &dropped).as_ref().map_or_else(|_| "-".to_owned(), names)
 }
 
@@ -103,8 +103,8 @@ fn answers_as_apt_does() {
         (&["a 1 Depends:b|c Conflicts:b", "b 1", "c 1"], "a", "c-1 a-1"),
         (&["w 1 Conflicts:b", "a 1 Depends:b|c", "b 1", "c 1"], "a w", "c-1 a-1 w-1"),
     ];
-    for (packages, wishes, expected) in cases {
-        assert_eq!(install(&[repository(packages)], wishes, &[]), *expected, "{packages:?} {wishes}");
+    for (packages, requests, expected) in cases {
+        assert_eq!(install(&[repository(packages)], requests, &[]), *expected, "{packages:?} {requests}");
     }
 }
 
@@ -115,8 +115,8 @@ fn goes_back_where_apt_gives_up() {
         (&["a 1 Depends:b|c,d", "b 1", "c 1", "d 1 Conflicts:b"], "a", "c-1 d-1 a-1"),
         (&["a 1 Depends:b(=1)", "b 1", "b 2"], "a", "b-1 a-1"),
     ];
-    for (packages, wishes, expected) in cases {
-        assert_eq!(install(&[repository(packages)], wishes, &[]), *expected, "{packages:?} {wishes}");
+    for (packages, requests, expected) in cases {
+        assert_eq!(install(&[repository(packages)], requests, &[]), *expected, "{packages:?} {requests}");
     }
 }
 
@@ -158,23 +158,23 @@ fn tells_why_a_package_is_there() {
     let chain = solution.why("virtual").expect("a chain");
     let told: Vec<_> = (chain.iter())
         .map(|selected| match &selected.because {
-            Because::Wish(wish) => format!("{} wished {wish}", selected.record.name()),
+            Because::Request(request) => format!("{} requested {request}", selected.record.name()),
             Because::Needed { by, dependency } => {
                 format!("{} {} needs {dependency}", selected.record.name(), solution.packages[*by].record.name())
             }
         })
         .collect();
-    assert_eq!(told, ["a wished a", "b a needs b | x", "c b needs virtual"]);
+    assert_eq!(told, ["a requested a", "b a needs b | x", "c b needs virtual"]);
     assert!(solution.why("nosuch").is_none());
 }
 
 #[test]
-fn reads_wishes() {
+fn reads_requests() {
     for text in ["nodejs", "libstdc++6=12.2.0-14+deb12u1"] {
-        assert_eq!(text.parse::<Wish>().expect("a wish").to_string(), text);
+        assert_eq!(text.parse::<PackageRequest>().expect("a request").to_string(), text);
     }
     for text in ["", "a b", "a=", "a=b", "=1", "a:any", "a (>= 1)", "a|b"] {
-        assert!(text.parse::<Wish>().is_err(), "{text}");
+        assert!(text.parse::<PackageRequest>().is_err(), "{text}");
     }
 }
 

@@ -6,10 +6,10 @@ use std::{
     collections::{BTreeSet, HashMap},
 };
 
-use super::{Repository, Wish};
+use super::{PackageRequest, Repository};
 use crate::deb::{
-    control::{MultiArch, Record},
     dependency::{Alternatives, Dependency, Provide, mentions},
+    record::{MultiArch, Record},
     version::Version,
 };
 
@@ -60,9 +60,9 @@ pub(super) struct Rules {
     pub(super) broken: Option<String>,
 }
 
-/// A wish, and the versions that meet it, the best first.
+/// A request, and the versions that meet it, the best first.
 pub(super) struct Want<'a> {
-    pub(super) wish: &'a Wish,
+    pub(super) request: &'a PackageRequest,
     pub(super) versions: Vec<VersionId>,
 }
 
@@ -152,21 +152,21 @@ impl<'a> Universe<'a> {
         self.by_name.get(text).map(|&id| &self.names[id])
     }
 
-    /// The wishes, each with the versions that meet it.
-    pub(super) fn wants(&self, world: &'a [Wish]) -> Vec<Want<'a>> {
-        let versions = |wish: &Wish| -> Vec<VersionId> {
-            let Some(name) = self.find(&wish.name) else { return Vec::new() };
+    /// The requests, each with the versions that meet it.
+    pub(super) fn wants(&self, world: &'a [PackageRequest]) -> Vec<Want<'a>> {
+        let versions = |request: &PackageRequest| -> Vec<VersionId> {
+            let Some(name) = self.find(&request.name) else { return Vec::new() };
             if !name.versions.is_empty() {
                 let accepts =
-                    |&&v: &&VersionId| wish.version.as_ref().is_none_or(|w| w == self.versions[v].record.version());
+                    |&&v: &&VersionId| request.version.as_ref().is_none_or(|w| w == self.versions[v].record.version());
                 return name.versions.iter().filter(accepts).copied().collect();
             }
             // As apt: a name that one package only provides stands for that package's candidate. Versions that are no
             // candidates count neither for what they provide nor for what they do not.
             let providers: BTreeSet<VersionId> = self.providers(name).collect();
-            if providers.len() == 1 && wish.version.is_none() { providers.into_iter().collect() } else { Vec::new() }
+            if providers.len() == 1 && request.version.is_none() { providers.into_iter().collect() } else { Vec::new() }
         };
-        world.iter().map(|wish| Want { wish, versions: versions(wish) }).collect()
+        world.iter().map(|request| Want { request, versions: versions(request) }).collect()
     }
 
     /// The candidates that provide the name.

@@ -1,5 +1,5 @@
-//! As much of apt.conf(5) as it takes to find one switch: a machine whose mirror is a snapshot says there that an old Release
-//! is none too old.
+//! As much of apt.conf(5) as it takes to find one switch: a machine whose mirror is a snapshot says there that an old
+//! Release is none too old.
 
 use std::path::Path;
 

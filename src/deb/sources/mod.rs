@@ -1,9 +1,9 @@
 //! Where packages come from: a machine's own apt sources (sources.list(5)), in lines or in paragraphs, or a mirror that
-//! somebody names. No mirror's address is written into this program.
+//! the user names. No mirror's address is written into this program.
 //!
 //! A distribution's release is spread over several suites, which apt treats as one: `bookworm`, `bookworm-updates`,
-//! `bookworm-security`. [`Sources::family`] finds them, and makes those of another release out of them when a machine has only
-//! its own: they lie on the same mirrors.
+//! `bookworm-security`. [`Sources::family`] finds them, and makes those of another release out of them when a machine
+//! has only its own: they lie on the same mirrors.
 
 use std::{
     fs, io,
@@ -39,11 +39,11 @@ pub struct Source {
     pub architectures: Vec<String>,
     /// Whose signature counts.
     pub keys: Keys,
-    /// `trusted=yes`: nobody needs to sign.
+    /// `trusted=yes`: no signature is needed.
     pub trusted: bool,
     /// `check-valid-until`: whether an old Release is an error.
     pub check_valid_until: bool,
-    /// That there is no such suite is no error.
+    /// That there is no such suite is not an error.
     pub optional: bool,
 }
 
@@ -59,7 +59,7 @@ pub enum Place {
 /// Whose signature a source's Release needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keys {
-    /// Of anybody whom apt trusts on this machine.
+    /// All keys that apt trusts on this machine.
     Default,
     /// `Signed-By`
     Named {
@@ -73,7 +73,7 @@ pub enum Keys {
 }
 
 impl Keys {
-    /// The keys, read from the machine below `root`. When apt trusts nobody by itself, the keyring that `distribution`
+    /// The keys, read from the machine below `root`. When apt trusts no keys by itself, the keyring that `distribution`
     /// installs counts.
     ///
     /// # Errors
@@ -146,7 +146,7 @@ pub enum SourcesError {
         /// Why.
         source: io::Error,
     },
-    /// A line is none of apt's.
+    /// A line is not one of apt's.
     #[error("{file}, line {line}: expected {expected}, found `{found}`")]
     Line {
         /// The file.
@@ -159,7 +159,7 @@ pub enum SourcesError {
         found: String,
     },
     /// The machine has no sources of a distribution.
-    #[error("expected apt sources with a release of Debian or Ubuntu, found none")]
+    #[error("this machine has no apt sources of a release of Debian or Ubuntu")]
     None,
     /// All sources of the release are of kinds that this program cannot fetch from.
     #[error("expected a source with http, https, file or mirror+file for {suite}, found only {found}")]
@@ -226,8 +226,9 @@ impl Sources {
         Ok(Self { list, distribution: of_os("ID"), codename: of_os("VERSION_CODENAME") })
     }
 
-    /// The suites of the release `suite` at a mirror: the release itself, and its updates and security updates where there are
-    /// some. Debian keeps these in an archive of their own beside the mirror: `debian-security` beside `debian`.
+    /// The suites of the release `suite` at a mirror: the release itself, and its updates and security updates where
+    /// there are some. Debian keeps these in an archive of their own beside the mirror: `debian-security` beside
+    /// `debian`.
     pub fn of_mirror(mirror: &Location, suite: &str, components: &[&str], keys: &Keys) -> Vec<Source> {
         let source = |location: &Location, suite: String, optional| Source {
             location: Place::Known(location.clone()),
@@ -257,7 +258,7 @@ impl Sources {
         let releases = || self.list.iter().filter(of_distribution).map(Source::release);
         let own = releases().find(|release| *release == self.codename);
         let alias = || releases().find(|release| ALIASES.contains(release));
-        // A release whose companions are here as well is no package's own repository.
+        // A release whose companions are here as well is not the repository of one package.
         let family = || {
             let companion = |release: &&str| self.list.iter().any(|s| s.suite != *release && s.release() == *release);
             releases().find(companion)
@@ -265,9 +266,9 @@ impl Sources {
         own.or_else(alias).or_else(family).or_else(|| releases().next()).ok_or(SourcesError::None)
     }
 
-    /// The sources of the release `suite` (`bookworm`, `stable`) for an architecture: the release itself, its updates and
-    /// its security updates. Those of a release that the machine does not have are made out of its own release's; of these
-    /// only the first one must exist.
+    /// The sources of the release `suite` (`bookworm`, `stable`) for an architecture: the release itself, its updates
+    /// and its security updates. Those of a release that the machine does not have are made out of its own release's;
+    /// of these only the first one must exist.
     ///
     /// Other archives may have a suite of that name, too: their Release tells them apart (`Release::is_of`).
     ///
@@ -330,7 +331,7 @@ fn read(path: &Path) -> Result<Option<String>, SourcesError> {
     }
 }
 
-/// The names of the files in a folder, in their order; none when there is no folder.
+/// The names of the files in a folder, in their order; none when there is not a folder.
 fn names(folder: &Path) -> Result<Vec<String>, SourcesError> {
     let failed = |source| SourcesError::Read { path: folder.to_owned(), source };
     let entries = match fs::read_dir(folder) {
@@ -345,7 +346,7 @@ fn names(folder: &Path) -> Result<Vec<String>, SourcesError> {
 /// Reads the lines of a `sources.list`, called `file` in errors.
 ///
 /// # Errors
-/// When a line is none of apt's.
+/// When a line is not one of apt's.
 pub fn parse_list(text: &str, file: &str) -> Result<Vec<Source>, SourcesError> {
     let mut list = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
@@ -389,7 +390,7 @@ pub fn parse_list(text: &str, file: &str) -> Result<Vec<Source>, SourcesError> {
 /// Reads the paragraphs of a `.sources`, called `file` in errors.
 ///
 /// # Errors
-/// When a paragraph is none of apt's.
+/// When a paragraph is not one of apt's.
 pub fn parse_sources(text: &str, file: &str) -> Result<Vec<Source>, SourcesError> {
     let mut list = Vec::new();
     for paragraph in paragraphs(text) {

@@ -1,7 +1,7 @@
 //! Which libraries the programs of a root filesystem lack, and which files a program loads.
 //!
-//! [`Closure`] does on paper what the loaders of glibc (ld.so(8)) and musl do when a program starts: breadth first, each
-//! object's needs in their order, with the list of what is loaded already. A need is looked up
+//! [`Closure`] does on paper what the loaders of glibc (ld.so(8)) and musl do when a program starts: breadth first,
+//! each object's needs in their order, with the list of what is loaded already. A need is looked up
 //!
 //! 1. among what is loaded: by the name that it was asked for under, in glibc also by `DT_SONAME`. The loader counts as loaded;
 //!    musl's is also `libc.so`, `libm.so`, `libpthread.so.0` and their like;
@@ -15,23 +15,24 @@
 //! 7. in the default folders, Debian's of the machine first. With `DF_1_NODEFLIB` these, and those of them that are
 //!    configured, are left out.
 //!
-//! musl takes 4 before 3, and knows no difference between `DT_RPATH` and `DT_RUNPATH`: both are inherited, and where there are
-//! both, the second counts. Its rules hold for a program whose interpreter is `ld-musl-…`, and for all of a root that has such
-//! a loader and no `libc.so.6`.
+//! musl takes 4 before 3, and knows no difference between `DT_RPATH` and `DT_RUNPATH`: both are inherited, and where
+//! there are both, the second counts. Its rules hold for a program whose interpreter is `ld-musl-…`, and for all of a
+//! root that has such a loader and no `libc.so.6`.
 //!
-//! A candidate counts only when it is a library of the same class, byte order and machine, as ld.so passes over others.
-//! `$ORIGIN` is the folder in which the object was found: of a link, not of what it leads to, except for the program itself.
-//! Folders that are not absolute are left out: they depend on where a program is started. Below the folders,
+//! A candidate counts only when it is a library of the same class, byte order and machine, as ld.so skips others.
+//! `$ORIGIN` is the folder in which the object was found: of a link, not of what it leads to, except for the program
+//! itself. Folders that are not absolute are left out: they depend on where a program is started. Below the folders,
 //! `glibc-hwcaps` is not searched: what is there is a faster copy of what is beside it.
 //!
-//! An interpreter is taken for one only when it can be: at an absolute path, a shared ELF file for the same processor, in a folder
-//! where loaders lie or under a loader's name. What a file's header says is not to be trusted; it may name any file.
+//! An interpreter is taken for one only when it can be: at an absolute path, a shared ELF file for the same processor,
+//! in a folder where loaders lie or under a loader's name. What a file's header says is not to be trusted; it may name
+//! any file.
 //!
-//! What has an interpreter is a program: if its needs, or those of what it loads, are not found, it does not start, and that
-//! is certain. What has none is a library that nothing may load but an interpreter of a language, at a path of its own: a
-//! `.node` addon, a Python extension, the JVM's `libjava.so`, which needs a `libjvm.so` that only its launcher knows where to
-//! find. So a library's need that its own search does not find is missing only when the image has no library of that file
-//! name or `DT_SONAME` anywhere.
+//! What has an interpreter is a program: if its needs, or those of what it loads, are not found, it does not start, and
+//! that is certain. What has none is a library that nothing may load but an interpreter of a language, at a path of its
+//! own: a `.node` addon, a Python extension, the JVM's `libjava.so`, which needs a `libjvm.so` that only its launcher
+//! knows where to find. So a library's need that its own search does not find is missing only when the image has no
+//! library of that file name or `DT_SONAME` anywhere.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -50,8 +51,8 @@ pub trait Root {
     /// The path that `path` leads to, links followed as a process in this root would; `None` when it leads nowhere.
     fn resolve(&self, path: &str) -> Option<String>;
 
-    /// The target of the link that is at `path` itself; `None` when no link is there. No part of `path` but the last is a
-    /// link.
+    /// The target of the link that is at `path` itself; `None` when no link is there. No part of `path` but the last is
+    /// a link.
     fn link(&self, path: &str) -> Option<String>;
 
     /// Whether something is at `path` that [`resolve`](Self::resolve) does not give because it is not to be taken.
@@ -63,8 +64,8 @@ pub trait Root {
 /// A root filesystem as a loader sees it.
 #[derive(Clone, Copy)]
 pub struct Closure<'a> {
-    /// Its ELF files, by path below the root (without a leading slash, and without links on the way). Whoever does not want
-    /// to hear of files for other machines (test data, prebuilt addons) leaves them out.
+    /// Its ELF files, by path below the root (without a leading slash, and without links on the way). Whoever does not
+    /// want to hear of files for other machines (test data, prebuilt addons) leaves them out.
     pub files: &'a BTreeMap<String, Elf>,
     /// All its names.
     pub root: &'a dyn Root,
@@ -96,7 +97,7 @@ pub struct Missing {
 pub enum Reason {
     /// The interpreter is not there.
     NoInterpreter,
-    /// What is there is none that the kernel would start, or that a distribution has; this was expected.
+    /// The file there is not an interpreter that the kernel would start or that a distribution has; this was expected.
     NotALoader(&'static str),
     /// It is there, and not to be taken.
     Withheld,
@@ -213,9 +214,9 @@ impl Closure<'_> {
         }
     }
 
-    /// All that must be there for `program` (a path below the root) to be loaded: itself, its interpreter, its libraries and
-    /// theirs, and every link on the way to one of them. Paths below the root, sorted. It may be a library, too, which then
-    /// is loaded as by a program that has loaded nothing else.
+    /// All that must be there for `program` (a path below the root) to be loaded: itself, its interpreter, its
+    /// libraries and theirs, and every link on the way to one of them. Paths below the root, sorted. It may be a
+    /// library, too, which then is loaded as by a program that has loaded nothing else.
     ///
     /// What is not ELF needs only itself; what is not there gives an empty list.
     ///
@@ -230,8 +231,8 @@ impl Closure<'_> {
         Ok(paths.into_iter().collect())
     }
 
-    /// Where the loader finds the interpreter and the libraries of `program`, below the root, links not followed; in the order in
-    /// which it loads them. Otherwise as [`Closure::needed_by`].
+    /// Where the loader finds the interpreter and the libraries of `program`, below the root, links not followed; in
+    /// the order in which it loads them. Otherwise as [`Closure::needed_by`].
     ///
     /// # Errors
     /// As [`Closure::needed_by`].

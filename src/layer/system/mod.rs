@@ -2,8 +2,8 @@
 //!
 //! The data stream of an Alpine package is a tar.gz, hence a layer. Used as such it needs no compression, its digest is
 //! signed by Alpine, and every image anywhere that holds the package holds the same blob. A package becomes a layer of
-//! its own when it is large and the tree holds exactly its members. Debian's packages never do: they are packed with xz, or
-//! bring man pages and the like.
+//! its own when it is large and the tree holds exactly its members. Debian's packages never do: they are packed with
+//! xz, or bring man pages and the like.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,8 +22,8 @@ use crate::{
     store::BlobDir,
 };
 
-/// A package whose data stream is smaller than this, in bytes, is not worth a layer: a registry's round trip costs more than
-/// sending it again inside the system layer.
+/// A package whose data stream is smaller than this, in bytes, is not worth a layer: a registry's round trip costs more
+/// than sending it again inside the system layer.
 const LARGE: u64 = 1 << 20;
 /// How many packages may be layers. Ten layers in all, with those of system, dependencies and app.
 const MOST: usize = 7;
@@ -39,8 +39,8 @@ pub fn package_layers<R: Listed>(packages: &[Installed<R>], tree: &Tree) -> Vec<
     large
 }
 
-/// Whether the tree holds all members of the package, and as the package has them. A folder's mode may differ: the system
-/// layer, which lies above, sets it.
+/// Whether the tree holds all members of the package, and as the package has them. A folder's mode may differ: the
+/// system layer, which lies above, sets it.
 fn is_whole(at: usize, package: &impl Contents, tree: &Tree) -> bool {
     package.data().complete
         && package.data().media_type().is_some()
@@ -62,7 +62,8 @@ fn is_whole(at: usize, package: &impl Contents, tree: &Tree) -> bool {
         })
 }
 
-/// The record of a package's data stream as a layer; `None` when it is packed in a way that container engines do not know.
+/// The record of a package's data stream as a layer; `None` when it is packed in a way that container engines do not
+/// know.
 pub fn package_layer<R: Listed>(installed: &Installed<R>) -> Option<LayerRecord> {
     let data = installed.package.data();
     Some(LayerRecord {
@@ -74,7 +75,7 @@ pub fn package_layer<R: Listed>(installed: &Installed<R>) -> Option<LayerRecord>
     })
 }
 
-/// Writes the system layer into `blobs`: whatever of `tree` is not in the layers of the packages `apart`.
+/// Writes the system layer into `blobs`: what of `tree` is not in the layers of the packages `apart`.
 ///
 /// # Errors
 /// When content cannot be read, or the layer cannot be written.
@@ -116,8 +117,8 @@ fn meta(node: &Node) -> Meta {
     Meta { mode: node.mode, uid: node.uid, gid: node.gid }
 }
 
-/// The folders that the system layer must hold: those above its own files (some runtimes, AWS Lambda's among them, want every
-/// layer to bring its parents), and those that no package's layer brings as the tree has them.
+/// The folders that the system layer must hold: those above its own files (some runtimes, AWS Lambda's among them, want
+/// every layer to bring its parents), and those that no package's layer brings as the tree has them.
 fn folders<'a, R: Listed>(
     tree: &'a Tree,
     packages: &[Installed<R>],

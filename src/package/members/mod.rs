@@ -1,15 +1,16 @@
 //! The members of a tar, read so that there is one way to read them.
 //!
-//! A package's data are a tar that several programs read: this one, apk or dpkg, and container engines when it is a layer as it
-//! stands. Where readers of tars are known to differ, a file may be seen by one and not by the other. So a tar is read by two lists
-//! here. What readers take for different things is refused: numbers and records that do not parse, a record twice, two headers for
-//! one member that contradict each other, content of what has none, sparse files. What readers agree on, but some do not know or
-//! take amiss (long names of GNU, numbers in base 256, records that only some programs write), is read, and the tar is not
-//! [`plain`](Members::is_plain). The rest is what `abuild`, melange and `dpkg-deb` write.
+//! A package's data are a tar that several programs read: this one, apk or dpkg, and container engines when it is a
+//! layer as it stands. Where readers of tars are known to differ, a file may be seen by one and not by the other. So a
+//! tar is read by two lists here. What readers take for different things is refused: numbers and records that do not
+//! parse, a record twice, two headers for one member that contradict each other, content of what has none, sparse
+//! files. What readers agree on, but some do not know or take amiss (long names of GNU, numbers in base 256, records
+//! that only some programs write), is read, and the tar is not [`plain`](Members::is_plain). The rest is what `abuild`,
+//! melange and `dpkg-deb` write.
 //!
-//! The formats: pax(1) of POSIX.1-2008 ("ustar Interchange Format", "pax Extended Header"), and GNU tar's manual ("Basic Tar
-//! Format"). The readers that were compared: Go's archive/tar (container engines), libarchive, GNU tar, Python's tarfile, apk-tools,
-//! dpkg.
+//! The formats: pax(1) of POSIX.1-2008 ("ustar Interchange Format", "pax Extended Header"), and GNU tar's manual
+//! ("Basic Tar Format"). The readers that were compared: Go's archive/tar (container engines), libarchive, GNU tar,
+//! Python's tarfile, apk-tools, dpkg.
 
 use std::{
     collections::BTreeMap,
@@ -31,7 +32,7 @@ const HEADER_LIMIT: u64 = 1 << 20;
 pub(crate) enum TarError {
     /// It cannot be read, or is cut.
     Read(io::Error),
-    /// It is no tar.
+    /// It is not a tar.
     Malformed(String),
     /// It has a member that readers would see differently.
     Refused {
@@ -83,7 +84,7 @@ pub(crate) struct Member {
     /// Empty when there is none.
     pub(crate) user: Vec<u8>,
     pub(crate) group: Vec<u8>,
-    /// Where a link leads; empty for what is none.
+    /// Where a link leads; empty for other members.
     pub(crate) target: Vec<u8>,
     /// `APK-TOOLS.checksum.SHA1`, as it stands there.
     pub(crate) sha1: Option<Vec<u8>>,
@@ -91,7 +92,7 @@ pub(crate) struct Member {
     pub(crate) xattrs: BTreeMap<String, Vec<u8>>,
 }
 
-/// Reads a tar member by member. What is not read of a member's content is passed over.
+/// Reads a tar member by member. The rest of a member's content that is not read is skipped.
 pub(crate) struct Members<R> {
     input: R,
     /// What is left of a member's content, and the padding behind it, in bytes.

@@ -1,4 +1,5 @@
-//! The files in which Docker and Podman keep credentials, as values: `config.json` and `auth.json` (containers-auth.json(5)).
+//! The files in which Docker and Podman keep credentials, as values: `config.json` and `auth.json`
+//! (containers-auth.json(5)).
 
 use std::collections::BTreeMap;
 
@@ -67,7 +68,8 @@ impl Config {
         self.auths.get(place).or_else(same)
     }
 
-    /// The helper for `place`, and whether it is named for it alone; the one that is meant for all counts for whole registries.
+    /// The helper for `place`, and whether it is named for it alone; the one that is meant for all counts for whole
+    /// registries.
     pub(super) fn helper(&self, place: &str) -> Option<(&str, bool)> {
         let own = self.cred_helpers.iter().find(|(key, _)| place_of(key) == place);
         let all = (!place.contains('/')).then_some((self.creds_store.as_str(), false));
@@ -75,8 +77,8 @@ impl Config {
     }
 }
 
-/// The places whose credentials count for `repository` of `registry`, the narrowest first: the repository, each namespace above
-/// it, the registry (containers-auth.json(5), "FORMAT").
+/// The places whose credentials count for `repository` of `registry`, the narrowest first: the repository, each
+/// namespace above it, the registry (containers-auth.json(5), "FORMAT").
 pub(super) fn places(registry: &str, repository: Option<&str>) -> Vec<String> {
     let Some(repository) = repository else { return vec![registry.to_owned()] };
     let whole = format!("{registry}/{repository}");
@@ -86,8 +88,8 @@ pub(super) fn places(registry: &str, repository: Option<&str>) -> Vec<String> {
     places
 }
 
-/// The place that a key of `auths` or `credHelpers` means: a registry, or a namespace or repository of one. Keys that are URLs
-/// mean registries, whatever their path: `https://index.docker.io/v1/` is `docker.io`.
+/// The place that a key of `auths` or `credHelpers` means: a registry, or a namespace or repository of one. Keys that
+/// are URLs mean registries, whatever their path: `https://index.docker.io/v1/` is `docker.io`.
 pub(super) fn place_of(key: &str) -> String {
     let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
     let (host, path) = bare.unwrap_or(key).split_once('/').unwrap_or((bare.unwrap_or(key), ""));

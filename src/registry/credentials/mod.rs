@@ -1,5 +1,5 @@
-//! Credentials for registries, where Docker and Podman keep them: `config.json`, `auth.json`, and the helpers that these name
-//! (`docker-credential-NAME`, protocol of docker-credential-helpers).
+//! Credentials for registries, where Docker and Podman keep them: `config.json`, `auth.json`, and the helpers that
+//! these name (`docker-credential-NAME`, protocol of docker-credential-helpers).
 
 use std::{
     ffi::OsString,
@@ -26,7 +26,7 @@ use config::{Config, Entry, json_error, key, place_of};
 /// The user name under which helpers keep an identity token.
 const TOKEN_USER: &str = "<token>";
 
-/// What a registry, or its token server, is told of the user.
+/// What identifies the user to a registry or its token server.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
     /// User name and password.
@@ -132,7 +132,7 @@ impl Explain for CredentialsError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Config { path, .. } => Some(format!("mend {} or move it away", path.display())),
+            Self::Config { path, .. } => Some(format!("repair {} or move it away", path.display())),
             Self::NoHelper { program, path } => {
                 Some(format!("install {program}, or take it out of credHelpers and credsStore in {}", path.display()))
             }
@@ -177,8 +177,8 @@ impl CredentialStore {
     /// DOCKER_AUTH_CONFIG, then Docker's `config.json` in DOCKER_CONFIG or `~/.docker`, then Podman's `auth.json` in
     /// XDG_RUNTIME_DIR and XDG_CONFIG_HOME.
     ///
-    /// The variable comes before the file, as in Docker 28. Not so in GitLab's CI, whose runner pulls the job's image with what
-    /// stands in it: a login of the job is meant for the job, and comes first (docker/cli#6156).
+    /// The variable comes before the file, as in Docker 28. Not so in GitLab's CI, whose runner pulls the job's image
+    /// with what stands in it: a login of the job is meant for the job, and comes first (docker/cli#6156).
     pub fn from_env(var: impl Fn(&str) -> Option<OsString>) -> Self {
         let given = |name: &str| var(name).filter(|value| !value.is_empty());
         let folder = |name: &str| given(name).map(PathBuf::from);
@@ -204,12 +204,13 @@ impl CredentialStore {
         Self::default()
     }
 
-    /// The credentials for `repository` of `registry` (or for the registry as such): of the first file that has some, or whose
-    /// helper has. In a file, what is kept for the repository counts before what is kept for a namespace above it, and that before
-    /// what is kept for the whole registry.
+    /// The credentials for `repository` of `registry` (or for the registry as such): of the first file that has some,
+    /// or whose helper has. In a file, what is kept for the repository counts before what is kept for a namespace above
+    /// it, and that before what is kept for the whole registry.
     ///
-    /// A helper that has none is a miss, and so is one that is meant for all registries (`credsStore`) and not installed, as in
-    /// a `config.json` copied from a desktop: that is noted. So is all that is wrong with DOCKER_AUTH_CONFIG, as in Docker.
+    /// A helper that has none is a miss, and so is one that is meant for all registries (`credsStore`) and not
+    /// installed, as in a `config.json` copied from a desktop: that is noted. So is all that is wrong with
+    /// DOCKER_AUTH_CONFIG, as in Docker.
     ///
     /// # Errors
     /// When a file cannot be understood, a helper fails, or one that is meant for this registry is not installed.
@@ -292,8 +293,8 @@ impl CredentialStore {
         texts.filter_map(|text| Config::parse(text).ok()).any(|config| config.entry(registry).is_some())
     }
 
-    /// Keeps the credentials of `registry`: in the helper that the file names, else in the file, which keeps everything else that
-    /// is in it and which only its owner may read.
+    /// Keeps the credentials of `registry`: in the helper that the file names, else in the file, which keeps everything
+    /// else that is in it and which only its owner may read.
     ///
     /// # Errors
     /// When there is no place for them, or it cannot be written.
@@ -443,8 +444,8 @@ fn auths_of<'a>(document: &'a mut Value, path: &Path) -> Result<&'a mut Map<Stri
     found.and_then(Value::as_object_mut).ok_or_else(|| bad(path, "expected an object with an object `auths` in it"))
 }
 
-/// Replaces the file as a whole by one that only its owner may read, which is how `tempfile` makes them. A link is followed:
-/// people keep `config.json` elsewhere.
+/// Replaces the file as a whole by one that only its owner may read, which is how `tempfile` makes them. A link is
+/// followed: people keep `config.json` elsewhere.
 fn write_document(path: &Path, document: &Value) -> Result<(), CredentialsError> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let failed = |source: io::Error| CredentialsError::Io { path: path.clone(), source };

@@ -60,8 +60,8 @@ fn installed(packages: &[(usize, &Installed)], tree: &Tree) -> String {
     text
 }
 
-/// Folders (`F:`), their modes (`M:`), files (`R:`), theirs (`a:`) and their checksums (`Z:`): those that the tree still has
-/// from this package.
+/// Folders (`F:`), their modes (`M:`), files (`R:`), theirs (`a:`) and their checksums (`Z:`): those that the tree
+/// still has from this package.
 fn write_files(text: &mut String, at: usize, installed: &Installed, tree: &Tree) {
     let mut folders: BTreeMap<&str, (Option<&Entry>, BTreeMap<&str, &Entry>)> = BTreeMap::new();
     // Under the package's own names, wherever links lead.
@@ -167,7 +167,7 @@ const SCRIPTS: [&str; 8] = [
     "trigger",
 ];
 
-/// The scripts of all packages, named `NAME-VERSION.X1SHA1.KIND`, for whoever runs `apk` in the image.
+/// The scripts of all packages, named `NAME-VERSION.X1SHA1.KIND`, for users who run `apk` in the image.
 fn scripts(packages: &[(usize, &Installed)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Compressor::new(Compression::default(), Vec::new()));
     for (_, installed) in packages {

@@ -1,10 +1,11 @@
 //! What `apk add` would make of a list of Alpine's packages.
 //!
-//! What install scripts and triggers would do is reproduced where it is known: users and groups, busybox's links, the group of
-//! `/etc/shadow`. apk's own database ([`installed`]) is written as apk writes it.
+//! What install scripts and triggers would do is reproduced where it is known: users and groups, busybox's links, the
+//! group of `/etc/shadow`. apk's own database ([`installed`]) is written as apk writes it.
 //!
-//! Links to folders that other packages have are followed, as apk does: with a merged `/usr`, `lib/x` lies in `usr/lib`. What two
-//! packages have at one place under two names is a conflict here; apk does not see it, and keeps what it wrote last.
+//! Links to folders that other packages have are followed, as apk does: with a merged `/usr`, `lib/x` lies in
+//! `usr/lib`. What two packages have at one place under two names is a conflict here; apk does not see it, and keeps
+//! what it wrote last.
 //!
 //! The integration test `rootfs` has the real apk install the same packages. What differs from its root is on purpose:
 //!
@@ -36,12 +37,12 @@ use crate::{
 /// A package of Alpine.
 pub type Installed = InstalledPackage<Record>;
 
-/// Lays `packages` over each other in their order, as apk would install them, and adds what their scripts, apk itself and
-/// this program add.
+/// Lays `packages` over each other in their order, as apk would install them, and adds what their scripts, apk itself
+/// and this program add.
 ///
 /// # Errors
-/// When two packages have a file at the same place and neither may replace the other; when a package writes through a link;
-/// when content that must be known (`/etc/passwd`, busybox's list of links) cannot be read.
+/// When two packages have a file at the same place and neither may replace the other; when a package writes through a
+/// link; when content that must be known (`/etc/passwd`, busybox's list of links) cannot be read.
 pub fn assemble(packages: &[Installed], settings: &Settings, read: &ReadMembers<'_>) -> Result<Tree, RootfsError> {
     let mut assembly = Assembly {
         packages,
@@ -123,13 +124,14 @@ impl Assembly<'_> {
     }
 
     fn owner(&self, name: &str, number: u64, lookup: impl Fn(&Accounts, &str) -> Option<u32>) -> u32 {
-        // apk goes by the names where the root knows them: the numbers are those of the machine that built the package. It
-        // knows one name without any file.
+        // apk goes by the names where the root knows them: the numbers are those of the machine that built the package.
+        // It knows one name without any file.
         let known = if name == "root" { Some(0) } else { lookup(&self.accounts, name) };
         known.unwrap_or(u32::try_from(number).unwrap_or(65534))
     }
 
-    /// Where a member of the package lies. What the package has as a link it cannot have as a folder, too: apk fails then.
+    /// Where a member of the package lies. What the package has as a link it cannot have as a folder, too: apk fails
+    /// then.
     fn place(&self, at: usize, path: &str) -> Result<String, RootfsError> {
         let refused = |why| RootfsError::Refused { package: self.packages[at].title(), path: path.to_owned(), why };
         self.tree.place(path, |link| link.package != Some(at)).map_err(refused)
@@ -264,8 +266,8 @@ fn same_origin(a: &Installed, b: &Installed) -> bool {
     !a.record.origin.is_empty() && a.record.origin == b.record.origin
 }
 
-/// apk's rule for the mode and owner of a folder of two packages: the higher `replaces_priority`; of one origin, the package
-/// that bears its name; else the name that sorts first.
+/// apk's rule for the mode and owner of a folder of two packages: the higher `replaces_priority`; of one origin, the
+/// package that bears its name; else the name that sorts first.
 fn replaces_directory(old: &Installed, new: &Installed) -> bool {
     let priority = |of: &Installed| of.package.info.replaces_priority.unwrap_or(0);
     if priority(old) != priority(new) {

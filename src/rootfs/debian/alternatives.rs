@@ -23,8 +23,8 @@ struct Link {
     target: String,
 }
 
-/// Links what the scripts would install. Of several choices for a name that with the highest priority counts; one whose file
-/// is not in the tree does not.
+/// Links what the scripts would install. Of several choices for a name that with the highest priority counts; one whose
+/// file is not in the tree does not.
 pub(super) fn link<'a>(tree: &mut Tree, scripts: impl Iterator<Item = &'a [u8]>) {
     let mut chosen: BTreeMap<String, Choice> = BTreeMap::new();
     for choice in scripts.flat_map(|script| choices(&String::from_utf8_lossy(script))) {

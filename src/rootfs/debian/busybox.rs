@@ -1,4 +1,4 @@
-//! busybox's applets: Debian's package has the program only, and links to it are made by whoever wants them.
+//! busybox's applets: Debian's package has the program only; the links to it are made here.
 
 use super::super::Tree;
 
@@ -19,8 +19,8 @@ pub(super) fn link(tree: &mut Tree, program: &[u8]) {
     }
 }
 
-/// The names in the program's own table: sorted, each ended by a zero byte, an empty one at the end. None when it has no such
-/// table.
+/// The names in the program's own table: sorted, each ended by a zero byte, an empty one at the end. None when it has
+/// no such table.
 fn applets(program: &[u8]) -> Vec<&str> {
     let Some(begin) = program.windows(BEGIN.len()).position(|window| window == BEGIN) else { return Vec::new() };
     let is_name = |name: &&[u8]| {

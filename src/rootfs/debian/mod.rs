@@ -8,20 +8,22 @@
 //! - [`alternatives`] are linked as update-alternatives(1) would by itself.
 //! - `/etc/ssl/certs/ca-certificates.crt` holds ca-certificates' files, which are left out themselves; OpenSSL's own place for
 //!   them leads there.
-//! - busybox, where somebody asks for it, is linked under the names of its applets, the shell's among them.
+//! - busybox, where it is requested, is linked under the names of its applets, the shell's among them.
 //! - `/etc/nsswitch.conf` is libc-bin's, or one that says the same of hosts.
 //!
-//! ldconfig(8) is not needed: the folders of Debian's libraries are searched by its loader without a cache, and the links for
-//! sonames are in the packages. A library in a folder that only `/etc/ld.so.conf.d` names would not be found: that is what
-//! [`check_libraries`](super::check_libraries) reports.
+//! ldconfig(8) is not needed: the folders of Debian's libraries are searched by its loader without a cache, and the
+//! links for sonames are in the packages. A library in a folder that only `/etc/ld.so.conf.d` names would not be found:
+//! that is what [`check_libraries`](super::check_libraries) reports.
 //!
-//! What other scripts do (users that they add, configuration that they write, caches of fonts, keys and the like) is not done.
+//! What other scripts do (users that they add, configuration that they write, caches of fonts, keys and the like) is
+//! not done.
 //!
-//! dpkg itself is mostly not in the root, and neither is its database; what scanners (trivy, syft, grype) read is, in the form
-//! that distroless gave it: `/var/lib/dpkg/status.d/NAME` with a package's control file, and `NAME.md5sums` beside it.
+//! dpkg itself is mostly not in the root, and neither is its database; what scanners (trivy, syft, grype) read is, in
+//! the form that distroless gave it: `/var/lib/dpkg/status.d/NAME` with a package's control file, and `NAME.md5sums`
+//! beside it.
 //!
-//! Left out are documentation but for copyright files, man and info pages, translations, and what packages have for other
-//! programs (lintian, bug reports, shells' completions).
+//! Left out are documentation but for copyright files, man and info pages, translations, and what packages have for
+//! other programs (lintian, bug reports, shells' completions).
 
 mod alternatives;
 mod busybox;
@@ -34,9 +36,10 @@ use super::{
 };
 use crate::{
     deb::{
-        control::{Record, paragraphs},
+        control::paragraphs,
         dependency::{Dependency, parse_list},
         package::{Entry, EntryKind},
+        record::Record,
     },
     glob::PatternSet,
 };
@@ -75,8 +78,8 @@ const LEFT_OUT: [&str; 16] = [
 const NSSWITCH: &str = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\n\
                         protocols: files\nservices: files\nethers: files\nrpc: files\n";
 
-/// Lays `packages` over each other in their order, as dpkg would unpack them, and adds what their scripts and this program
-/// add.
+/// Lays `packages` over each other in their order, as dpkg would unpack them, and adds what their scripts and this
+/// program add.
 ///
 /// # Errors
 /// When two packages have a file at the same place and neither may replace the other; when content that must be known
@@ -152,8 +155,8 @@ impl Assembly<'_> {
         Ok(())
     }
 
-    /// The path at which a member of the package lies: links to folders above it are followed, as dpkg would. `None` for a
-    /// folder or link that merging `/usr` has already made.
+    /// The path at which a member of the package lies: links to folders above it are followed, as dpkg would. `None`
+    /// for a folder or link that merging `/usr` has already made.
     fn place(&self, at: usize, path: &str) -> Result<Option<String>, RootfsError> {
         let merged = |path: &str| MERGED.contains(&path) || MERGED_IF_USED.contains(&path);
         if merged(path) && self.tree.get(path).is_some() {
@@ -174,7 +177,8 @@ impl Assembly<'_> {
         };
         match (&old.kind, &node.kind) {
             (NodeKind::Directory, NodeKind::Directory) => Ok(old.package.is_none()),
-            // dpkg keeps a folder that a newer package has as a link, and a link to a folder where a package has the folder.
+            // dpkg keeps a folder that a newer package has as a link, and a link to a folder where a package has the
+            // folder.
             (NodeKind::Directory, NodeKind::Symlink(_)) => Ok(false),
             (NodeKind::Symlink(_), NodeKind::Directory) if self.tree.leads_to_folder(path) => Ok(false),
             (NodeKind::Directory, _) | (_, NodeKind::Directory) => Err(conflict()),
@@ -182,7 +186,7 @@ impl Assembly<'_> {
                 None => Ok(true),
                 Some(old) if replaces(new, old) => Ok(true),
                 Some(old) if replaces(old, new) => Ok(false),
-                // Two links to the same place are no conflict for anybody.
+                // Two links to the same place are no conflict.
                 Some(_) if old.kind == node.kind && matches!(old.kind, NodeKind::Symlink(_)) => Ok(false),
                 Some(_) => Err(conflict()),
             },
@@ -208,7 +212,7 @@ impl Assembly<'_> {
     fn accounts(&self) -> Result<Accounts, RootfsError> {
         let master = |name: &str| self.text(&format!("usr/share/base-passwd/{name}.master"));
         let column = |text: Option<String>| -> String {
-            // `*` says that nobody logs in by a password; `x` that /etc/shadow would know more.
+            // `*` says that no password is accepted; `x` that /etc/shadow would know more.
             let line = |line: &str| line.replacen(":*:", ":x:", 1) + "\n";
             text.unwrap_or_default().lines().map(line).collect()
         };
@@ -239,7 +243,8 @@ impl Assembly<'_> {
         }
         self.tree.remove(CERTIFICATES);
         self.tree.write(BUNDLE, 0o644, bundle);
-        // Where Debian's OpenSSL looks by itself; the links by hash that it would find there are update-ca-certificates' work.
+        // Where Debian's OpenSSL looks by itself; the links by hash that it would find there are
+        // update-ca-certificates' work.
         for (path, target) in
             [("usr/lib/ssl/cert.pem", format!("/{BUNDLE}")), ("usr/lib/ssl/certs", "/etc/ssl/certs".into())]
         {

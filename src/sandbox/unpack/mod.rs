@@ -1,9 +1,10 @@
-//! Layers unpacked into a folder (OCI image specification, "Image Layer Filesystem Changeset"): a function over readers, which trusts
-//! nothing that it reads.
+//! Layers unpacked into a folder (OCI image specification, "Image Layer Filesystem Changeset"): a function over
+//! readers, which trusts nothing that it reads.
 //!
-//! Nothing is written through a symbolic link, nor outside the folder. Folders get their modes when everything is in them, so that
-//! those which may not be written are no obstacle. Owners and file capabilities are set by real root only; anyone else owns whatever
-//! is unpacked, without setuid bits. Devices and pipes are left out: a container gets its own `/dev`.
+//! Nothing is written through a symbolic link, nor outside the folder. Folders get their modes when everything is in
+//! them, so that those which may not be written are no obstacle. Owners and file capabilities are set by real root
+//! only; any other user owns what is unpacked, without setuid bits. Devices and pipes are left out: a container gets
+//! its own `/dev`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -111,7 +112,11 @@ impl Explain for UnpackError {
                 Some("build or fetch the image again; `microbuild gc --all` empties the store".into())
             }
             Self::Store(e) => e.hint(),
-            _ => None,
+            Self::Unsafe { .. } => {
+                Some("the layer would write outside of its root: run only images whose origin you trust".into())
+            }
+            Self::MediaType { .. } => Some("layers are plain tars, or compressed by gzip or zstd".into()),
+            Self::Read { .. } | Self::Write { .. } => None,
         }
     }
 }
@@ -141,7 +146,7 @@ impl Fault {
     }
 }
 
-/// What is set on a file or folder besides its content.
+/// What is set on a file or folder, apart from its content.
 #[derive(Debug, Default)]
 struct Attributes {
     mode: u32,
@@ -171,10 +176,11 @@ impl Unpacker {
         Self { root: root.to_owned(), owners, folders, fresh: BTreeSet::new(), checked: None }
     }
 
-    /// Applies `layer` to what is there; `read` is told the bytes that have been read of it since it was last told.
+    /// Applies `layer` to what is there; `read` gets the number of bytes that were read of it since its last call.
     ///
     /// # Errors
-    /// When it cannot be read or written, would write outside, or is not the one that it says: then the folder is worth nothing.
+    /// When it cannot be read or written, would write outside, or is not the one that it says: then the folder is worth
+    /// nothing.
     pub fn layer(&mut self, layer: &Layer, read: impl FnMut(u64)) -> Result<(), UnpackError> {
         let title = &layer.title;
         let failed = |source| UnpackError::Read { layer: title.clone(), source };
@@ -336,7 +342,7 @@ impl Unpacker {
         self.remove(path)
     }
 
-    /// Removes whatever is at `path`, whose folder has been checked.
+    /// Removes what is at `path`, whose folder has been checked.
     fn remove(&mut self, path: &Path) -> Result<(), Fault> {
         let real = self.real(path);
         match kind_of(&real).map_err(Fault::write(path))? {

@@ -117,10 +117,11 @@ struct ContextEndpoint {
 }
 
 impl Endpoint {
-    /// The engine that this process's environment and Docker's configuration name, or the first default socket that exists.
+    /// The engine that this process's environment and Docker's configuration name, or the first default socket that
+    /// exists.
     ///
     /// # Errors
-    /// When none is found, or what names it is no use.
+    /// When none is found, or what names it is of no use.
     pub fn from_env() -> Result<Self, EngineError> {
         Self::find(&Surroundings::from_env())
     }

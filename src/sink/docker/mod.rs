@@ -1,7 +1,7 @@
 //! `-o docker`: loads the image into a Docker engine, over its HTTP API (Docker Engine API v1.41 and newer).
 //!
-//! Which engine: `DOCKER_HOST`; else the context that `DOCKER_CONTEXT` or Docker's configuration names; else the first of
-//! the default sockets that exists. An image that the engine has already is given its names only.
+//! Which engine: `DOCKER_HOST`; else the context that `DOCKER_CONTEXT` or Docker's configuration names; else the first
+//! of the default sockets that exists. An image that the engine has already is given its names only.
 
 use std::{
     io::{self, BufRead as _, BufReader, PipeReader, Read},
@@ -52,7 +52,7 @@ pub enum EngineError {
         /// The address.
         found: String,
     },
-    /// A file of Docker's configuration is no use.
+    /// A file of Docker's configuration is of no use.
     #[error("cannot use {file}: {why}")]
     Config {
         /// The file.
@@ -79,7 +79,7 @@ pub enum EngineError {
         why: String,
     },
     /// No image for the engine's platform.
-    #[error("expected an image for {engine}, which the Docker engine runs on, found {}", platforms.join(", "))]
+    #[error("the Docker engine runs on {engine}, and the image is for {}", platforms.join(", "))]
     Platform {
         /// The engine's platform.
         engine: String,
@@ -121,14 +121,15 @@ impl Explain for EngineError {
 /// Loads `artifact` (of several platforms, the engine's) into the engine at `endpoint`, and gives it `names`.
 ///
 /// # Errors
-/// When the engine does not answer or refuses, has another platform, or a layer cannot be read or is not what its digest says.
+/// When the engine does not answer or refuses, has another platform, or a layer cannot be read or is not what its
+/// digest says.
 pub fn write(endpoint: &Endpoint, artifact: &Artifact, names: &[String], ui: &Ui) -> Result<Report, SinkError> {
     let engine = Engine::connect(endpoint)?;
     let image = engine.choose(artifact, ui)?;
     let tags = docker_archive::tags(names);
     let id = image.config.digest;
-    // An engine with a store of its own calls an image by its configuration; one that keeps images in containerd by what was
-    // loaded or pulled.
+    // An engine with a store of its own calls an image by its configuration; one that keeps images in containerd by
+    // what was loaded or pulled.
     let known = [id, image.manifest.digest].into_iter().chain(artifact.index.as_ref().map(|index| index.digest));
     let mut report = Report { names: tags.iter().cloned().collect(), ..Report::default() };
     if report.names.is_empty() {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use microbuild::{
-    deb::control::{Record, paragraphs},
+    deb::{control::paragraphs, record::Record},
     digest::Digest,
     error::{Explain as _, Kind},
     fetch::{FetchError, Fetcher},
@@ -381,7 +381,7 @@ fn without_keys_or_a_program_to_check_with_nothing_is_trusted() {
     bench.programs = temporary();
     let refused = bench.build(&[]);
     assert_eq!(refused.exits(4), "");
-    let said = "error: expected sqv or gpgv in PATH to check the signature, found neither\nhint: install one of them: ";
+    let said = "error: cannot check the signature: neither sqv nor gpgv is on PATH\nhint: install one of them: ";
     assert!(refused.stderr.starts_with(said), "{}", refused.stderr);
 }
 
@@ -421,7 +421,7 @@ impl Network {
         let record = Record::parse(&paragraphs(&record).next().expect("one")).expect("a record");
         let location = Location::new(&server.url()).join("debian").join(NODE);
         let locked =
-            Locked { record, location, because: Because::Wish("nodejs".into()), selection: Selection::Stripped };
+            Locked { record, location, because: Because::Request("nodejs".into()), selection: Selection::Stripped };
         Some(Self { server, store, fetcher, list: (Digest::of(&list), list.len() as u64), locked, _bench: bench })
     }
 

@@ -226,7 +226,7 @@ fn limits() -> Vec<Quirk> {
         .at_most("POST ", 2)
         .fails(Kind::Network, &["429", "Slow down", "wait 3600 seconds"]),
         quirk("a limit without an end", move |r| r.fail("POST", "", ALWAYS, Failure::Answer(refused(429, "X", "y"))))
-            .fails(Kind::Network, &["429", "limits how often"]),
+            .fails(Kind::Network, &["429", "limits the rate"]),
     ]);
     all
 }

@@ -108,8 +108,8 @@ fn an_older_index_of_alpine_is_refused() {
             assert_eq!(
                 said,
                 format!(
-                    "error: DIR/alpine/v3.23/main/x86_64/APKINDEX.tar.gz: expected the state of {NEW}, which it had before, \
-                     or a newer one, found that of {description}\nhint: older packages have holes that are closed since: \
+                    "error: DIR/alpine/v3.23/main/x86_64/APKINDEX.tar.gz: it is older than before: \
+                     now of {description}, before of {NEW}\nhint: older packages have holes that are closed since: \
                      try again later, or another --mirror; if it was set back on purpose, --allow-rollback accepts it\n"
                 )
             );
@@ -203,8 +203,8 @@ fn an_older_release_of_debian_is_refused() {
         assert_eq!(refused.exits(4), "");
         assert_eq!(
             mirrors.redacted(&refused.stderr),
-            "error: DIR/debian/dists/bookworm/InRelease: expected the state of 2025-05-18T09:20:01Z, which it had before, or a \
-             newer one, found that of 2025-05-17T09:20:01Z\nhint: older packages have holes that are closed since: try again \
+            "error: DIR/debian/dists/bookworm/InRelease: it is older than before: now of 2025-05-17T09:20:01Z, before \
+             of 2025-05-18T09:20:01Z\nhint: older packages have holes that are closed since: try again \
              later, or another --mirror; if it was set back on purpose, --allow-rollback accepts it\n"
         );
         // Neither another form of signature nor a missing date helps.
@@ -278,7 +278,7 @@ fn a_release_of_the_future_is_refused_and_not_remembered() {
             debian.dated(&date);
             let refused = debian.plan(&user, &["--allow-rollback"]);
             assert_eq!(refused.exits(4), "");
-            assert!(refused.stderr.contains("bookworm/InRelease: expected a file that was made before now, "));
+            assert!(refused.stderr.contains("bookworm/InRelease: it is dated "));
             assert!(refused.stderr.contains("hint: this machine's clock is wrong, or the archive's is"));
         }
         debian.dated(&days(-1));
@@ -508,8 +508,8 @@ fn a_suite_that_was_there_may_not_vanish() {
             let refused = debian.plan(&user, &[]);
             assert_eq!(refused.exits(4), "");
             assert!(mirrors.redacted(&refused.stderr).ends_with(&format!(
-                "error: DIR/{archive}/dists/{suite}/InRelease: expected the suite that was there before, in the state of \
-                 2025-05-17T09:20:01Z, found none\nhint: without it packages are installed whose holes it closes: try again \
+                "error: DIR/{archive}/dists/{suite}/InRelease: the suite that was there before, of \
+                 2025-05-17T09:20:01Z, is gone\nhint: without it packages are installed whose holes it closes: try again \
                  later, or another --mirror; if it is gone for good, --allow-rollback accepts that\n"
             )));
             if user.1.starts_with("http") {
