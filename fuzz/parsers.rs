@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt, io, str::FromStr};
 
-use microbuild::{
+use microbuild::internals::{
     apk::{
         dependency::{Dependency, Provide},
         index::{self, Checksum},

@@ -20,8 +20,6 @@ pub struct Request {
     pub host: Host,
     /// The app's folder.
     pub app: PathBuf,
-    /// The recipe: a name, or the path of a file.
-    pub recipe: String,
     /// Where the root filesystem starts.
     pub base: Base,
     /// Whether another base may be taken where the mirror of this one cannot be reached: nobody chose it.

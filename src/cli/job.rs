@@ -27,37 +27,37 @@ use crate::{
 };
 
 /// A build as the words, the environment and the file ask for it: what is to be made, and what is to be done with it.
-pub(super) struct Job {
-    pub(super) request: Request,
-    pub(super) recipe: Recipe,
-    pub(super) tags: Vec<String>,
-    pub(super) push: bool,
-    pub(super) pushing: sink::registry::Options,
-    pub(super) outputs: Vec<Output>,
-    pub(super) json: bool,
-    pub(super) metadata_file: Option<PathBuf>,
-    pub(super) cache_dir: Option<PathBuf>,
-    pub(super) offline: bool,
+pub(crate) struct Job {
+    pub(crate) request: Request,
+    pub(crate) recipe: Recipe,
+    pub(crate) tags: Vec<String>,
+    pub(crate) push: bool,
+    pub(crate) pushing: sink::registry::Options,
+    pub(crate) outputs: Vec<Output>,
+    pub(crate) json: bool,
+    pub(crate) metadata_file: Option<PathBuf>,
+    pub(crate) cache_dir: Option<PathBuf>,
+    pub(crate) offline: bool,
     allow_rollback: bool,
-    pub(super) network: NetworkOptions,
-    pub(super) ui: Ui,
+    pub(crate) network: NetworkOptions,
+    pub(crate) ui: Ui,
 }
 
 /// What a job works with, for as long as nobody may empty the store.
-pub(super) struct Tools {
-    pub(super) http: Http,
-    pub(super) fetcher: Fetcher,
+pub(crate) struct Tools {
+    pub(crate) http: Http,
+    pub(crate) fetcher: Fetcher,
     _in_use: store::Lock,
 }
 
 impl Job {
-    pub(super) fn new(host: &Host, recipe: Option<&str>, app: &Path, options: BuildOptions) -> Result<Self, CliError> {
+    pub(crate) fn new(host: &Host, recipe: Option<&str>, app: &Path, options: BuildOptions) -> Result<Self, CliError> {
         Self::with(host, recipe, app, options, AppConfig::read(app)?)
     }
 
     /// The build of `app` that `options` ask for and, where they say nothing, the app's `file`. Nothing is taken out of an option
     /// group with `..`, so that an option without a use does not compile.
-    pub(super) fn with(
+    pub(crate) fn with(
         host: &Host,
         recipe: Option<&str>,
         app: &Path,
@@ -105,7 +105,7 @@ impl Job {
     }
 
     /// What the job works with.
-    pub(super) fn tools(&self) -> Result<Tools, CliError> {
+    pub(crate) fn tools(&self) -> Result<Tools, CliError> {
         let store = store(&self.request.host, self.cache_dir.as_deref())?;
         let in_use = store.lock_shared()?;
         let http = http(&self.network, self.offline, &self.ui)?;
@@ -115,7 +115,7 @@ impl Job {
     }
 
     /// Refuses names that the image cannot be kept or pushed under.
-    pub(super) fn check_names(&self) -> Result<(), CliError> {
+    pub(crate) fn check_names(&self) -> Result<(), CliError> {
         if self.push && self.tags.is_empty() {
             return Err(CliError::Usage {
                 message: "expected a name to push the image to, found none".into(),
@@ -191,12 +191,12 @@ fn trust(app: &Path, options: &MachineOptions) -> Trust {
 }
 
 /// The names as references, of which each names a registry or means Docker Hub.
-pub(super) fn parse_all(names: &[String]) -> Result<Vec<Reference>, CliError> {
+pub(crate) fn parse_all(names: &[String]) -> Result<Vec<Reference>, CliError> {
     names.iter().map(|name| Ok(name.parse()?)).collect()
 }
 
 /// A switch that nothing turned on is off.
-pub(super) fn is_on(switch: Option<bool>) -> bool {
+pub(crate) fn is_on(switch: Option<bool>) -> bool {
     switch.unwrap_or(false)
 }
 
@@ -249,7 +249,6 @@ fn request(
     Ok(Request {
         host: host.clone(),
         app: app.to_owned(),
-        recipe: recipe.name.clone(),
         fallback: base.is_none()
             && mirror.is_none()
             && !offline

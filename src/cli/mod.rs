@@ -24,7 +24,7 @@ use crate::{
     registry::{self, CredentialStore, ParseReferenceError, Reference, Registry, RegistryError, Stored},
     sandbox::SandboxError,
     secret::SecretError,
-    sink::{self, SinkError, registry::PushReport},
+    sink::{self, ParseOutputError, SinkError, registry::PushReport},
     store::{Store, StoreError},
     ui::{self, Ui},
     values::ValueError,
@@ -32,7 +32,7 @@ use crate::{
 
 pub mod args;
 mod build;
-mod job;
+pub(crate) mod job;
 mod report;
 mod sandbox;
 
@@ -72,6 +72,8 @@ pub enum CliError {
     #[error(transparent)]
     Images(#[from] ImagesError),
     #[error(transparent)]
+    Output(#[from] ParseOutputError),
+    #[error(transparent)]
     Sink(#[from] SinkError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -91,39 +93,48 @@ pub enum CliError {
     },
 }
 
+/// What an error of the command line itself is.
+enum Own {
+    Usage,
+    Stdio,
+}
+
 impl CliError {
-    fn inner(&self) -> Option<&dyn Explain> {
-        Some(match self {
+    /// The error that it passes on; else what it is itself.
+    fn cause(&self) -> Result<&dyn Explain, Own> {
+        Ok(match self {
             Self::Config(e) => e,
             Self::Recipe(e) => e,
             Self::Build(e) => e,
             Self::Http(e) => e,
             Self::Store(e) => e,
             Self::Images(e) => e,
+            Self::Output(e) => e,
             Self::Sink(e) => e,
             Self::Registry(e) => e,
             Self::Sandbox(e) => e,
             Self::Secret(e) => e,
             Self::Reference(e) => e,
-            Self::Words(_) | Self::Usage { .. } | Self::Value(_) | Self::Stdio { .. } => return None,
+            Self::Words(_) | Self::Usage { .. } | Self::Value(_) => return Err(Own::Usage),
+            Self::Stdio { .. } => return Err(Own::Stdio),
         })
     }
 }
 
 impl Explain for CliError {
     fn kind(&self) -> Kind {
-        match self {
-            Self::Words(_) | Self::Usage { .. } | Self::Value(_) => Kind::Usage,
-            Self::Stdio { .. } => Kind::Build,
-            _ => self.inner().map_or(Kind::Build, Explain::kind),
+        match self.cause() {
+            Ok(cause) => cause.kind(),
+            Err(Own::Usage) => Kind::Usage,
+            Err(Own::Stdio) => Kind::Build,
         }
     }
 
     fn hint(&self) -> Option<String> {
-        match self {
-            Self::Usage { hint, .. } => Some(hint.clone()),
-            _ => self.inner().and_then(Explain::hint),
+        if let Self::Usage { hint, .. } = self {
+            return Some(hint.clone());
         }
+        self.cause().ok().and_then(Explain::hint)
     }
 }
 
@@ -311,7 +322,7 @@ fn push(
     print(&format!("{reference}@{digest}\n"))
 }
 
-fn push_to(
+pub(crate) fn push_to(
     references: &[Reference],
     artifact: &Artifact,
     options: sink::registry::Options,

@@ -242,7 +242,7 @@ groups! {
         /// Run commands with this OCI runtime [default: the first of runc, crun, youki]
         #[arg(long, value_name = "NAME|PATH", env = "MICROBUILD_RUNTIME", help_heading = "Dependencies")]
         pub runtime: Option<String>,
-        /// Take the base's packages from here instead of https://dl-cdn.alpinelinux.org/alpine, or for Debian instead of this machine's apt sources
+        /// Take Alpine's packages from here instead of dl-cdn.alpinelinux.org/alpine, or Debian's instead of from this machine's apt sources
         #[arg(long, value_name = "URL|DIR", env = "MICROBUILD_MIRROR", help_heading = "Packages' sources")]
         pub mirror: Option<String>,
         /// Trust these keys (Alpine: *.rsa.pub, Debian: *.gpg, *.asc) besides the base's own

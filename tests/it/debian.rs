@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use microbuild::{deb::sources::Sources, fetch::Location};
+use microbuild::internals::{deb::sources::Sources, fetch::Location};
 use serde_json::Value;
 
 use super::{

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use microbuild::recipe::Shelves;
+use microbuild::internals::recipe::Shelves;
 use serde_json::json;
 
 use crate::support::{
@@ -35,7 +35,7 @@ fn workbench() -> Option<Workbench> {
 /// All folders that any recipe keeps between builds.
 fn all_caches() -> BTreeSet<String> {
     let recipes = Shelves::default().all().expect("built in");
-    let caches = |recipe: &microbuild::recipe::Recipe| {
+    let caches = |recipe: &microbuild::internals::recipe::Recipe| {
         let own = recipe.dependencies.iter().map(|way| &way.cache);
         own.chain(recipe.compile.iter().map(|compile| &compile.cache)).flatten().cloned().collect::<Vec<_>>()
     };

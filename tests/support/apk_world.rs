@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use microbuild::apk::{
+use microbuild::internals::apk::{
     dependency::Dependency,
     index::{self, Checksum, Record},
     solve::Repository,

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use microbuild::{
+use microbuild::internals::{
     deb::control::{Record, paragraphs},
     digest::Digest,
     error::{Explain as _, Kind},
