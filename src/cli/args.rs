@@ -1,5 +1,10 @@
 //! The command line as clap reads it: words, help, environment variables.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "a field's comment is the option's help, in which brackets are no links"
+)]
+
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Arg, Args, Parser, Subcommand, builder::Resettable};

@@ -5,6 +5,11 @@
 //! [`AppConfig`](super::AppConfig), the others of the user's [`UserConfig`](super::UserConfig). A field with `#[serde(skip)]` is a
 //! flag only, one with `#[arg(skip)]` a key only.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "a field's comment is the option's help, in which brackets are no links"
+)]
+
 use std::path::PathBuf;
 
 use crate::{
