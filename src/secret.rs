@@ -1,4 +1,4 @@
-//! Secrets: what `--secret` gives to a step, and to nothing else.
+//! Secrets: files and variables that `--secret` gives to a step, and to nothing else.
 //!
 //! That is the step that fetches dependencies: `install`, or `compile` of recipes that have no other; and the command of `microbuild
 //! dev`. A secret that names its steps goes to these only. It reaches the step as the file `/run/secrets/ID`, and as the variable `ID` too when it came from one. It is
@@ -22,7 +22,7 @@ use crate::{
     values::ValueError,
 };
 
-/// Fewer bytes than this are found anywhere by chance: they are neither looked for nor blotted out.
+/// The shortest secret that is searched for and blotted out, in bytes: shorter ones occur anywhere by chance.
 const SHORTEST: usize = 6;
 
 /// A step that may be given secrets.
@@ -75,19 +75,19 @@ impl FromStr for StepName {
     }
 }
 
-/// Where a secret is to be had: `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`, as `docker build --secret` has it; and, with `step=NAME`
+/// Where a secret comes from: `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`, as `docker build --secret` has it; and, with `step=NAME`
 /// once or several times, which steps get it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretSource {
-    /// What the step knows it by: letters, digits, `_`, `-` and `.`.
+    /// Its name in the step: letters, digits, `_`, `-` and `.`.
     pub id: String,
     /// Where it comes from.
     pub from: Origin,
-    /// The steps that get it; none are the usual ones.
+    /// The steps that get it; when there are none, the step that fetches dependencies and `dev`.
     pub steps: Vec<StepName>,
 }
 
-/// What holds a secret on this machine.
+/// The file or variable of this machine that holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// A file.
@@ -142,7 +142,7 @@ fn is_id(id: &str) -> bool {
     !id.starts_with('.') && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
 }
 
-/// Why there is no secret, or one too many.
+/// Why a secret cannot be used, or was found where it must not be.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file cannot be read.
@@ -156,7 +156,7 @@ pub enum SecretError {
         source: io::Error,
     },
     /// The variable is not set.
-    #[error("expected the secret {id} in the variable {variable}, found it unset or empty")]
+    #[error("the variable {variable}, which holds the secret {id}, is unset or empty")]
     Variable {
         /// The secret.
         id: String,
@@ -164,7 +164,7 @@ pub enum SecretError {
         variable: String,
     },
     /// It cannot have that name.
-    #[error("expected another id for the secret {id}: {why}")]
+    #[error("a secret cannot have the id {id}: {why}")]
     Id {
         /// The id.
         id: String,
@@ -172,7 +172,7 @@ pub enum SecretError {
         why: &'static str,
     },
     /// Its bytes are in something that would become part of the image.
-    #[error("found the secret {id} in {place}, which would become part of the image")]
+    #[error("the secret {id} is in {place}, which would become part of the image")]
     Leaked {
         /// The secret.
         id: String,
@@ -195,7 +195,7 @@ impl Explain for SecretError {
             Self::Variable { .. } => Some("set it, or name another: --secret id=NAME,env=VARIABLE".into()),
             Self::Id { .. } => Some("--secret id=NAME,… names it; the step finds it as /run/secrets/NAME".into()),
             Self::Leaked { .. } => Some(
-                "nothing of it was kept; leave the file out (--exclude), or keep the package's script from writing it there"
+                "no layer was kept; exclude the file (--exclude), or stop the package's script from writing the secret there"
                     .into(),
             ),
         }
@@ -211,7 +211,7 @@ pub struct Secret {
     pub bytes: Vec<u8>,
     /// Whether it is a variable in the step too.
     pub variable: bool,
-    /// The steps that get it; none are the usual ones.
+    /// The steps that get it; when there are none, the step that fetches dependencies and `dev`.
     pub steps: Vec<StepName>,
 }
 
@@ -269,7 +269,7 @@ impl Secrets {
         Ok(Self { needles: Needles::new(&list), list })
     }
 
-    /// What the step `name` of a build with `recipe` may know.
+    /// The secrets of the step `name` of a build with `recipe`.
     pub fn of(&self, name: StepName, recipe: &Recipe) -> Vec<Secret> {
         let fetches = if recipe.dependencies.is_empty() { StepName::Compile } else { StepName::Install };
         let usual = name == StepName::Dev || name == fetches;
@@ -277,7 +277,7 @@ impl Secrets {
         self.list.iter().filter(is_given).cloned().collect()
     }
 
-    /// What is to be said of secrets that no step of a build with `recipe` gets, although they name one.
+    /// Warnings about secrets whose steps a build with `recipe` does not have.
     pub fn idle(&self, recipe: &Recipe) -> Vec<String> {
         let mut warnings = Vec::new();
         for secret in &self.list {
@@ -285,7 +285,7 @@ impl Secrets {
             if !steps.is_empty() && !steps.iter().any(|step| step.is_of(recipe)) {
                 let names = steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
                 warnings
-                    .push(format!("nothing gets the secret {}: recipe {} has no step {names}", secret.id, recipe.name));
+                    .push(format!("no step gets the secret {}: recipe {} has no step {names}", secret.id, recipe.name));
             }
         }
         warnings
@@ -323,7 +323,7 @@ fn url_password(text: &str) -> Option<&str> {
     user.split_once(':').map(|(_, password)| password).filter(|password| !password.is_empty())
 }
 
-/// Bytes that must not be seen: each secret as a whole, and the values of its lines (`//host/:_authToken=VALUE`).
+/// Bytes that must not be shown or kept: each secret as a whole, and the values of its lines (`//host/:_authToken=VALUE`).
 #[derive(Clone, Default)]
 pub struct Needles(Vec<(String, Vec<u8>)>);
 
@@ -498,8 +498,8 @@ mod tests {
             assert_eq!(found, [install, compile, "023"], "{recipe}");
         }
         let idle = |recipe: &str| secrets.idle(&Shelves::default().find(recipe).expect("built in"));
-        assert_eq!(idle("node"), ["nothing gets the secret 2: recipe node has no step compile"]);
-        assert_eq!(idle("go"), ["nothing gets the secret 1: recipe go has no step install"]);
+        assert_eq!(idle("node"), ["no step gets the secret 2: recipe node has no step compile"]);
+        assert_eq!(idle("go"), ["no step gets the secret 1: recipe go has no step install"]);
     }
 
     #[test]

@@ -80,7 +80,10 @@ fn deliver(job: &Job, mut built: Built, names: &[String], tools: &Tools) -> Resu
         (pushed, kept.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
     });
     if pushed.is_err() && kept.is_ok() {
-        job.ui.say(&format!("the image is kept: `microbuild push {0} {0}` tries again", delivered.reference));
+        job.ui.say(&format!(
+            "the image was built and kept; to push it again: microbuild push {0} {0}",
+            delivered.reference
+        ));
     }
     delivered.pushed = pushed?;
     kept?;
@@ -114,7 +117,7 @@ fn announce(
             && before.as_ref() != Some(&folder)
         {
             let whose = before.as_ref().map_or_else(String::new, |before| format!(" of {before}"));
-            job.ui.say(&format!("{name} means another image now: until now it meant {digest}{whose}"));
+            job.ui.say(&format!("{name} now names another image; before, it named {digest}{whose}"));
         }
         if before.as_ref() != Some(&folder) {
             store.remember(NAMES, &key, &folder)?;
@@ -200,9 +203,9 @@ pub(super) fn why(host: &Host, package: &str, recipe: &str, app: &Path, options:
             let names = rows.iter().map(|row| row.name);
             let near = crate::near::nearest(package, names).map(|near| format!("; did you mean {near}?"));
             return Err(CliError::Usage {
-                message: format!("{package} is no part of the image{}", near.unwrap_or_default()),
+                message: format!("{package} is not in the image{}", near.unwrap_or_default()),
                 hint: format!(
-                    "`microbuild plan {} {} --base {base}` lists what is",
+                    "`microbuild plan {} {} --base {base}` lists its packages",
                     job.recipe.name,
                     job.request.app.display()
                 ),
@@ -213,7 +216,7 @@ pub(super) fn why(host: &Host, package: &str, recipe: &str, app: &Path, options:
         loop {
             let (next, why) = match rows[at].because {
                 Because::Wish(wish) => {
-                    text += &format!("\n  is asked for, as {wish}, by recipe {} or --package\n", job.recipe.name);
+                    text += &format!("\n  is requested, as {wish}, by recipe {} or --package\n", job.recipe.name);
                     break;
                 }
                 Because::Linked => {
@@ -221,7 +224,7 @@ pub(super) fn why(host: &Host, package: &str, recipe: &str, app: &Path, options:
                     break;
                 }
                 Because::Shipped => {
-                    text += "\n  is what a step has put parts of into the image\n";
+                    text += "\n  has files that a step copied into the image\n";
                     break;
                 }
                 Because::Needed { by, through } => (*by, format!("is needed, as {through}, by {}", title(*by))),

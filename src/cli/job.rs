@@ -80,7 +80,7 @@ impl Job {
         if push && tag.is_empty() && !of_app.is_empty() {
             return Err(CliError::Usage {
                 message: format!(
-                    "expected you to say where the image is pushed, found only what the app's own {} says (tag = {})",
+                    "no name to push the image to: the app's own {} has only local names (tag = {})",
                     config::FILE,
                     of_app.join(", ")
                 ),
@@ -118,7 +118,7 @@ impl Job {
     pub(crate) fn check_names(&self) -> Result<(), CliError> {
         if self.push && self.tags.is_empty() {
             return Err(CliError::Usage {
-                message: "expected a name to push the image to, found none".into(),
+                message: "--push needs a name to push the image to".into(),
                 hint: "-t registry.example/me/app:1 --push".into(),
             });
         }
@@ -130,7 +130,7 @@ impl Job {
         }
         if !self.push && (self.pushing.force || self.pushing.verify) {
             return Err(CliError::Usage {
-                message: "--force and --verify say how an image is pushed, and this one is not".into(),
+                message: "--force and --verify need --push: they say how an image is pushed".into(),
                 hint: "leave them out, or add --push; `microbuild gc --all` makes a build start anew".into(),
             });
         }
@@ -164,7 +164,7 @@ fn find_recipe(
         Some(name) => shelves.find(name)?,
         None => {
             let (recipe, files) = shelves.detect(app)?;
-            ui.detail(&format!("recipe {}, for which {} speaks", recipe.name, files.join(", ")));
+            ui.detail(&format!("recipe {} recognizes {}", recipe.name, files.join(", ")));
             recipe
         }
     };
@@ -173,7 +173,7 @@ fn find_recipe(
     }
     if !recipe.not_passed.is_empty() {
         ui.warn(&format!(
-            "not given to its steps: {}; `pass` counts in recipes of your own, not in an app's (--secret id=NAME gives a variable)",
+            "`pass` is ignored in an app's own recipe: its steps do not get {} (--secret id=NAME passes a variable)",
             recipe.not_passed.join(", ")
         ));
     }

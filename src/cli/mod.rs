@@ -239,8 +239,7 @@ fn ui(common: &CommonOptions) -> Ui {
 fn http(network: &NetworkOptions, offline: bool, ui: &Ui) -> Result<Http, CliError> {
     if network.insecure.contains(&Insecure::All) {
         ui.warn(
-            "--insecure: no certificate is checked, and any registry may be spoken to in the clear; --insecure=HOST limits that \
-             to one host",
+            "--insecure checks no certificate, and allows plain HTTP to every registry; --insecure=HOST limits that to one host",
         );
     }
     let options = HttpOptions {
@@ -258,8 +257,8 @@ fn store(host: &Host, given: Option<&Path>) -> Result<Store, CliError> {
     let dir = match given {
         Some(dir) => dir.to_owned(),
         None => host.cache_home().map(|cache| cache.join("microbuild")).ok_or_else(|| CliError::Usage {
-            message: "expected HOME or XDG_CACHE_HOME in the environment, found neither".into(),
-            hint: "--cache-dir names the folder for the cache".into(),
+            message: "no folder for the cache: neither HOME nor XDG_CACHE_HOME is set".into(),
+            hint: "name one: --cache-dir DIR".into(),
         })?,
     };
     Ok(Store::open(&dir)?)
@@ -402,14 +401,11 @@ fn login(
     let ui = Ui::new(ui::Mode::Plain, false);
     let registry = registry::parse_registry(registry)?;
     let Some(username) = username else {
-        return Err(CliError::Usage {
-            message: "expected a user's name, found none".into(),
-            hint: "-u NAME gives it".into(),
-        });
+        return Err(CliError::Usage { message: "login needs a user name".into(), hint: "add -u NAME".into() });
     };
     if !password_stdin {
         return Err(CliError::Usage {
-            message: "expected --password-stdin: a password on a command line can be seen by others".into(),
+            message: "login needs --password-stdin: other users can see a password on a command line".into(),
             hint: format!("printf %s \"$PASSWORD\" | microbuild login {registry} -u {username} --password-stdin"),
         });
     }
@@ -419,12 +415,12 @@ fn login(
     let password = password.trim_end_matches(['\n', '\r']);
     if password.is_empty() {
         let hint = "the password is read to the end of standard input".into();
-        return Err(CliError::Usage { message: "expected a password on standard input, found none".into(), hint });
+        return Err(CliError::Usage { message: "standard input holds no password".into(), hint });
     }
     let credentials = credentials(host);
     let stored = registry::login(&http(network, false, &ui)?, &credentials, &registry, &username, password)?;
     if credentials.is_overruled(&registry) {
-        ui.warn(&format!("DOCKER_AUTH_CONFIG has credentials for {registry}, which are used in the place of these"));
+        ui.warn(&format!("DOCKER_AUTH_CONFIG also has credentials for {registry}, and those are used instead"));
     }
     ui.say(&match stored {
         Stored::Helper(helper) => format!("logged in to {registry}; kept by {helper}"),
