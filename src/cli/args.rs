@@ -1,4 +1,4 @@
-//! The command line as clap reads it: words, help, environment variables.
+//! The command line as clap parses it: commands, options, help, variables.
 
 #![allow(
     rustdoc::broken_intra_doc_links,
@@ -222,7 +222,7 @@ pub enum Command {
     Recipe(Vec<OsString>),
 }
 
-/// `command` with variables of the environment as CI systems set them: one that is empty is as good as none. Help names the
+/// `command`, for which an empty variable of the environment counts as unset, since CI systems set empty ones. Help names the
 /// variables without their values, which may be secret.
 pub(super) fn with_environment(command: clap::Command) -> clap::Command {
     let change = |arg: Arg| {

@@ -1,4 +1,4 @@
-//! A build as flags, environment and files ask for it, and what it works with.
+//! A build as flags, environment and files describe it, with the tools that it needs.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ use crate::{
     values::Pair,
 };
 
-/// A build as the words, the environment and the file ask for it: what is to be made, and what is to be done with it.
+/// What is built, and what is done with the image.
 pub(crate) struct Job {
     pub(crate) request: Request,
     pub(crate) recipe: Recipe,
@@ -43,7 +43,7 @@ pub(crate) struct Job {
     pub(crate) ui: Ui,
 }
 
-/// What a job works with, for as long as nobody may empty the store.
+/// The HTTP client and the store of a job. While it lives, `gc` waits.
 pub(crate) struct Tools {
     pub(crate) http: Http,
     pub(crate) fetcher: Fetcher,
@@ -104,7 +104,7 @@ impl Job {
         })
     }
 
-    /// What the job works with.
+    /// The tools of the job.
     pub(crate) fn tools(&self) -> Result<Tools, CliError> {
         let store = store(&self.request.host, self.cache_dir.as_deref())?;
         let in_use = store.lock_shared()?;
@@ -138,7 +138,8 @@ impl Job {
     }
 }
 
-/// What leaves out of the app what a build writes into its folder, so that the next build makes the same image.
+/// A pattern that excludes `path`, which a build writes, from the `app`, so that the next build makes the same image; `None` outside of
+/// the app.
 fn pattern_of(path: &Path, app: &Path) -> Option<Pattern> {
     let app = std::fs::canonicalize(app).ok()?;
     let path = std::path::absolute(path).ok()?;
@@ -149,7 +150,7 @@ fn pattern_of(path: &Path, app: &Path) -> Option<Pattern> {
     format!("/{}", escaped.collect::<String>()).parse().ok()
 }
 
-/// The recipe that is meant: the user's word, else the app's, else the one that the app's files are for.
+/// The recipe: the one that the user names, else the one that the app names (`is_of_app`), else the one that recognizes the app's files.
 fn find_recipe(
     host: &Host,
     name: Option<&str>,
@@ -180,7 +181,7 @@ fn find_recipe(
     Ok(recipe)
 }
 
-/// Whether recipes of `app` are taken.
+/// Whether recipes from `app`'s folder are used.
 fn trust(app: &Path, options: &MachineOptions) -> Trust {
     match options.trust {
         Some(true) => Trust::Yes,
@@ -287,7 +288,7 @@ fn request(
     })
 }
 
-/// Whether this is a CI system, as nearly all of them say: what it builds must not depend on what happens to be reachable.
+/// Whether this is a CI system, nearly all of which set CI: its builds must not depend on which mirror is reachable.
 fn is_ci(host: &Host) -> bool {
     host.variable("CI").is_some_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }

@@ -1,4 +1,4 @@
-//! The command line: from words to calls of the library, and from results to what is printed.
+//! The command line: it parses the arguments, calls the library, and prints the results.
 //!
 //! stdout is data, stderr is talk: a build prints one line on stdout (or one JSON object), so that
 //! `$(microbuild node ./app -t … --push)` can be used. [`run`] does everything but exit.
@@ -36,7 +36,7 @@ pub(crate) mod job;
 mod report;
 mod sandbox;
 
-/// Without `--all`, `gc` keeps what was fetched or made in this time.
+/// Without `--all`, `gc` keeps what was used in this time.
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 use args::{Cli, Command, PushOptions, RecipeCli, with_docker_shorts, with_environment};
@@ -46,10 +46,10 @@ use job::is_on;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each is what its source says")]
 pub enum CliError {
-    /// The words do not make a command; or they ask for help, which is no failure.
+    /// The command line cannot be parsed, or asks for help, which is no failure.
     #[error("{0}")]
     Words(Box<clap::Error>),
-    /// Words that contradict each other, or lack something.
+    /// Options that contradict each other, or lack something.
     #[error("{message}")]
     Usage {
         /// What is wrong.
@@ -206,7 +206,7 @@ fn fill(command: &mut Command, user: &UserConfig) {
         | Command::Export { common, .. }
         | Command::Rm { common, .. }
         | Command::Gc { common, .. } => common.fill(&user.common),
-        // The first has options of its own, which are yet to be read.
+        // `Recipe` holds words that are not parsed yet; the others have no options of a file.
         Command::Recipe(_) | Command::Recipes { .. } | Command::Logout { .. } | Command::Completions { .. } => {}
     }
 }
@@ -283,7 +283,7 @@ fn print_as_it_is(text: &str) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     let printed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     match printed {
-        // Whoever reads has seen enough: `microbuild images | head -1`.
+        // The reader has seen enough: `microbuild images | head -1`.
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         printed => printed.map_err(|source| CliError::Stdio { what: "write to standard output", source }),
     }
@@ -355,7 +355,7 @@ fn remove(host: &Host, names: &[String], common: &CommonOptions) -> Result<(), C
 }
 
 fn gc(host: &Host, all: bool, common: &CommonOptions) -> Result<(), CliError> {
-    // First, so that nothing runs any more in what is then removed.
+    // First, so that nothing runs in the folders that are removed next.
     crate::sandbox::bundle::sweep();
     let local = local_images(host)?;
     let freed = local.gc(&store(host, common.cache_dir.as_deref())?, GcOptions { unused_for: UNUSED, all })?;
@@ -371,7 +371,7 @@ fn shelves(host: &Host, app: &Path, trust: Trust) -> Shelves {
 }
 
 fn recipes(host: &Host, name: Option<&str>, app: &Path) -> Result<(), CliError> {
-    // They are shown, and not used.
+    // They are shown, not used: no trust is needed.
     let shelves = shelves(host, app, Trust::Yes);
     match name {
         Some(name) => {
@@ -445,7 +445,7 @@ fn completions(shell: clap_complete::Shell) -> Result<(), CliError> {
     print_as_it_is(&String::from_utf8_lossy(&script))
 }
 
-/// Says on stderr what a command failed with, and gives the process's exit code.
+/// Prints an error and its hint on stderr, and returns the exit code.
 pub fn explain(error: &CliError) -> u8 {
     if let CliError::Words(words) = error {
         let code = if words.use_stderr() { Kind::Usage as u8 } else { 0 };

@@ -50,13 +50,13 @@ pub(super) fn dev(
 
 /// The recipe's dev variant, unpacked, and the folders that are kept between builds.
 fn unpack_dev(job: &Job) -> Result<(DevVariant, Root, Caches), CliError> {
-    // The root's own lock outlives that of the tools: whoever works in it for hours keeps no `gc` waiting.
+    // The root has a lock of its own, so that hours of work in it keep no `gc` waiting.
     let tools = job.tools()?;
     let (fetcher, store) = (&tools.fetcher, tools.fetcher.store());
-    // Whatever is run: nothing says, or has to say, what the app itself starts with.
+    // The command of the app itself is not needed here.
     let options = project::Options { deps: Deps::Auto, cmd: Some(Vec::new()), ..project::Options::default() };
     let project = Project::read(&job.request.app, &job.recipe, &options).or_else(|error| match error {
-        // Nothing is installed here, so that it may not be said how.
+        // Nothing is installed here, so that it does not matter how.
         project::ProjectError::NotInstalled { .. } => {
             Project::read(&job.request.app, &job.recipe, &project::Options { deps: Deps::None, ..options.clone() })
         }
@@ -169,7 +169,7 @@ fn for_this_machine<'a>(target: &str, artifact: &'a Artifact) -> Result<&'a Imag
     })
 }
 
-/// An image's root filesystem: shared with all who run it, or a copy that is thrown away.
+/// An image's root filesystem: shared by all its containers, or a private copy that is removed.
 enum Rootfs {
     Shared(Root),
     Private(Workspace),
@@ -185,7 +185,7 @@ impl Rootfs {
                 return Ok(Self::Shared(root));
             }
         }
-        // It is written to: by the app, or for the places that volumes are mounted at.
+        // The app, or the mount points of volumes, need a copy that can be written to.
         let workspace = Workspace::new(&store)?;
         let target = |volume: &Volume| roots::Target { path: volume.target.clone(), is_file: volume.source.is_file() };
         let targets: Vec<_> = options.volume.iter().map(target).collect();

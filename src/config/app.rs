@@ -1,4 +1,4 @@
-//! The app's own `microbuild.toml`: what its image is.
+//! The app's own `microbuild.toml`, which describes its image.
 
 use std::{fmt, path::Path, str::FromStr};
 

@@ -1,4 +1,4 @@
-//! The user's own `$XDG_CONFIG_HOME/microbuild/config.toml`: what a build may do on this machine.
+//! The user's own `$XDG_CONFIG_HOME/microbuild/config.toml`, which says what a build may use and trust on this machine.
 
 use std::{
     fs, io,
