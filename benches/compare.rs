@@ -440,7 +440,7 @@ fn table(job: &Job, all: &[Measured]) -> String {
     #[allow(clippy::cast_precision_loss, reason = "two digits are shown")]
     for measured in &done {
         let own = ours.filter(|own| own.name != measured.name).map(|own| own.size as f64);
-        text += &format!(" {}{} |", microbuild::ui::size(measured.size), ratio(measured.size as f64, own));
+        text += &format!(" {}{} |", microbuild::internals::ui::size(measured.size), ratio(measured.size as f64, own));
     }
     text
 }

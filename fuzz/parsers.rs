@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt, io, path::Path, str::FromStr};
 
-use microbuild::{
+use microbuild::internals::{
     apk::{
         checksum::Checksum,
         dependency::{Dependency, Provide},

@@ -1,5 +1,12 @@
 //! microbuild turns an app folder into the smallest container image that runs it.
 //!
+//! As a library it offers a small face: [`Build`] an [`Image`] of an app for a [`Host`], look at it, keep it, push it;
+//! [`command_line`] is the whole program. An [`Error`] says what happened; through [`Explain`] it tells its [`Kind`], which is the
+//! exit code, and a hint. Everything below is the map of the inside, which only the crate itself and its tests may use, and which
+//! changes from version to version.
+//!
+//! # The inside
+//!
 //! One straight line leads from what the user wants to a pushed image; each arrow is a function that takes a value and
 //! returns the next ([`pipeline::build`] draws it):
 //!
@@ -9,7 +16,7 @@
 //!
 //! | value | module | made from |
 //! |---|---|---|
-//! | [`request::Request`] | [`cli`], [`config`] | flags, environment, the app's `microbuild.toml`, the user's `config.toml` |
+//! | [`request::Request`] | [`cli`], [`config`], [`values`] | flags, environment, the app's `microbuild.toml`, the user's `config.toml` |
 //! | [`recipe::Recipe`] | [`recipe`] | `recipes/NAME.toml`, built in or the user's |
 //! | [`project::Project`] | [`project`] | the app's folder |
 //! | [`plan::Plan`] | [`plan`] | the three above |
@@ -30,46 +37,75 @@
 //! lacks, and which files of packages, or of this machine, a program that was compiled takes along.
 //!
 //! [`sink`] takes an artifact to an OCI layout, an archive, a Docker engine or a [`registry`]; [`images`] keeps it locally
-//! in a [`layout`]. Underneath lie [`store`] (content-addressed bytes and memos), [`http`], [`location`], [`media`],
-//! [`digest`], [`glob`] and [`near`]; [`programs`] finds this machine's programs; [`solve`] is the search under [`apk::solve`] and [`deb::solve`]; beside
+//! in a [`layout`]. Underneath lie [`store`] (content-addressed bytes and memos), [`http`], [`location`],
+//! [`media`], [`digest`], [`glob`] and [`near`]; [`host`] is the environment of the process, which is read once; [`programs`] finds this machine's programs; [`solve`] is the search under [`apk::solve`] and [`deb::solve`]; beside
 //! everything [`error`] (exit codes, hints) and [`ui`] (what is shown meanwhile).
 
-pub mod apk;
-pub mod app_folder;
-pub mod cli;
-pub mod config;
-pub mod deb;
-pub mod digest;
-pub mod elf;
-pub mod error;
-pub mod fetch;
-pub mod glob;
-pub mod host;
-pub mod http;
-pub mod image;
-pub mod images;
-pub mod lang;
-pub mod layer;
-pub mod layout;
-pub mod listing;
-pub mod location;
-pub mod lock;
-pub mod media;
-pub mod near;
-pub mod package;
-pub mod pipeline;
-pub mod plan;
-pub mod programs;
-pub mod project;
-pub mod recipe;
-pub mod registry;
-pub mod request;
-pub mod rootfs;
-pub mod sandbox;
-pub mod secret;
-pub mod sink;
-pub mod solve;
-pub mod store;
-pub mod surroundings;
-pub mod ui;
-pub mod values;
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "the map of the inside; cargo doc --document-private-items follows it"
+)]
+
+mod apk;
+mod app_folder;
+mod cli;
+mod config;
+mod deb;
+mod digest;
+mod elf;
+mod error;
+mod facade;
+mod fetch;
+mod glob;
+mod host;
+mod http;
+mod image;
+mod images;
+mod lang;
+mod layer;
+mod layout;
+mod listing;
+mod location;
+mod lock;
+mod media;
+mod near;
+mod package;
+mod pipeline;
+mod plan;
+mod programs;
+mod project;
+mod recipe;
+mod registry;
+mod request;
+mod rootfs;
+mod sandbox;
+mod secret;
+mod sink;
+mod solve;
+mod store;
+mod surroundings;
+mod ui;
+mod values;
+
+pub use error::{Explain, Kind};
+pub use facade::{Build, Error, Image, LayerSummary, command_line};
+pub use host::Host;
+
+/// The door of this crate's own tests, benchmarks and fuzz targets to its inside. No part of the library: anything in it may change or
+/// go with any version.
+#[doc(hidden)]
+pub mod internals {
+    macro_rules! rooms {
+        ($($room:ident)*) => {$(
+            pub mod $room {
+                pub use crate::$room::*;
+            }
+        )*};
+    }
+
+    rooms! {
+        apk app_folder cli config deb digest elf error fetch glob host http image images lang layer layout listing
+        location lock media near package pipeline plan programs project recipe registry request rootfs sandbox secret sink solve
+        store surroundings ui values
+    }
+}

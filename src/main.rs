@@ -2,11 +2,8 @@
 
 use std::process::ExitCode;
 
-use microbuild::{cli, host::Host};
+use microbuild::{Host, command_line};
 
 fn main() -> ExitCode {
-    match cli::run(std::env::args_os(), &Host::of_process()) {
-        Ok(status) => ExitCode::from(status),
-        Err(error) => ExitCode::from(cli::explain(&error)),
-    }
+    ExitCode::from(command_line(std::env::args_os(), &Host::of_process()))
 }

@@ -1,7 +1,7 @@
 //! Programs of this machine, found on its search path.
 //!
-//! A folder of the search path counts only when it is absolute. An empty entry means the current folder, and so does `.`: that is
-//! where the app lies, which may come from a stranger, and no program of an app's folder may run on this machine.
+//! Only absolute folders of the search path are searched. An empty entry and `.` mean the current folder, which may be the app's: an app
+//! may come from a stranger, and no program in its folder may run on this machine.
 
 use std::{
     env,
@@ -24,12 +24,12 @@ pub fn find_in(name: &str, folders: impl Iterator<Item = PathBuf>) -> Option<Pat
     folders.filter(|folder| folder.is_absolute()).map(|folder| folder.join(&file)).find(|file| is_program(file))
 }
 
-/// The folders of `path` that count.
+/// The absolute folders of `path`.
 pub fn folders(path: &OsStr) -> impl Iterator<Item = PathBuf> {
     env::split_paths(path).filter(|folder| folder.is_absolute())
 }
 
-/// `path` with the folders that count and no others: for the environment of a program that searches for further ones.
+/// `path` with its absolute folders only: for the environment of a program that searches for other programs.
 pub fn safe_path(path: &OsStr) -> OsString {
     // No entry that came out of `split_paths` holds a separator.
     env::join_paths(folders(path)).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! What the user wants built: flags, environment and `microbuild.toml` already merged into one value.
+//! A build as the user asked for it: flags, environment and files, merged into one value.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -10,23 +10,21 @@ use crate::{
     values::{Base, Command, Compression, Deps, Port, Size, User, Workdir},
 };
 
-/// Alpine's own mirror, for whoever names none.
+/// Alpine's own mirror, the default.
 pub const DEFAULT_MIRROR: &str = "https://dl-cdn.alpinelinux.org/alpine";
 
-/// A build as it was asked for. `None` and empty lists leave the choice to the recipe.
+/// What is built, and how. `None` and empty lists leave the choice to the recipe.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The machine and the user that the image is built for.
     pub host: Host,
     /// The app's folder.
     pub app: PathBuf,
-    /// The recipe: a name, or the path of a file.
-    pub recipe: String,
     /// Where the root filesystem starts.
     pub base: Base,
-    /// Whether another base may be taken where the mirror of this one cannot be reached: nobody chose it.
+    /// Whether another base may be used when the mirror of this one cannot be reached: the user chose no base.
     pub fallback: bool,
-    /// What the image is to run on; at least one.
+    /// The platforms that the image is built for; at least one.
     pub platforms: Vec<Platform>,
     /// Where the base's packages are: a URL or a folder, instead of Alpine's own mirror or this machine's apt sources.
     pub mirror: Option<String>,
@@ -37,11 +35,11 @@ pub struct Request {
     pub repositories: Vec<String>,
     /// Further packages.
     pub packages: Vec<String>,
-    /// Further packages of the dev variant, which the image has not.
+    /// Further packages of the dev variant only.
     pub dev_packages: Vec<String>,
     /// How layers that are made here are compressed.
     pub compression: Compression,
-    /// What becomes of the project's dependencies.
+    /// Where the project's dependencies come from.
     pub deps: Deps,
     /// How dependencies are installed.
     pub step: Step,
@@ -61,29 +59,29 @@ pub struct Request {
     pub labels: BTreeMap<String, String>,
     /// Annotations of the manifest, over those that are filled in.
     pub annotations: BTreeMap<String, String>,
-    /// Files that are taken although an ignore file leaves them out.
+    /// Files that are included although an ignore file excludes them.
     pub include: Vec<Pattern>,
-    /// Files that are left out.
+    /// Files that are excluded.
     pub exclude: Vec<Pattern>,
-    /// The most that the image may weigh.
+    /// The largest size that the image may have.
     pub max_size: Option<Size>,
-    /// Seconds since 1970 for whatever holds a time (SOURCE_DATE_EPOCH).
+    /// The time of everything in the image that holds one, in seconds since 1970 (SOURCE_DATE_EPOCH).
     pub epoch: u64,
 }
 
-/// How what a project depends on is installed.
+/// How steps run on this machine.
 #[derive(Debug, Clone, Default)]
 pub struct Step {
-    /// Secrets that it gets.
+    /// The secrets that steps get.
     pub secrets: Vec<SecretSource>,
-    /// Whether the scripts of packages are left alone.
+    /// Whether the install scripts of dependencies are not run.
     pub ignore_scripts: bool,
-    /// Whether all projects have the same caches.
+    /// Whether all projects share the caches.
     pub shared_cache: bool,
-    /// Whether the network is left alone.
+    /// Whether no network is used.
     pub offline: bool,
-    /// The OCI runtime, by name or path, instead of the first that is found.
+    /// The OCI runtime, by name or path; `None` for the first that is found.
     pub runtime: Option<String>,
-    /// Files of certificates that are trusted besides the machine's own.
+    /// Files of further certificates to trust.
     pub ca: Vec<PathBuf>,
 }

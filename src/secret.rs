@@ -1,4 +1,4 @@
-//! Secrets: what `--secret` gives to a step, and to nothing else.
+//! Secrets: files and variables that `--secret` gives to a step, and to nothing else.
 //!
 //! That is the step that fetches dependencies: `install`, or `compile` of recipes that have no other; and the command of `microbuild
 //! dev`. A secret that names its steps goes to these only. It reaches the step as the file `/run/secrets/ID`, and as the variable `ID` too when it came from one. It is
@@ -22,25 +22,25 @@ use crate::{
     values::ValueError,
 };
 
-/// Fewer bytes than this are found anywhere by chance: they are neither looked for nor blotted out.
+/// The shortest secret that is searched for and blotted out, in bytes: shorter ones occur anywhere by chance.
 const SHORTEST: usize = 6;
 
 /// What `--secret step=NAME` calls the command of `microbuild dev`.
 pub const DEV: &str = "dev";
 
-/// Where a secret is to be had: `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`, as `docker build --secret` has it; and, with `step=NAME`
+/// Where a secret comes from: `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`, as `docker build --secret` has it; and, with `step=NAME`
 /// once or several times, which steps get it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretSource {
-    /// What the step knows it by: letters, digits, `_`, `-` and `.`.
+    /// Its name in the step: letters, digits, `_`, `-` and `.`.
     pub id: String,
     /// Where it comes from.
     pub from: Origin,
-    /// The steps that get it; none are the usual ones.
+    /// The steps that get it; when there are none, the steps that install dependencies and `dev`.
     pub steps: Vec<String>,
 }
 
-/// What holds a secret on this machine.
+/// The file or variable of this machine that holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// A file.
@@ -97,7 +97,7 @@ fn is_id(id: &str) -> bool {
     !id.starts_with('.') && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
 }
 
-/// Why there is no secret, or one too many.
+/// Why a secret cannot be used, or was found where it must not be.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file cannot be read.
@@ -111,7 +111,7 @@ pub enum SecretError {
         source: io::Error,
     },
     /// The variable is not set.
-    #[error("expected the secret {id} in the variable {variable}, found it unset or empty")]
+    #[error("the variable {variable}, which holds the secret {id}, is unset or empty")]
     Variable {
         /// The secret.
         id: String,
@@ -119,7 +119,7 @@ pub enum SecretError {
         variable: String,
     },
     /// It cannot have that name.
-    #[error("expected another id for the secret {id}: {why}")]
+    #[error("a secret cannot have the id {id}: {why}")]
     Id {
         /// The id.
         id: String,
@@ -139,7 +139,7 @@ pub enum SecretError {
         near: String,
     },
     /// Its bytes are in something that would become part of the image.
-    #[error("found the secret {id} in {place}, which would become part of the image")]
+    #[error("the secret {id} is in {place}, which would become part of the image")]
     Leaked {
         /// The secret.
         id: String,
@@ -163,7 +163,7 @@ impl Explain for SecretError {
             Self::Id { .. } => Some("--secret id=NAME,… names it; the step finds it as /run/secrets/NAME".into()),
             Self::Step { near, .. } => Some(format!("did you mean step={near}?")),
             Self::Leaked { .. } => Some(
-                "nothing of it was kept; leave the file out (--exclude), or keep the package's script from writing it there"
+                "no layer was kept; exclude the file (--exclude), or stop the package's script from writing the secret there"
                     .into(),
             ),
         }
@@ -179,7 +179,7 @@ pub struct Secret {
     pub bytes: Vec<u8>,
     /// Whether it is a variable in the step too.
     pub variable: bool,
-    /// The steps that get it; none are the usual ones.
+    /// The steps that get it; when there are none, the steps that install dependencies and `dev`.
     pub steps: Vec<String>,
 }
 
@@ -303,7 +303,7 @@ fn url_password(text: &str) -> Option<&str> {
     user.split_once(':').map(|(_, password)| password).filter(|password| !password.is_empty())
 }
 
-/// Bytes that must not be seen: each secret as a whole, and the values of its lines (`//host/:_authToken=VALUE`).
+/// Bytes that must not be shown or kept: each secret as a whole, and the values of its lines (`//host/:_authToken=VALUE`).
 #[derive(Clone, Default)]
 pub struct Needles(Vec<(String, Vec<u8>)>);
 

@@ -1,14 +1,14 @@
-//! What of this machine a sandbox gets so that its network works as this machine's does: proxies, and whom to trust.
+//! The proxies and certificates of this machine, for a sandbox: its network works as this machine's does.
 
 use std::{collections::BTreeMap, fs, io, path::PathBuf};
 
 use crate::sandbox::{FileContent, Mount};
 
-/// Variables that name proxies (curl(1), "ENVIRONMENT"); programs differ in which case they read.
+/// Variables that name proxies (curl(1), "ENVIRONMENT"). Some programs read the upper case, some the lower.
 const PROXIES: [&str; 8] =
     ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"];
 
-/// Where systems keep the certificates that they trust, all in one file: Debian and Alpine, Fedora, openSUSE, macOS.
+/// The files in which systems keep all certificates that they trust: Debian and Alpine, Fedora, openSUSE, macOS.
 const BUNDLES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
@@ -17,10 +17,10 @@ const BUNDLES: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// The file of certificates in a sandbox, where every program finds it by a variable.
+/// The file of certificates in a sandbox. The variables of [`TRUST`] name it.
 const CERTIFICATES: &str = "/run/microbuild/ca.pem";
 
-/// The variables by which programs find certificates. Node's are added to those that it has built in.
+/// The variables in which programs look for the file of certificates. Node adds its certificates to the built-in ones.
 const TRUST: [&str; 7] = [
     "SSL_CERT_FILE",
     "NODE_EXTRA_CA_CERTS",
@@ -36,12 +36,12 @@ const TRUST: [&str; 7] = [
 pub struct Surroundings {
     /// Variables for its environment.
     pub env: BTreeMap<String, String>,
-    /// What is to be mounted for it.
+    /// The file of certificates, as a mount.
     pub mounts: Vec<Mount>,
 }
 
 impl Surroundings {
-    /// Those of this machine, with the environment that `variable` gives, and the certificates in the files `ca` besides.
+    /// Those of this machine, whose environment `variable` reads, and the certificates in the files `ca`.
     ///
     /// # Errors
     /// When a file of certificates cannot be read; the file is named.
@@ -66,7 +66,7 @@ impl Surroundings {
     }
 }
 
-/// The content of all files, one behind the other.
+/// The contents of all files, concatenated.
 fn join(files: &[PathBuf]) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
     for path in files {

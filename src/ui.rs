@@ -24,7 +24,7 @@ pub enum Mode {
     None,
 }
 
-/// Talks to the user on stderr. Cheap to clone; all clones share one screen.
+/// Prints progress and warnings for the user. Cheap to clone; all clones share one screen.
 #[derive(Clone)]
 pub struct Ui {
     bars: Option<MultiProgress>,
@@ -34,7 +34,7 @@ pub struct Ui {
 }
 
 impl Ui {
-    /// Talks as `mode` says; `verbose` shows details too.
+    /// Prints on stderr as `mode` says; `verbose` shows details too.
     pub fn new(mode: Mode, verbose: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let bars = (mode == Mode::Auto && terminal)
@@ -43,41 +43,41 @@ impl Ui {
         Self { bars, lines, verbose, sink: Arc::new(|line| eprintln!("{line}")) }
     }
 
-    /// Says nothing at all: for tests, and for callers of the library that have a screen of their own.
+    /// Prints nothing: for tests, and for callers of the library that show progress themselves.
     pub fn silent() -> Self {
         Self { bars: None, lines: false, verbose: false, sink: Arc::new(|_| {}) }
     }
 
-    /// Talks to `sink`, line by line: for callers of the library that show lines in a way of their own.
+    /// Calls `sink` for each line: for callers of the library.
     pub fn to(sink: impl Fn(&str) + Send + Sync + 'static, verbose: bool) -> Self {
         Self { bars: None, lines: true, verbose, sink: Arc::new(sink) }
     }
 
-    /// A line for whoever follows the build. `None` mode leaves it out.
+    /// Prints a line of progress. `None` mode leaves it out.
     pub fn say(&self, line: &str) {
         if self.lines {
             self.print(line);
         }
     }
 
-    /// Several lines for whoever follows the build, such as a table. `None` mode leaves them out.
+    /// Prints several lines, such as a table. `None` mode leaves them out.
     pub fn say_all(&self, lines: &str) {
         lines.lines().for_each(|line| self.say(line));
     }
 
-    /// A line for whoever asked for details with `-v`.
+    /// Prints a line of detail, with `-v` only.
     pub fn detail(&self, line: &str) {
         if self.verbose {
             self.print(line);
         }
     }
 
-    /// What must not go unseen, and is no warning: shown in every mode.
+    /// Prints a line that the user must see, but that is no warning: shown in every mode.
     pub fn notice(&self, line: &str) {
         self.print(line);
     }
 
-    /// A warning: shown in every mode.
+    /// Prints a warning: shown in every mode.
     pub fn warn(&self, line: &str) {
         self.print(&format!("warning: {line}"));
     }

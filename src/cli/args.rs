@@ -1,4 +1,9 @@
-//! The command line as clap reads it: words, help, environment variables.
+//! The command line as clap parses it: commands, options, help, variables.
+
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "a field's comment is the option's help, in which brackets are no links"
+)]
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -48,7 +53,7 @@ pub struct RecipeCli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Build APP with the recipe that its microbuild.toml names, or that its files speak for
+    /// Build APP with the recipe that its microbuild.toml names or that recognizes its files
     Build {
         /// The app's folder
         #[arg(default_value = ".")]
@@ -71,7 +76,7 @@ pub enum Command {
         #[command(flatten)]
         options: Box<BuildOptions>,
     },
-    /// Solve and print what would be built (packages, versions, sizes); fetches indexes only
+    /// Resolve and print the packages of an image, with versions and sizes; fetches indexes only
     Plan {
         /// A recipe: a name, or a path to its file
         recipe: String,
@@ -82,14 +87,14 @@ pub enum Command {
         #[command(flatten)]
         options: Box<BuildOptions>,
     },
-    /// Build APP, unless it is a local image, and run it here as it will run elsewhere
+    /// Run a local image, or build APP and run it, as it will run elsewhere
     Run {
         /// The app's folder, or a local image as `microbuild images` lists it
         target: String,
         /// Options.
         #[command(flatten)]
         options: Box<RunOptions>,
-        /// What is run instead of the image's command
+        /// The command to run instead of the image's own
         #[arg(last = true, value_name = "ARG")]
         args: Vec<String>,
     },
@@ -103,7 +108,7 @@ pub enum Command {
         /// Options.
         #[command(flatten)]
         options: Box<DevOptions>,
-        /// What is run
+        /// The command to run
         #[arg(last = true, value_name = "CMD", required_unless_present = "shell")]
         command: Vec<String>,
     },
@@ -171,9 +176,9 @@ pub enum Command {
         #[command(flatten)]
         common: CommonOptions,
     },
-    /// Free the disk from what no local image needs
+    /// Remove cached files that no local image needs
     Gc {
-        /// Remove everything that can be fetched or made again, however recently it was used
+        /// Remove all of them, however recently they were used
         #[arg(long)]
         all: bool,
         /// Options.
@@ -188,13 +193,13 @@ pub enum Command {
         /// microbuild recipes go > mine.toml; microbuild recipes go --files=mine; microbuild ./mine.toml)
         #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, requires = "name")]
         files: Option<Option<PathBuf>>,
-        /// The app's folder, which may have recipes of its own
+        /// The app's folder, for its own recipes
         #[arg(long, default_value = ".", value_name = "APP")]
         app: PathBuf,
     },
-    /// Check credentials for a registry and keep them where docker and podman keep theirs
+    /// Check credentials for a registry and store them where docker and podman do
     Login {
-        /// The registry's host, and its port where it has one
+        /// The registry: HOST or HOST:PORT
         registry: String,
         /// The user's name
         #[arg(short, long)]
@@ -206,12 +211,12 @@ pub enum Command {
         #[command(flatten)]
         network: NetworkOptions,
     },
-    /// Forget the credentials for a registry
+    /// Remove the stored credentials for a registry
     Logout {
-        /// The registry's host, and its port where it has one
+        /// The registry: HOST or HOST:PORT
         registry: String,
     },
-    /// Print a script that completes microbuild's words in a shell
+    /// Print a shell completion script
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -221,7 +226,7 @@ pub enum Command {
     Recipe(Vec<OsString>),
 }
 
-/// `command` with variables of the environment as CI systems set them: one that is empty is as good as none. Help names the
+/// `command`, for which an empty variable of the environment counts as unset, since CI systems set empty ones. Help names the
 /// variables without their values, which may be secret.
 pub(super) fn with_environment(command: clap::Command) -> clap::Command {
     let change = |arg: Arg| {
@@ -241,10 +246,10 @@ pub(super) fn with_docker_shorts(command: clap::Command) -> clap::Command {
 /// How images are pushed.
 #[derive(Debug, Clone, Default, Args)]
 pub struct PushOptions {
-    /// Push all of the image, as if the registry had nothing of it: it may have lost what it says it has
+    /// Push every part of the image, even what the registry says it has
     #[arg(long, env = "MICROBUILD_FORCE", value_parser = switch, help_heading = "Pushing")]
     pub force: bool,
-    /// Look for each part of the image in the registry, and push what it has lost
+    /// Check that the registry has every part of the image, and push what it has lost
     #[arg(long, env = "MICROBUILD_VERIFY", value_parser = switch, help_heading = "Pushing")]
     pub verify: bool,
     /// Push with the media types of OCI or of Docker [default: oci, or docker where the registry takes nothing else]
@@ -262,34 +267,34 @@ impl PushOptions {
 /// The options of `microbuild run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunOptions {
-    /// The recipe, when a folder is built [default: as its microbuild.toml says, or as its files tell]
+    /// The recipe, when APP is a folder [default: the one that its microbuild.toml names or that recognizes its files]
     #[arg(long)]
     pub recipe: Option<String>,
-    /// Set a variable; without a value, to what it is here
+    /// Set a variable; KEY alone takes its value from your environment
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     pub env: Vec<String>,
     /// Mount a file or folder of this machine: SOURCE:/TARGET[:ro]
     #[arg(short, long, value_name = "SOURCE:TARGET")]
     pub volume: Vec<Volume>,
-    /// Reach the app's PORT at another port or address of this machine, whose network it has
+    /// Forward another port or address of this machine to the app's PORT
     #[arg(short, long, value_name = "[[ADDRESS:]HOST-PORT:]PORT")]
     pub publish: Vec<Publish>,
-    /// Give it no network instead of this machine's
+    /// Run without a network instead of with this machine's
     #[arg(long, conflicts_with = "publish")]
     pub no_network: bool,
-    /// Let the app write to its root filesystem, as far as its user may, in a copy that is thrown away when it ends
+    /// Let the app write to a copy of its root filesystem, which is removed when it ends
     #[arg(long)]
     pub writable: bool,
     /// Run as this user instead of the image's
     #[arg(short, long, value_name = "USER[:GROUP]")]
     pub user: Option<User>,
-    /// Give it the terminal, for a shell; otherwise Ctrl-C ends it, after ten seconds if need be
+    /// Connect the app to the terminal, as a shell needs; without it, Ctrl-C ends the app, by force after ten seconds
     #[arg(short, long)]
     pub tty: bool,
-    /// Let it read from standard input; this is always so
+    /// Connect standard input (always on; accepted as docker's option)
     #[arg(short, long)]
     pub interactive: bool,
-    /// Leave no container behind; this is always so
+    /// Remove the container when the app ends (always on; accepted as docker's option)
     #[arg(long)]
     pub rm: bool,
     /// What root filesystems are made of, and with what.
@@ -303,7 +308,7 @@ pub struct DevOptions {
     /// Open a shell
     #[arg(long, conflicts_with = "command")]
     pub shell: bool,
-    /// Set a variable; without a value, to what it is here
+    /// Set a variable; KEY alone takes its value from your environment
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     pub env: Vec<String>,
     /// What root filesystems are made of, and with what.

@@ -1,4 +1,4 @@
-//! The commands that build, or say what would be built.
+//! The commands that build, or print what would be built: `build`, `base`, `plan`, `why`.
 
 use std::{path::Path, time::Instant};
 
@@ -22,7 +22,7 @@ use crate::{
 /// `microbuild RECIPE [APP]`, `microbuild build [APP]`.
 pub(super) fn build(host: &Host, recipe: Option<&str>, app: &Path, options: BuildOptions) -> Result<(), CliError> {
     let job = Job::new(host, recipe, app, options)?;
-    // Before anything is made: a name that cannot be pushed should not cost a build.
+    // Before the build, so that a wrong name does not cost one.
     job.check_names()?;
     let tools = job.tools()?;
     let built = pipeline::build(&job.request, &job.recipe, &tools.fetcher, &job.ui)?;
@@ -32,7 +32,7 @@ pub(super) fn build(host: &Host, recipe: Option<&str>, app: &Path, options: Buil
 
 /// `microbuild base RECIPE`.
 pub(super) fn base(host: &Host, recipe: &str, dev: bool, options: BuildOptions) -> Result<(), CliError> {
-    // The app that lies here has nothing to say of an image without it.
+    // The options of the app in the current folder do not apply to an image without it.
     let app = Path::new(".");
     let job = Job::with(host, Some(recipe), app, options, AppConfig::read(app)?.without_app())?;
     job.check_names()?;
@@ -56,7 +56,7 @@ fn version_tags(version: Option<&str>, dev: bool) -> Vec<String> {
     if dev { tags.iter().map(|tag| format!("{tag}-dev")).collect() } else { tags }
 }
 
-/// Keeps the image locally under `names`, pushes it and writes it where the job says.
+/// Keeps the image locally under `names`, pushes it, and writes it to the job's outputs.
 fn deliver(job: &Job, mut built: Built, names: &[String], tools: &Tools) -> Result<(), CliError> {
     let store = tools.fetcher.store();
     let references = if job.push { parse_all(names)? } else { Vec::new() };
@@ -76,7 +76,10 @@ fn deliver(job: &Job, mut built: Built, names: &[String], tools: &Tools) -> Resu
         (pushed, kept.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
     });
     if pushed.is_err() && kept.is_ok() {
-        job.ui.say(&format!("the image is kept: `microbuild push {0} {0}` tries again", delivered.reference));
+        job.ui.say(&format!(
+            "the image was built and kept; to push it again: microbuild push {0} {0}",
+            delivered.reference
+        ));
     }
     delivered.pushed = pushed?;
     kept?;
@@ -87,7 +90,7 @@ fn deliver(job: &Job, mut built: Built, names: &[String], tools: &Tools) -> Resu
     report(job, &built, names, &delivered)
 }
 
-/// Says which of `names` have meant another project's image until now: a folder that somebody else wrote chooses its own.
+/// Announces which of `names` named another project's image before: the app's folder, perhaps a stranger's, chooses its names.
 fn announce(
     local: &LocalImages,
     names: &[String],
@@ -107,7 +110,7 @@ fn announce(
             && before.as_ref() != Some(&folder)
         {
             let whose = before.as_ref().map_or_else(String::new, |before| format!(" of {before}"));
-            job.ui.say(&format!("{name} means another image now: until now it meant {digest}{whose}"));
+            job.ui.say(&format!("{name} now names another image; before, it named {digest}{whose}"));
         }
         if before.as_ref() != Some(&folder) {
             store.remember(store::Bucket::ImageNames, &key, &folder)?;
@@ -142,7 +145,7 @@ fn report(job: &Job, built: &Built, names: &[String], delivered: &Delivered) -> 
     print(&format!("{}@{}\n", delivered.reference, report::pushed_digest(&built.artifact, &delivered.pushed)))
 }
 
-/// What the image is called: its tags, else its project's name.
+/// The names of the image: its tags, else its project's name.
 fn names(job: &Job, built: &Built) -> Vec<String> {
     let names = if job.tags.is_empty() { vec![local_name(built, &job.request.app)] } else { job.tags.clone() };
     names.iter().map(|name| images::with_tag(name)).collect()

@@ -1,4 +1,4 @@
-//! A build as flags, environment and files ask for it, and what it works with.
+//! A build as flags, environment and files describe it, with the tools that it needs.
 
 use std::path::{Path, PathBuf};
 
@@ -26,38 +26,38 @@ use crate::{
     values::Pair,
 };
 
-/// A build as the words, the environment and the file ask for it: what is to be made, and what is to be done with it.
-pub(super) struct Job {
-    pub(super) request: Request,
-    pub(super) recipe: Recipe,
-    pub(super) tags: Vec<String>,
-    pub(super) push: bool,
-    pub(super) pushing: sink::registry::Options,
-    pub(super) outputs: Vec<Output>,
-    pub(super) json: bool,
-    pub(super) metadata_file: Option<PathBuf>,
-    pub(super) cache_dir: Option<PathBuf>,
-    pub(super) offline: bool,
+/// What is built, and what is done with the image.
+pub(crate) struct Job {
+    pub(crate) request: Request,
+    pub(crate) recipe: Recipe,
+    pub(crate) tags: Vec<String>,
+    pub(crate) push: bool,
+    pub(crate) pushing: sink::registry::Options,
+    pub(crate) outputs: Vec<Output>,
+    pub(crate) json: bool,
+    pub(crate) metadata_file: Option<PathBuf>,
+    pub(crate) cache_dir: Option<PathBuf>,
+    pub(crate) offline: bool,
     allow_rollback: bool,
-    pub(super) network: NetworkOptions,
-    pub(super) ui: Ui,
+    pub(crate) network: NetworkOptions,
+    pub(crate) ui: Ui,
 }
 
-/// What a job works with, for as long as nobody may empty the store.
-pub(super) struct Tools {
-    pub(super) http: Http,
-    pub(super) fetcher: Fetcher,
+/// The HTTP client and the store of a job. While it lives, `gc` waits.
+pub(crate) struct Tools {
+    pub(crate) http: Http,
+    pub(crate) fetcher: Fetcher,
     _in_use: store::FileLock,
 }
 
 impl Job {
-    pub(super) fn new(host: &Host, recipe: Option<&str>, app: &Path, options: BuildOptions) -> Result<Self, CliError> {
+    pub(crate) fn new(host: &Host, recipe: Option<&str>, app: &Path, options: BuildOptions) -> Result<Self, CliError> {
         Self::with(host, recipe, app, options, AppConfig::read(app)?)
     }
 
     /// The build of `app` that `options` ask for and, where they say nothing, the app's `file`. Nothing is taken out of an option
     /// group with `..`, so that an option without a use does not compile.
-    pub(super) fn with(
+    pub(crate) fn with(
         host: &Host,
         recipe: Option<&str>,
         app: &Path,
@@ -80,7 +80,7 @@ impl Job {
         if push && tag.is_empty() && !of_app.is_empty() {
             return Err(CliError::Usage {
                 message: format!(
-                    "expected you to say where the image is pushed, found only what the app's own {} says (tag = {})",
+                    "no name to push the image to: the app's own {} has only local names (tag = {})",
                     config::FILE,
                     of_app.join(", ")
                 ),
@@ -104,8 +104,8 @@ impl Job {
         })
     }
 
-    /// What the job works with.
-    pub(super) fn tools(&self) -> Result<Tools, CliError> {
+    /// The tools of the job.
+    pub(crate) fn tools(&self) -> Result<Tools, CliError> {
         let store = store(&self.request.host, self.cache_dir.as_deref())?;
         let in_use = store.lock_shared()?;
         let http = http(&self.network, self.offline, &self.ui)?;
@@ -115,10 +115,10 @@ impl Job {
     }
 
     /// Refuses names that the image cannot be kept or pushed under.
-    pub(super) fn check_names(&self) -> Result<(), CliError> {
+    pub(crate) fn check_names(&self) -> Result<(), CliError> {
         if self.push && self.tags.is_empty() {
             return Err(CliError::Usage {
-                message: "expected a name to push the image to, found none".into(),
+                message: "--push needs a name to push the image to".into(),
                 hint: "-t registry.example/me/app:1 --push".into(),
             });
         }
@@ -130,7 +130,7 @@ impl Job {
         }
         if !self.push && (self.pushing.force || self.pushing.verify) {
             return Err(CliError::Usage {
-                message: "--force and --verify say how an image is pushed, and this one is not".into(),
+                message: "--force and --verify need --push: they say how an image is pushed".into(),
                 hint: "leave them out, or add --push; `microbuild gc --all` makes a build start anew".into(),
             });
         }
@@ -138,7 +138,8 @@ impl Job {
     }
 }
 
-/// What leaves out of the app what a build writes into its folder, so that the next build makes the same image.
+/// A pattern that excludes `path`, which a build writes, from the `app`, so that the next build makes the same image; `None` outside of
+/// the app.
 fn pattern_of(path: &Path, app: &Path) -> Option<Pattern> {
     let app = std::fs::canonicalize(app).ok()?;
     let path = std::path::absolute(path).ok()?;
@@ -149,7 +150,7 @@ fn pattern_of(path: &Path, app: &Path) -> Option<Pattern> {
     format!("/{}", escaped.collect::<String>()).parse().ok()
 }
 
-/// The recipe that is meant: the user's word, else the app's, else the one that the app's files are for.
+/// The recipe: the one that the user names, else the one that the app names (`is_of_app`), else the one that recognizes the app's files.
 fn find_recipe(
     host: &Host,
     name: Option<&str>,
@@ -175,14 +176,14 @@ fn find_recipe(
     let not_passed: Vec<&str> = not_passed.map(String::as_str).collect();
     if !not_passed.is_empty() {
         ui.warn(&format!(
-            "not given to its steps: {}; `pass` counts in recipes of your own, not in an app's (--secret id=NAME gives a variable)",
+            "`pass` is ignored in an app's own recipe: its steps do not get {} (--secret id=NAME passes a variable)",
             not_passed.join(", ")
         ));
     }
     Ok(recipe)
 }
 
-/// Whether recipes of `app` are taken.
+/// Whether recipes from `app`'s folder are used.
 fn trust(app: &Path, options: &MachineOptions) -> Trust {
     match options.trust {
         Some(true) => Trust::Yes,
@@ -193,12 +194,12 @@ fn trust(app: &Path, options: &MachineOptions) -> Trust {
 }
 
 /// The names as references, of which each names a registry or means Docker Hub.
-pub(super) fn parse_all(names: &[String]) -> Result<Vec<Reference>, CliError> {
+pub(crate) fn parse_all(names: &[String]) -> Result<Vec<Reference>, CliError> {
     names.iter().map(|name| Ok(name.parse()?)).collect()
 }
 
 /// A switch that nothing turned on is off.
-pub(super) fn is_on(switch: Option<bool>) -> bool {
+pub(crate) fn is_on(switch: Option<bool>) -> bool {
     switch.unwrap_or(false)
 }
 
@@ -251,7 +252,6 @@ fn request(
     Ok(Request {
         host: host.clone(),
         app: app.to_owned(),
-        recipe: recipe.name.clone(),
         fallback: base.is_none()
             && mirror.is_none()
             && !offline
@@ -290,7 +290,7 @@ fn request(
     })
 }
 
-/// Whether this is a CI system, as nearly all of them say: what it builds must not depend on what happens to be reachable.
+/// Whether this is a CI system, nearly all of which set CI: its builds must not depend on which mirror is reachable.
 fn is_ci(host: &Host) -> bool {
     host.variable("CI").is_some_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }

@@ -1,4 +1,4 @@
-//! The command line: from words to calls of the library, and from results to what is printed.
+//! The command line: it parses the arguments, calls the library, and prints the results.
 //!
 //! stdout is data, stderr is talk: a build prints one line on stdout (or one JSON object), so that
 //! `$(microbuild node ./app -t … --push)` can be used. [`run`] does everything but exit.
@@ -25,7 +25,7 @@ use crate::{
     registry::{self, CredentialStore, ParseReferenceError, Reference, Registry, RegistryError, Stored},
     sandbox::SandboxError,
     secret::SecretError,
-    sink::{self, SinkError, registry::PushReport},
+    sink::{self, ParseOutputError, SinkError, registry::PushReport},
     store::{Store, StoreError},
     ui::{self, Ui},
     values::ValueError,
@@ -33,11 +33,11 @@ use crate::{
 
 pub mod args;
 mod build;
-mod job;
+pub(crate) mod job;
 mod report;
 mod sandbox;
 
-/// Without `--all`, `gc` keeps what was fetched or made in this time.
+/// Without `--all`, `gc` keeps what was used in this time.
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 use args::{Cli, Command, PushOptions, RecipeCli, with_docker_shorts, with_environment};
@@ -47,10 +47,10 @@ use job::is_on;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each is what its source says")]
 pub enum CliError {
-    /// The words do not make a command; or they ask for help, which is no failure.
+    /// The command line cannot be parsed, or asks for help, which is no failure.
     #[error("{0}")]
     Words(Box<clap::Error>),
-    /// Words that contradict each other, or lack something.
+    /// Options that contradict each other, or lack something.
     #[error("{message}")]
     Usage {
         /// What is wrong.
@@ -73,6 +73,8 @@ pub enum CliError {
     #[error(transparent)]
     Images(#[from] ImagesError),
     #[error(transparent)]
+    Output(#[from] ParseOutputError),
+    #[error(transparent)]
     Sink(#[from] SinkError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -92,39 +94,48 @@ pub enum CliError {
     },
 }
 
+/// What an error of the command line itself is.
+enum Own {
+    Usage,
+    Stdio,
+}
+
 impl CliError {
-    fn inner(&self) -> Option<&dyn Explain> {
-        Some(match self {
+    /// The error that it passes on; else what it is itself.
+    fn cause(&self) -> Result<&dyn Explain, Own> {
+        Ok(match self {
             Self::Config(e) => e,
             Self::Recipe(e) => e,
             Self::Build(e) => e,
             Self::Http(e) => e,
             Self::Store(e) => e,
             Self::Images(e) => e,
+            Self::Output(e) => e,
             Self::Sink(e) => e,
             Self::Registry(e) => e,
             Self::Sandbox(e) => e,
             Self::Secret(e) => e,
             Self::Reference(e) => e,
-            Self::Words(_) | Self::Usage { .. } | Self::Value(_) | Self::Stdio { .. } => return None,
+            Self::Words(_) | Self::Usage { .. } | Self::Value(_) => return Err(Own::Usage),
+            Self::Stdio { .. } => return Err(Own::Stdio),
         })
     }
 }
 
 impl Explain for CliError {
     fn kind(&self) -> Kind {
-        match self {
-            Self::Words(_) | Self::Usage { .. } | Self::Value(_) => Kind::Usage,
-            Self::Stdio { .. } => Kind::Build,
-            _ => self.inner().map_or(Kind::Build, Explain::kind),
+        match self.cause() {
+            Ok(cause) => cause.kind(),
+            Err(Own::Usage) => Kind::Usage,
+            Err(Own::Stdio) => Kind::Build,
         }
     }
 
     fn hint(&self) -> Option<String> {
-        match self {
-            Self::Usage { hint, .. } => Some(hint.clone()),
-            _ => self.inner().and_then(Explain::hint),
+        if let Self::Usage { hint, .. } = self {
+            return Some(hint.clone());
         }
+        self.cause().ok().and_then(Explain::hint)
     }
 }
 
@@ -197,7 +208,7 @@ fn fill(command: &mut Command, user: &UserConfig) {
         | Command::Export { common, .. }
         | Command::Rm { common, .. }
         | Command::Gc { common, .. } => common.fill(&user.common),
-        // The first has options of its own, which are yet to be read.
+        // `Recipe` holds words that are not parsed yet; the others have no options of a file.
         Command::Recipe(_) | Command::Recipes { .. } | Command::Logout { .. } | Command::Completions { .. } => {}
     }
 }
@@ -230,8 +241,7 @@ fn ui(common: &CommonOptions) -> Ui {
 fn http(network: &NetworkOptions, offline: bool, ui: &Ui) -> Result<Http, CliError> {
     if network.insecure.contains(&Insecure::All) {
         ui.warn(
-            "--insecure: no certificate is checked, and any registry may be spoken to in the clear; --insecure=HOST limits that \
-             to one host",
+            "--insecure checks no certificate, and allows plain HTTP to every registry; --insecure=HOST limits that to one host",
         );
     }
     let options = HttpOptions {
@@ -249,8 +259,8 @@ fn store(host: &Host, given: Option<&Path>) -> Result<Store, CliError> {
     let dir = match given {
         Some(dir) => dir.to_owned(),
         None => host.cache_home().map(|cache| cache.join("microbuild")).ok_or_else(|| CliError::Usage {
-            message: "expected HOME or XDG_CACHE_HOME in the environment, found neither".into(),
-            hint: "--cache-dir names the folder for the cache".into(),
+            message: "no folder for the cache: neither HOME nor XDG_CACHE_HOME is set".into(),
+            hint: "name one: --cache-dir DIR".into(),
         })?,
     };
     Ok(Store::open(&dir)?)
@@ -275,7 +285,7 @@ fn print_as_it_is(text: &str) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     let printed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     match printed {
-        // Whoever reads has seen enough: `microbuild images | head -1`.
+        // The reader has seen enough: `microbuild images | head -1`.
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         printed => printed.map_err(|source| CliError::Stdio { what: "write to standard output", source }),
     }
@@ -313,7 +323,7 @@ fn push(
     print(&format!("{reference}@{digest}\n"))
 }
 
-fn push_to(
+pub(crate) fn push_to(
     references: &[Reference],
     artifact: &Artifact,
     options: sink::registry::Options,
@@ -347,7 +357,7 @@ fn remove(host: &Host, names: &[String], common: &CommonOptions) -> Result<(), C
 }
 
 fn gc(host: &Host, all: bool, common: &CommonOptions) -> Result<(), CliError> {
-    // First, so that nothing runs any more in what is then removed.
+    // First, so that nothing runs in the folders that are removed next.
     crate::sandbox::bundle::sweep();
     let local = local_images(host)?;
     let freed = local.gc(&store(host, common.cache_dir.as_deref())?, GcOptions { unused_for: UNUSED, all })?;
@@ -363,7 +373,7 @@ fn shelves(host: &Host, app: &Path, trust: Trust) -> Shelves {
 }
 
 fn recipes(host: &Host, name: Option<&str>, app: &Path) -> Result<(), CliError> {
-    // They are shown, and not used.
+    // They are shown, not used: no trust is needed.
     let shelves = shelves(host, app, Trust::Yes);
     match name {
         Some("lists") => print_text(LISTS),
@@ -415,14 +425,11 @@ fn login(
     let ui = Ui::new(ui::Mode::Plain, false);
     let registry = registry::parse_registry(registry)?;
     let Some(username) = username else {
-        return Err(CliError::Usage {
-            message: "expected a user's name, found none".into(),
-            hint: "-u NAME gives it".into(),
-        });
+        return Err(CliError::Usage { message: "login needs a user name".into(), hint: "add -u NAME".into() });
     };
     if !password_stdin {
         return Err(CliError::Usage {
-            message: "expected --password-stdin: a password on a command line can be seen by others".into(),
+            message: "login needs --password-stdin: other users can see a password on a command line".into(),
             hint: format!("printf %s \"$PASSWORD\" | microbuild login {registry} -u {username} --password-stdin"),
         });
     }
@@ -432,12 +439,12 @@ fn login(
     let password = password.trim_end_matches(['\n', '\r']);
     if password.is_empty() {
         let hint = "the password is read to the end of standard input".into();
-        return Err(CliError::Usage { message: "expected a password on standard input, found none".into(), hint });
+        return Err(CliError::Usage { message: "standard input holds no password".into(), hint });
     }
     let credentials = credentials(host);
     let stored = registry::login(&http(network, false, &ui)?, &credentials, &registry, &username, password)?;
     if credentials.is_overruled(&registry) {
-        ui.warn(&format!("DOCKER_AUTH_CONFIG has credentials for {registry}, which are used in the place of these"));
+        ui.warn(&format!("DOCKER_AUTH_CONFIG also has credentials for {registry}, and those are used instead"));
     }
     ui.say(&match stored {
         Stored::Helper(helper) => format!("logged in to {registry}; kept by {helper}"),
@@ -462,7 +469,7 @@ fn completions(shell: clap_complete::Shell) -> Result<(), CliError> {
     print_as_it_is(&String::from_utf8_lossy(&script))
 }
 
-/// Says on stderr what a command failed with, and gives the process's exit code.
+/// Prints an error and its hint on stderr, and returns the exit code.
 pub fn explain(error: &CliError) -> u8 {
     if let CliError::Words(words) = error {
         let code = if words.use_stderr() { Kind::Usage as u8 } else { 0 };

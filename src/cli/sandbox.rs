@@ -51,13 +51,13 @@ pub(super) fn dev(
 
 /// The recipe's dev variant, unpacked, and the folders that are kept between builds.
 fn unpack_dev(job: &Job) -> Result<(Project, DevVariant, Root, Caches), CliError> {
-    // The root's own lock outlives that of the tools: whoever works in it for hours keeps no `gc` waiting.
+    // The root has a lock of its own, so that hours of work in it keep no `gc` waiting.
     let tools = job.tools()?;
     let (fetcher, store) = (&tools.fetcher, tools.fetcher.store());
-    // Whatever is run: nothing says, or has to say, what the app itself starts with.
+    // The command of the app itself is not needed here.
     let options = project::Options { deps: Deps::Auto, cmd: Some(Vec::new()), ..project::Options::default() };
     let project = Project::read(&job.request.app, &job.recipe, &options).or_else(|error| match error {
-        // Nothing is installed here, so that it may not be said how.
+        // Nothing is installed here, so that it does not matter how.
         project::ProjectError::NotInstalled { .. } => {
             Project::read(&job.request.app, &job.recipe, &project::Options { deps: Deps::None, ..options.clone() })
         }
@@ -90,8 +90,8 @@ pub(super) fn run(host: &Host, target: &str, options: &RunOptions, args: &[Strin
     command.extend(if args.is_empty() { words(&config["Cmd"]) } else { args.to_vec() });
     if command.is_empty() {
         return Err(CliError::Usage {
-            message: format!("expected {target} to say what is run, found neither entrypoint nor command"),
-            hint: format!("`microbuild run {target} -- COMMAND`"),
+            message: format!("{target} has neither an entrypoint nor a command"),
+            hint: format!("name the command: microbuild run {target} -- COMMAND"),
         });
     }
     let network = if options.no_network { Network::None } else { Network::Host };
@@ -113,7 +113,7 @@ pub(super) fn run(host: &Host, target: &str, options: &RunOptions, args: &[Strin
     for volume in options.volume.iter().filter(|volume| !volume.writable) {
         if runtime.leaves_writable(&fs::canonicalize(&volume.source).unwrap_or_default()) {
             ui.warn(&format!(
-                "-v {volume}: what is mounted below {} can be written; {} cannot mount that read-only",
+                "-v {volume}: mounts below {} stay writable; {} cannot make them read-only",
                 volume.source.display(),
                 runtime.name()
             ));
@@ -121,19 +121,19 @@ pub(super) fn run(host: &Host, target: &str, options: &RunOptions, args: &[Strin
     }
     let _forwards = options.publish.iter().map(Forward::open).collect::<Result<Vec<_>, _>>()?;
     if network == Network::Host {
-        ui.say("network: this machine's; what the app listens on is reached here at the same port");
+        ui.say("network: this machine's; the app's ports are ports of this machine");
     }
     let output = if options.tty { Output::Inherit } else { Output::Streams };
     Ok(sandbox.run(&runtime, output)?.code())
 }
 
-/// What is to be said of a port at one address of this machine: the app listens as if there were no `-p`.
+/// The warning for a port at one address of this machine: it does not keep the app from listening elsewhere.
 fn unlimited(publish: &Publish) -> String {
     let (host, port) = (publish.host, publish.container);
-    let also = if host.port() == port { String::new() } else { format!(" {host} leads to the app's port {port};") };
+    let also = if host.port() == port { String::new() } else { format!(" {host} leads to the app's port {port}, but") };
     format!(
-        "-p {publish} is no limit:{also} the app has this machine's network, and itself listens at port {port} of all addresses that it \
-         chooses, which is every address for most apps"
+        "-p {publish} does not restrict the app:{also} the app uses this machine's network, and listens on port {port} of every \
+         address that it binds itself, for most apps all of them"
     )
 }
 
@@ -149,7 +149,7 @@ fn artifact(host: &Host, target: &str, options: &RunOptions) -> Result<(Artifact
     let runtime = Runtime::find(options.setup.machine.runtime.as_deref())?;
     let image = local_images(host)?.get(target).map_err(|error| match error {
         images::ImagesError::NotFound { .. } => CliError::Usage {
-            message: format!("expected the app's folder or a local image, found neither at `{target}`"),
+            message: format!("`{target}` is neither a folder nor a local image"),
             hint: error.hint().unwrap_or_default(),
         },
         error => error.into(),
@@ -163,14 +163,14 @@ fn for_this_machine<'a>(target: &str, artifact: &'a Artifact) -> Result<&'a Imag
     let fits = |image: &&Image| image.platform.os == host.os && image.platform.architecture == host.architecture;
     artifact.images.iter().find(fits).ok_or_else(|| CliError::Usage {
         message: format!(
-            "expected an image for {host}, found {target} for {}",
+            "{target} has no image for {host}, only for {}",
             artifact.images.iter().map(|image| image.platform.to_string()).collect::<Vec<_>>().join(", ")
         ),
         hint: format!("build it with --platform {host}"),
     })
 }
 
-/// An image's root filesystem: shared with all who run it, or a copy that is thrown away.
+/// An image's root filesystem: shared by all its containers, or a private copy that is removed.
 enum Rootfs {
     Shared(Root),
     Private(Workspace),
@@ -186,7 +186,7 @@ impl Rootfs {
                 return Ok(Self::Shared(root));
             }
         }
-        // It is written to: by the app, or for the places that volumes are mounted at.
+        // The app, or the mount points of volumes, need a copy that can be written to.
         let workspace = Workspace::new(&store)?;
         let target = |volume: &Volume| roots::Target { path: volume.target.clone(), is_file: volume.source.is_file() };
         let targets: Vec<_> = options.volume.iter().map(target).collect();

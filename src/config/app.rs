@@ -1,4 +1,4 @@
-//! The app's own `microbuild.toml`: what its image is.
+//! The app's own `microbuild.toml`, which describes its image.
 
 use std::{fmt, path::Path, str::FromStr};
 
@@ -51,7 +51,7 @@ impl FromStr for LocalTag {
         // distribution/reference: what stands before the first `/` is a registry if it has a dot or a colon, or is localhost.
         let first = text.split_once('/').map_or("", |(first, _)| first);
         if first.contains(['.', ':']) || first == "localhost" {
-            let expected = "a name without a registry, such as shop:1.4 (-t, MICROBUILD_TAG or your own config.toml say where an image is pushed)";
+            let expected = "a name without a registry, such as shop:1.4 (use -t, MICROBUILD_TAG or your own config.toml to name a registry)";
             return Err(ValueError::new(expected, text));
         }
         Ok(Self(text.to_owned()))
@@ -116,12 +116,12 @@ impl AppConfig {
 fn users_key(key: &str) -> Option<Elsewhere> {
     UserConfig::keys().iter().any(|known| known == key).then(|| Elsewhere {
         message: format!(
-            "`{key}` may not stand in an app's {FILE}: it speaks for the machine and the trust of the user who builds, and the app may be a \
+            "`{key}` is not allowed in an app's {FILE}: it decides about your machine or your trust, and the app may be a \
              stranger's"
         ),
         hint: match key {
-            "trust" => format!("--trust, or a line in {}", USER_FILE),
-            key => format!("--{key} or MICROBUILD_{}, or a line in {}", key.to_uppercase().replace('-', "_"), USER_FILE),
+            "trust" => format!("use --trust, or a line in {USER_FILE}"),
+            key => format!("use --{key}, MICROBUILD_{}, or a line in {USER_FILE}", key.to_uppercase().replace('-', "_")),
         },
     })
 }
@@ -195,7 +195,7 @@ mod tests {
         // A tag without a registry names a local image, and may stand in both.
         for key in user.iter().filter(|key| *key != "tag") {
             let told = file(&format!("{key} = 'x'")).unwrap_err().to_string();
-            assert!(told.contains("may not stand in an app's microbuild.toml"), "{key}: {told}");
+            assert!(told.contains("is not allowed in an app's microbuild.toml"), "{key}: {told}");
         }
         for key in app.iter().filter(|key| *key != "tag") {
             assert!(!user.contains(key), "{key} is on both sides");

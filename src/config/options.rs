@@ -5,6 +5,11 @@
 //! [`AppConfig`](super::AppConfig), the others of the user's [`UserConfig`](super::UserConfig). A field with `#[serde(skip)]` is a
 //! flag only, one with `#[arg(skip)]` a key only.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "a field's comment is the option's help, in which brackets are no links"
+)]
+
 use std::path::PathBuf;
 
 use crate::{
@@ -242,7 +247,7 @@ groups! {
         /// Run commands with this OCI runtime [default: the first of runc, crun, youki]
         #[arg(long, value_name = "NAME|PATH", env = "MICROBUILD_RUNTIME", help_heading = "Dependencies")]
         pub runtime: Option<String>,
-        /// Take the base's packages from here instead of https://dl-cdn.alpinelinux.org/alpine, or for Debian instead of this machine's apt sources
+        /// Take Alpine's packages from here instead of dl-cdn.alpinelinux.org/alpine, or Debian's instead of from this machine's apt sources
         #[arg(long, value_name = "URL|DIR", env = "MICROBUILD_MIRROR", help_heading = "Packages' sources")]
         pub mirror: Option<String>,
         /// Trust these keys (Alpine: *.rsa.pub, Debian: *.gpg, *.asc) besides the base's own

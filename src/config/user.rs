@@ -1,4 +1,4 @@
-//! The user's own `$XDG_CONFIG_HOME/microbuild/config.toml`: what a build may do on this machine.
+//! The user's own `$XDG_CONFIG_HOME/microbuild/config.toml`, which says what a build may use and trust on this machine.
 
 use std::{
     fs, io,
@@ -116,8 +116,11 @@ pub(super) const USER_FILE: &str = "~/.config/microbuild/config.toml";
 /// A key that describes an image, found in the user's file.
 fn apps_key(key: &str) -> Option<Elsewhere> {
     AppConfig::keys().iter().any(|known| known == key).then(|| Elsewhere {
-        message: format!("`{key}` describes an image, and may not stand in your own configuration"),
-        hint: format!("--{key} or MICROBUILD_{}, or a line in the app's {FILE}", key.to_uppercase().replace('-', "_")),
+        message: format!("`{key}` is not allowed in your own configuration: it describes an image"),
+        hint: format!(
+            "use --{key}, MICROBUILD_{}, or a line in the app's {FILE}",
+            key.to_uppercase().replace('-', "_")
+        ),
     })
 }
 

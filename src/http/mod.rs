@@ -2,7 +2,7 @@
 //! retries that wrap a whole attempt, the reading of the body included.
 //!
 //! ```no_run
-//! # use microbuild::http::{Http, HttpError, HttpOptions};
+//! # use microbuild::internals::http::{Http, HttpError, HttpOptions};
 //! # fn main() -> Result<(), HttpError> {
 //! let http = Http::new(HttpOptions::default())?;
 //! let index = http.retrying(|_attempt| http.get("https://example.org/index")?.bytes(1 << 20))?;

@@ -91,7 +91,7 @@ impl fmt::Display for Size {
     }
 }
 
-/// What becomes of the project's dependencies.
+/// Where the project's dependencies come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Deps {
     /// Installed when the project has any.

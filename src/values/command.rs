@@ -2,10 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-/// A command that cannot be had from a line.
+/// Why a line is no command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// A quotation that never ends, a backslash at the end.
+    /// A quotation or an escape that does not end.
     #[error("expected a command, found `{line}`: its {what} is not closed")]
     Open {
         /// The line.
@@ -13,7 +13,7 @@ pub enum CommandError {
         /// What is open.
         what: &'static str,
     },
-    /// What only a shell understands.
+    /// A character that only a shell understands.
     #[error(
         "expected a command and its arguments, found `{line}`: `{character}` is for a shell; with one in the image, \
          that is [\"/bin/sh\", \"-c\", \"…\"]"
@@ -24,7 +24,7 @@ pub enum CommandError {
         /// The first character that has a meaning to a shell.
         character: char,
     },
-    /// Nothing that could be run, or a list that is not one of strings.
+    /// An empty line, or a list that is not one of strings.
     #[error("expected a command such as `node server.js` or [\"node\", \"server.js\"], found `{line}`")]
     Malformed {
         /// The line.

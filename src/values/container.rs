@@ -1,4 +1,4 @@
-//! What `microbuild run` is told of a container: folders of this machine, and ports.
+//! The options of a container that `microbuild run` starts: volumes and published ports.
 
 use std::{
     fmt,
@@ -45,7 +45,7 @@ impl fmt::Display for Volume {
     }
 }
 
-/// `-p [ADDRESS:]PORT[:CONTAINER]`: where a port of a container is reached on this machine.
+/// `-p [[ADDRESS:]HOST-PORT:]PORT`: the address of this machine that leads to a port of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Publish {
     /// On this machine.

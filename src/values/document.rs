@@ -158,7 +158,7 @@ fn add<'t>(table: &mut DeTable<'t>, other: DeTable<'t>) {
             (Some(DeValue::Array(own)), DeValue::Array(others)) => complete(own, others),
             (Some(_), _) => {}
             (None, more) => {
-                // Its place is in the other document, where nobody is to look for a mistake.
+                // Its place is in the other document, and must not be shown as one in this.
                 table.insert(key, toml::Spanned::new(0..0, more));
             }
         }

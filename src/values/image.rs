@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use super::ValueError;
 
-/// Whom the app runs as, as `Config.User` of the OCI image specification has it: `uid`, `uid:gid`, `name`, `name:group`.
+/// The user that the app runs as, as `Config.User` of the OCI image specification has it: `uid`, `uid:gid`, `name`, `name:group`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// The user.
@@ -75,7 +75,7 @@ impl fmt::Display for User {
 pub struct Port {
     /// Its number, not 0.
     pub number: u16,
-    /// What is spoken on it.
+    /// The transport protocol.
     pub protocol: Protocol,
 }
 

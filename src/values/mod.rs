@@ -22,7 +22,7 @@ pub(crate) use document::{Elsewhere, keys, parse_groups, parse_like};
 pub use image::{Id, Pair, Port, Protocol, User, Workdir};
 pub(crate) use read::{comma_list, command, list, optional, optional_command, pairs, switch_or_list, texts, value};
 
-/// A text that is not such a value: what was expected, what was found.
+/// A text that cannot be read as a value: what was expected, what was found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected}, found `{found}`")]
 pub struct ValueError {

@@ -3,7 +3,7 @@
 use std::{fs, io::Write as _};
 
 use flate2::{Compression, write::GzEncoder};
-use microbuild::{
+use microbuild::internals::{
     apk::{
         checksum::Checksum,
         dependency::Dependency,

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use microbuild::apk::{
+use microbuild::internals::apk::{
     checksum::Checksum,
     dependency::Dependency,
     index::{self, Index},

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use microbuild::apk::version::Version;
+use microbuild::internals::apk::version::Version;
 
 use crate::{
     it::apk_solver::real_index,

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use microbuild::{
+use microbuild::internals::{
     apk::index::{self, Record},
     digest::Digest,
     error::{Explain as _, Kind},

@@ -361,7 +361,7 @@ fn the_recipe_is_told_by_the_files_and_they_are_named() {
     let finished = build(&["-v"]);
     finished.succeeds();
     assert!(finished.stderr.contains("recipe node recognizes package.json"), "{}", finished.stderr);
-    assert!(!build(&[]).stderr.contains("speaks"));
+    assert!(!build(&[]).stderr.contains("recognizes"));
     fs::write(dir.join("go.mod"), "module m\n").expect("a file");
     let finished = build(&[]);
     finished.exits(2);
@@ -373,7 +373,7 @@ fn the_recipe_is_told_by_the_files_and_they_are_named() {
 #[test]
 fn insecure_is_for_a_host_or_with_a_warning_for_all() {
     let bench = Workbench::fake();
-    let warning = "warning: --insecure: no certificate is checked, and any registry may be spoken to in the clear; \
+    let warning = "warning: --insecure checks no certificate, and allows plain HTTP to every registry; \
                    --insecure=HOST limits that to one host\n";
     // What follows it is the app.
     let plan = |words: &[&str]| bench.home.microbuild([&["plan", "node"], words, &HERE].concat());

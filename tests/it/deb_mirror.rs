@@ -8,7 +8,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use microbuild::{
+use microbuild::internals::{
     deb::{
         index::{self, Index},
         key::KeyRing,
@@ -278,7 +278,7 @@ fn fetch(suite: &Suite, name: &str) -> PathBuf {
 }
 
 /// A member as `dpkg-deb --contents` shows it: kind and permissions, owners, size, path and target.
-fn shown(entry: &microbuild::package::Entry) -> String {
+fn shown(entry: &microbuild::internals::package::Entry) -> String {
     let (kind, size, target) = match &entry.kind {
         EntryKind::Directory => ('d', 0, String::new()),
         EntryKind::File { size, .. } => ('-', *size, String::new()),

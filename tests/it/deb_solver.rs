@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use microbuild::{
+use microbuild::internals::{
     deb::{
         index,
         record::Record,

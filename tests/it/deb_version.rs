@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use microbuild::deb::version::Version;
+use microbuild::internals::deb::version::Version;
 
 use crate::{
     it::deb_mirror,

@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use microbuild::{deb::sources::Sources, location::Location};
+use microbuild::internals::{deb::sources::Sources, location::Location};
 use serde_json::Value;
 
 use super::{
@@ -134,7 +134,7 @@ fn the_same_bytes_from_anywhere_and_nothing_is_made_twice() {
     let plan = run(bench.sources(&mut bench.home.microbuild(["plan", "node", &text(&example())])));
     assert!(plan.succeeds().starts_with(&format!("debian:{own} of Debian ")), "{}", plan.stdout);
     let why = run(bench.sources(&mut bench.home.microbuild(["why", "zlib1g", "node", &text(&example())])));
-    assert!(why.succeeds().contains("is asked for, as nodejs, by recipe node"), "{}", why.stdout);
+    assert!(why.succeeds().contains("is requested, as nodejs, by recipe node"), "{}", why.stdout);
 }
 
 #[test]

@@ -210,7 +210,7 @@ fn a_secret_in_a_layer_fails_the_build() {
     let told = |app: &Path| {
         let failed = run(bench.node(app, secret).env("A_KEY", SECRET));
         assert_eq!(failed.exits(1), "");
-        assert!(failed.stderr.contains("found the secret KEY in"), "{}", failed.stderr);
+        assert!(failed.stderr.contains("the secret KEY is in"), "{}", failed.stderr);
         assert!(!failed.stderr.contains(SECRET), "{}", failed.stderr);
     };
     told(&leaky);

@@ -199,7 +199,7 @@ fn an_apps_configuration_says_nothing_of_the_machine() {
         let expected = match name {
             "recipe" => "the app brings its own recipe",
             "tag" => "expected a name without a registry",
-            _ => "may not stand in an app's microbuild.toml",
+            _ => "is not allowed in an app's microbuild.toml",
         };
         assert!(told.contains(expected), "{key}: {told}");
         assert!(told.contains("microbuild.toml:1:") || name == "recipe", "{key}: {told}");
@@ -224,7 +224,7 @@ fn only_the_user_says_where_an_image_is_pushed() {
     stage.write("microbuild.toml", "tag = ['victim/app:1']\n");
     let finished = stage.build("push to the app's tag", &["--push"]);
     finished.exits(2);
-    assert!(finished.stderr.contains("expected you to say where the image is pushed"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("no name to push the image to: the app's own"), "{}", finished.stderr);
 }
 
 #[test]
@@ -243,7 +243,10 @@ fn the_users_own_configuration_says_it() {
     assert!(config.with_file_name("store").is_dir());
     fs::write(&config, "base = 'scratch'\n").expect("a file");
     let told = run(&mut stage.bench.home.microbuild(["images"]));
-    assert!(told.code == Some(2) && told.stderr.contains("`base` describes an image"), "{told:?}");
+    assert!(
+        told.code == Some(2) && told.stderr.contains("`base` is not allowed in your own configuration"),
+        "{told:?}"
+    );
 }
 
 /// A recipe of one's own that would put a variable of the builder's into the image.
@@ -288,7 +291,7 @@ fn an_apps_own_recipe_is_taken_when_it_is_named_or_trusted_only() {
             |s, t| s.write("recipes/node.toml", t),
             &["--trust", "--deps", "none"],
             0,
-            "not given to its steps: AWS_SECRET_ACCESS_KEY",
+            "its steps do not get AWS_SECRET_ACCESS_KEY",
         ),
     ];
     for (row, recipe, prepare, words, code, told) in rows {
@@ -481,7 +484,7 @@ fn a_name_that_means_another_project_from_now_on_is_told() {
     fs::write(other.join("index.js"), "other").expect("a file");
     fs::write(other.join("package.json"), r#"{"name": "hello"}"#).expect("a file");
     let told =
-        |finished: &Finished| finished.stderr.lines().filter(|line| line.contains("means another image")).count();
+        |finished: &Finished| finished.stderr.lines().filter(|line| line.contains("now names another image")).count();
     let first = stage.build("first", &[]);
     assert_eq!(told(&first), 0);
     stage.write("index.js", "changed");

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use microbuild::recipe::Shelves;
+use microbuild::internals::recipe::Shelves;
 use serde_json::json;
 
 use crate::support::{

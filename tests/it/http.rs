@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use microbuild::{
+use microbuild::internals::{
     error::{Explain as _, Kind},
     http::{Fault, Http, HttpError, HttpOptions, Insecure, Retry, Transient as _},
 };
@@ -31,7 +31,7 @@ fn http(options: HttpOptions) -> Http {
     Http::new(options).expect("a client")
 }
 
-fn fault(result: Result<microbuild::http::Response, HttpError>) -> Fault {
+fn fault(result: Result<microbuild::internals::http::Response, HttpError>) -> Fault {
     match result {
         Err(HttpError::Transport { fault, .. }) => fault,
         other => panic!("expected a failure of the transport, found {other:?}"),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-use microbuild::recipe::Shelves;
+use microbuild::internals::recipe::Shelves;
 
 use super::{apk_solver::real_index, deb_mirror::has_release};
 use crate::support::{

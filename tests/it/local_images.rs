@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use microbuild::{
+use microbuild::internals::{
     digest::Digest,
     error::Explain as _,
     image::Artifact,

@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use microbuild::{
+use microbuild::internals::{
     app_folder::AppFolderError,
     error::{Explain as _, Kind},
     lang::LanguageError,
@@ -91,7 +91,7 @@ fn list(files: &[AppFile]) -> Vec<String> {
     files.iter().map(show).collect()
 }
 
-fn patterns(texts: &[&str]) -> Vec<microbuild::glob::Pattern> {
+fn patterns(texts: &[&str]) -> Vec<microbuild::internals::glob::Pattern> {
     texts.iter().map(|text| text.parse().expect("a pattern")).collect()
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use microbuild::{
+use microbuild::internals::{
     digest::Digest,
     error::{Explain as _, Kind},
     http::{Http, HttpOptions},
@@ -549,7 +549,7 @@ fn memory_does_not_grow_with_a_layer() {
     let furthest = Arc::new(AtomicU64::new(0));
     let content = Arc::new(Counted { registry: Arc::clone(&registry), furthest: Arc::clone(&furthest) });
     let (digest, ..) = {
-        let mut hashing = microbuild::digest::Hashing::new(content.open().expect("open"));
+        let mut hashing = microbuild::internals::digest::Hashing::new(content.open().expect("open"));
         io::copy(&mut hashing, &mut io::sink()).expect("memory");
         hashing.finish()
     };

@@ -8,7 +8,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use microbuild::{
+use microbuild::internals::{
     digest::Digest,
     error::{Explain as _, Kind},
     http::{Http, HttpOptions},

@@ -1,6 +1,6 @@
 //! Pulls, from a registry that fails as it is told.
 
-use microbuild::{
+use microbuild::internals::{
     error::{Explain as _, Kind},
     registry::{CredentialStore, Registry},
 };

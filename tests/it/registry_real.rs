@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use microbuild::{
+use microbuild::internals::{
     digest::Digest,
     error::{Explain as _, Kind},
     http::{Http, HttpOptions, Insecure},

@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use microbuild::{
+use microbuild::internals::{
     digest::Digest,
     layer::compress::{Compression, Compressor},
     package::Packing,

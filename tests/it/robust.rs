@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use microbuild::digest::Hashing;
+use microbuild::internals::digest::Hashing;
 
 use crate::support::{
     Finished, Process,

@@ -28,7 +28,7 @@ fn judge() -> Option<(Apk, Mirror)> {
 
 /// This machine's platform.
 fn here() -> String {
-    microbuild::plan::host_platform().to_string()
+    microbuild::internals::plan::host_platform().to_string()
 }
 
 /// Builds an image of `packages` and an app of one empty file, as the OCI layout `image`; `mirror` is the mirror's folder

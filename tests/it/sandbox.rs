@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use microbuild::{
+use microbuild::internals::{
     error::Explain as _,
     images::{GcOptions, LocalImages},
     sandbox::{Output, Runtime},

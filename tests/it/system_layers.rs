@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, io};
 
-use microbuild::{
+use microbuild::internals::{
     apk::{
         index,
         package::{self, visit_members},
@@ -88,7 +88,7 @@ fn describe(tree: &rootfs::Tree, content: &dyn Fn(usize, usize) -> Vec<u8>) -> B
     let words = tree.iter().map(|(path, node)| {
         let owner = format!("{:04o} {}:{}", node.mode, node.uid, node.gid);
         let file = |bytes: &[u8]| {
-            let digest = microbuild::digest::Digest::of(bytes).hex();
+            let digest = microbuild::internals::digest::Digest::of(bytes).hex();
             format!("file {owner} {} bytes {}", bytes.len(), &digest[..12])
         };
         let words = match (&node.kind, node.package) {
@@ -146,7 +146,7 @@ proptest! {
                 let bytes = fs::read(blobs.path(&layer.digest)).expect("a blob");
                 prop_assert_eq!(bytes.len() as u64, layer.size);
                 let tar = decompress(&layer.media_type, &bytes);
-                prop_assert_eq!(microbuild::digest::Digest::of(&tar), layer.diff_id);
+                prop_assert_eq!(microbuild::internals::digest::Digest::of(&tar), layer.diff_id);
                 applied.apply(&tar);
             }
             prop_assert_eq!(applied.describe(), describe(&tree, &content));

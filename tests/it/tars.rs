@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use microbuild::{
+use microbuild::internals::{
     apk::{
         index,
         package::{self, EntryKind, Package, PackageError, visit_members},
@@ -48,7 +48,7 @@ use Fate::{Plain, Refused, Remade};
 fn verify(data: &[u8], blobs: &BlobDir) -> Result<Package, PackageError> {
     let installed = 8 << 20;
     let info = Info { name: "a".into(), version: "1-r0".into(), arch: "x86_64".into(), ..Info::default() };
-    let datahash = microbuild::digest::Digest::of(data).hex();
+    let datahash = microbuild::internals::digest::Digest::of(data).hex();
     let control = tar_gz(&[Entry::file(".PKGINFO", 0o644, info.pkginfo(installed, &datahash))], End::Cut);
     let record = info.record(&sha1(&control), (control.len() + data.len()) as u64, installed);
     let record = index::parse(&record).expect("a record").records.pop().expect("one");

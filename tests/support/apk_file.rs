@@ -12,7 +12,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flate2::{Compression, GzBuilder, write::GzEncoder};
-use microbuild::digest::hex;
+use microbuild::internals::digest::hex;
 use rand::{SeedableRng as _, rngs::StdRng};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use rsa::{
@@ -50,7 +50,7 @@ impl Key {
     /// The 2048-bit key called `name`. The same name gives the same key, so that what it signs is the same from run to
     /// run; it protects nothing.
     pub fn generate(name: &str) -> Self {
-        let mut random = StdRng::from_seed(*microbuild::digest::Digest::of(name).as_bytes());
+        let mut random = StdRng::from_seed(*microbuild::internals::digest::Digest::of(name).as_bytes());
         let private = RsaPrivateKey::new(&mut random, 2048).expect("2048 bits are enough for a key");
         Self { name: format!("{name}.rsa.pub"), private }
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use microbuild::apk::{
+use microbuild::internals::apk::{
     checksum::Checksum,
     dependency::Dependency,
     index::{self, Record},

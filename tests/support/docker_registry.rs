@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use microbuild::digest::Digest;
+use microbuild::internals::digest::Digest;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -22,7 +22,7 @@ use std::{
 };
 
 use flate2::{Compression, GzBuilder};
-use microbuild::{digest::Digest, package::Packing};
+use microbuild::internals::{digest::Digest, package::Packing};
 use tempfile::TempDir;
 
 use super::{

@@ -17,7 +17,7 @@ use std::{
     sync::OnceLock,
 };
 
-use microbuild::digest::Digest;
+use microbuild::internals::digest::Digest;
 
 use super::apk_file::{End, Entry, Info, Key, Node, SignatureKind, gz, index_stream, sha1, signature_stream, tar_gz};
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use microbuild::digest::Digest;
+use microbuild::internals::digest::Digest;
 use serde_json::Value;
 
 use super::Home;

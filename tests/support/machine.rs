@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use microbuild::{
+use microbuild::internals::{
     images::LocalImages,
     layer::Layer,
     sandbox::{Ids, Mount, Network, Root, Sandbox, SandboxError, roots},

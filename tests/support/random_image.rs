@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use microbuild::{
+use microbuild::internals::{
     digest::Digest,
     image::{Artifact, CONFIG, Document, INDEX, Image, MANIFEST, Platform},
     layer::{Content, Layer},

@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use microbuild::digest::Digest;
+use microbuild::internals::digest::Digest;
 use serde_json::Value;
 
 /// A root filesystem: names of inodes, as a real one is.

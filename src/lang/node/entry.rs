@@ -6,7 +6,7 @@ use super::{
     super::{LARGEST, LanguageError, Source, Start},
     manifest::Package,
 };
-use crate::{values, listing::FileKind};
+use crate::{listing::FileKind, values};
 
 /// What is run when `package.json` does not say.
 pub(super) const DEFAULTS: [&str; 9] =

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use microbuild::package::Packing;
+use microbuild::internals::package::Packing;
 use serde_json::Value;
 
 use super::{BY_HASH, Bench, LIST, good, node, redacted};

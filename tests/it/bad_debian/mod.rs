@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use microbuild::{
+use microbuild::internals::{
     deb::{control::paragraphs, record::Record},
     digest::Digest,
     error::{Explain as _, Kind},

@@ -1,6 +1,6 @@
 //! Quirks of answers: early ones, tokens, limits, manifests, HTTP itself, what a terminal would obey, and silence.
 
-use microbuild::{error::Kind, image::Format};
+use microbuild::internals::{error::Kind, image::Format};
 use serde_json::{Value, json};
 
 use super::{Quirk, in_format, layer_of, quirk, quirk_of};
@@ -19,7 +19,7 @@ const PAGE: &str = "<html>\r\n<head><title>413 Request Entity Too Large</title><
 /// What is answered before the body was read, of which more is on its way than fits into buffers.
 fn early() -> Vec<Quirk> {
     let before = |answer: Answer, read: usize, times: usize| {
-        move |r: &FakeRegistry, artifact: &microbuild::image::Artifact| {
+        move |r: &FakeRegistry, artifact: &microbuild::internals::image::Artifact| {
             r.fail("PUT", &layer_of(artifact), times, Failure::Early(answer.clone(), read));
         }
     };

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use microbuild::{
+use microbuild::internals::{
     digest::Digest,
     error::{Explain as _, Kind},
     http::{Http, HttpOptions},

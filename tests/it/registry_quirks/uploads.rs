@@ -1,6 +1,6 @@
 //! Quirks of uploads: HEADs, mounts, Locations, PUTs, PATCHes, redirects.
 
-use microbuild::{error::Kind, sink::registry::Options};
+use microbuild::internals::{error::Kind, sink::registry::Options};
 
 use super::{Quirk, layer_of, quirk, quirk_of};
 use crate::support::fake_registry::{ALWAYS, Answer, Failure, FakeRegistry};
@@ -423,7 +423,7 @@ fn redirects() -> Vec<Quirk> {
 
 /// What a registry has lost, or says it has.
 fn losses() -> Vec<Quirk> {
-    let lose_layer = |r: &FakeRegistry, artifact: &microbuild::image::Artifact| {
+    let lose_layer = |r: &FakeRegistry, artifact: &microbuild::internals::image::Artifact| {
         assert!(r.lose_blob("app", &artifact.images[0].layers[0].digest));
     };
     let verify = Options { verify: true, ..Options::default() };

@@ -11,7 +11,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use microbuild::{
+use microbuild::internals::{
     apk::revision::Revision,
     error::{Explain, Kind},
     fetch::{

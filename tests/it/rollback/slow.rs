@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use microbuild::{
+use microbuild::internals::{
     digest::Digest,
     error::{Explain as _, Kind},
     http::{Fault, Http, HttpError, HttpOptions, Retry, Transient as _},

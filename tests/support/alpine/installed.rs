@@ -9,7 +9,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flate2::read::MultiGzDecoder;
-use microbuild::digest::hex;
+use microbuild::internals::digest::hex;
 
 use super::super::{
     apk_file::{Entry, Info, Node, q1, sha1},

@@ -22,7 +22,7 @@ use std::{
     thread,
 };
 
-use microbuild::digest::{Digest, Hashing};
+use microbuild::internals::digest::{Digest, Hashing};
 
 use super::{
     Finished,

@@ -6,7 +6,7 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use microbuild::digest::Digest;
+use microbuild::internals::digest::Digest;
 use serde_json::json;
 
 use super::{Answer, Auth, IDENTITY, PASSWORD, Request, State, USER};

@@ -12,7 +12,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use microbuild::digest::Digest;
+use microbuild::internals::digest::Digest;
 
 mod api;
 mod wire;
