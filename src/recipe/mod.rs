@@ -3,6 +3,7 @@
 //! `recipes/README.md` documents every key by example. The built-in recipes are the files of `recipes/`; a user's own
 //! stand in the app's `recipes/` or in `$XDG_CONFIG_HOME/microbuild/recipes/`, and win over a built-in one of their name.
 
+mod error;
 mod files;
 mod lists;
 mod paths;
@@ -13,7 +14,7 @@ mod tools;
 
 use std::{
     collections::BTreeMap,
-    fmt, io,
+    fmt,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -21,16 +22,14 @@ use std::{
 use serde::Deserialize;
 
 use crate::{
-    app_folder::AppFolderError,
     digest::Digest,
-    error::{Explain, Kind},
     glob::{Pattern, PatternSet},
     host::Host,
     lang::{self, Language},
-    near::nearest,
     values::{self, Base, Command, DocumentError, Port, User, Workdir},
 };
 
+pub use error::RecipeError;
 use files::Beside;
 pub use files::RUN;
 pub use lists::LISTS;
@@ -64,122 +63,6 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("scala", include_str!("../../recipes/scala.toml")),
     ("static", include_str!("../../recipes/static.toml")),
 ];
-
-/// What is wrong with a recipe, or with the wish for one.
-#[derive(Debug, thiserror::Error)]
-pub enum RecipeError {
-    /// It is not what a recipe should be.
-    #[error(transparent)]
-    Document(#[from] DocumentError),
-    /// It contradicts itself.
-    #[error("{file}: {message}")]
-    Meaning {
-        /// The file.
-        file: String,
-        /// What was expected and what was found.
-        message: String,
-    },
-    /// There is no recipe of that name.
-    #[error("expected the name of a recipe ({}), found `{name}`", known.join(", "))]
-    Unknown {
-        /// What was asked for.
-        name: String,
-        /// The names that there are, sorted.
-        known: Vec<String>,
-    },
-    /// No recipe recognizes the files of an app, or several do.
-    #[error("{}", recognized(app, found))]
-    Detected {
-        /// The app's folder.
-        app: PathBuf,
-        /// The recipes, each with a file that it recognizes.
-        found: Vec<(String, String)>,
-    },
-    /// There is no recipe file at that path.
-    #[error("expected a recipe file, found {found} at {}", path.display())]
-    NotAFile {
-        /// The path.
-        path: PathBuf,
-        /// What is there.
-        found: &'static str,
-    },
-    /// The recipe has nothing for that base.
-    #[error("recipe {recipe}: expected packages for base {base}, found packages for {} only", known.join(", "))]
-    NoBase {
-        /// The recipe's name.
-        recipe: String,
-        /// The base asked for.
-        base: &'static str,
-        /// The bases that it has packages for.
-        known: Vec<&'static str>,
-    },
-    /// It lies in the app's folder, and the user has not said that this is to be trusted.
-    #[error("the app brings its own recipe {}, which says what is run to build it and in its image; it is not taken unasked", path.display())]
-    NotTrusted {
-        /// The recipe.
-        path: PathBuf,
-        /// The app's folder.
-        app: PathBuf,
-    },
-    /// A file of the app cannot be read.
-    #[error(transparent)]
-    App(#[from] AppFolderError),
-    /// A file or folder cannot be read.
-    #[error("cannot read the recipe {}: {source}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
-
-impl Explain for RecipeError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Document(error) => error.hint.clone(),
-            Self::Unknown { name, known } => Some(match nearest(name, known.iter().map(String::as_str)) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "`microbuild recipes` lists them; a recipe of your own goes to ~/.config/microbuild/recipes/NAME.toml".to_owned(),
-            }),
-            Self::NoBase { known, recipe, .. } => known.first().map(|base| {
-                format!("--base {base}, or a recipe of your own: `microbuild recipes {recipe} > mine.toml`, then `microbuild ./mine.toml`")
-            }),
-            Self::Detected { app, found } => {
-                let name = found.first().map_or("RECIPE", |(name, _)| name);
-                Some(format!(
-                    "--recipe {name}, or `microbuild {name} {}`, or recipe = \"…\" in its microbuild.toml; `microbuild recipes` lists them",
-                    app.display()
-                ))
-            }
-            Self::NotAFile { path, found: "a folder" } => {
-                Some(format!("the recipe stands before the app: `microbuild node {}`", path.display()))
-            }
-            Self::NotAFile { .. } => Some("a recipe's name has neither a / nor .toml in it".into()),
-            Self::NotTrusted { path, app } => Some(format!(
-                "read it, then `microbuild {} {}`, or --trust, or trust = [\"{}\"] in your own config.toml; --trust=no leaves it alone",
-                path.display(),
-                app.display(),
-                std::path::absolute(app).as_deref().unwrap_or(app).display()
-            )),
-            Self::App(error) => error.hint(),
-            Self::Meaning { .. } | Self::Io { .. } => None,
-        }
-    }
-}
-
-fn recognized(app: &Path, found: &[(String, String)]) -> String {
-    let app = app.display();
-    if found.is_empty() {
-        return format!("no recipe recognizes the files in {app}");
-    }
-    let found: Vec<_> = found.iter().map(|(recipe, file)| format!("{recipe} ({file})")).collect();
-    format!("several recipes recognize the files in {app}: {}", found.join(", "))
-}
 
 /// Where a recipe came from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
