@@ -117,7 +117,7 @@ fn an_older_index_of_alpine_is_refused() {
         // One that says nothing of its age may be as old.
         let refused = at("my packages", &[]);
         assert_eq!(refused.exits(4), "");
-        assert!(refused.stderr.contains("found one that does not say how old it is"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("it does not say how old it is"), "{}", refused.stderr);
         // What is refused takes no place: what was there before is.
         at(NEW, &[]).succeeds();
         if user.1.starts_with("http") {
@@ -213,12 +213,12 @@ fn an_older_release_of_debian_is_refused() {
         debian.publish(&Archive::new("bookworm").with_all(node_debs()).detached());
         let refused = debian.plan(&user, &[]);
         assert_eq!(refused.exits(4), "");
-        assert!(refused.stderr.contains("found that of 2025-05-17T09:20:01Z"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("now of 2025-05-17T09:20:01Z"), "{}", refused.stderr);
         fs::remove_dir_all(&suite).expect("a folder");
         debian.dated("");
         let refused = debian.plan(&user, &[]);
         assert_eq!(refused.exits(4), "");
-        assert!(refused.stderr.contains("found one that does not say how old it is"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("it does not say how old it is"), "{}", refused.stderr);
 
         debian.dated(old);
         if user.1.starts_with("http") {
@@ -242,7 +242,7 @@ fn security_updates_do_not_go_back_while_the_release_stays() {
         debian.security("Sat, 17 May 2025 09:20:01 UTC");
         let refused = debian.plan(&user, &[]);
         assert_eq!(refused.exits(4), "");
-        assert!(refused.stderr.contains("bookworm-security/InRelease: expected the state of 2025-05-18"));
+        assert!(refused.stderr.contains("bookworm-security/InRelease: it is older than before: now of 2025-05-17"));
     }
 }
 
@@ -261,7 +261,7 @@ fn a_frozen_mirror_is_noticed_when_its_release_expires() {
     for user in &users {
         let refused = debian.plan(user, &[]);
         assert_eq!(refused.exits(4), "");
-        assert!(refused.stderr.contains("found one that was valid until"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("it was valid until"), "{}", refused.stderr);
         // Nor does it help to allow older states: nothing is older than before.
         debian.plan(user, &["--allow-rollback"]).exits(4);
     }
@@ -521,7 +521,7 @@ fn a_suite_that_was_there_may_not_vanish() {
             fs::remove_dir_all(&folder).expect("gone");
             let allowed = debian.plan(&user, &["--allow-rollback"]);
             allowed.succeeds();
-            assert!(allowed.stderr.contains("found none; accepted because of --allow-rollback"), "{}", allowed.stderr);
+            assert!(allowed.stderr.contains("is gone; accepted because of --allow-rollback"), "{}", allowed.stderr);
             assert!(!debian.plan(&user, &[]).stderr.contains("--allow-rollback"));
         }
         // The release itself has to be there anyhow.
@@ -589,7 +589,7 @@ fn what_is_refused_says_what_to_do() {
         SeenError::Vanished { index: "x".into(), remembered: None },
     ] {
         assert_eq!(error.kind(), Kind::Unverified);
-        assert!(error.to_string().starts_with("x: expected "), "{error}");
+        assert!(error.to_string().starts_with("x: "), "{error}");
         assert!(error.hint().is_some_and(|hint| hint.contains("--allow-rollback")), "{error}");
     }
 }
