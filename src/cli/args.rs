@@ -76,7 +76,7 @@ pub enum Command {
         #[command(flatten)]
         options: Box<BuildOptions>,
     },
-    /// Resolve and print the packages of an image, with versions and sizes; fetches indexes only
+    /// Print the packages that an image would have, with sizes; fetches indexes only
     Plan {
         /// A recipe: a name, or a path to its file
         recipe: String,
