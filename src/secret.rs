@@ -246,30 +246,29 @@ impl Secrets {
             |secret: &&Secret| secret.steps.iter().any(|step| step == name) || (secret.steps.is_empty() && usual);
         self.list.iter().filter(is_given).cloned().collect()
     }
+}
 
-    /// A warning for each secret that no step of a build with `recipe` gets, although it names one.
-    ///
-    /// # Errors
-    /// When the name of a step is nearly that of one of the recipe's.
-    pub fn idle(&self, recipe: &Recipe) -> Result<Vec<String>, SecretError> {
-        let known: Vec<&str> = recipe.steps.iter().map(|step| step.name.as_str()).chain([DEV]).collect();
-        let mut warnings = Vec::new();
-        for secret in &self.list {
-            for step in secret.steps.iter().filter(|step| !known.contains(&step.as_str())) {
-                if let Some(near) = nearest(step, known.iter().copied()) {
-                    let (id, step, near) = (secret.id.clone(), step.clone(), near.to_owned());
-                    return Err(SecretError::Step { id, step, recipe: recipe.name.clone(), near });
-                }
-            }
-            let is_given = secret.steps.is_empty() || secret.steps.iter().any(|step| known.contains(&step.as_str()));
-            if !is_given {
-                let names = secret.steps.join(" or ");
-                warnings
-                    .push(format!("no step gets the secret {}: recipe {} has no step {names}", secret.id, recipe.name));
+/// A warning for each of the secrets at `sources` that no step of a build with `recipe` gets, although it names one.
+///
+/// # Errors
+/// When the name of a step is nearly that of one of the recipe's.
+pub fn check_steps(sources: &[SecretSource], recipe: &Recipe) -> Result<Vec<String>, SecretError> {
+    let known: Vec<&str> = recipe.steps.iter().map(|step| step.name.as_str()).chain([DEV]).collect();
+    let is_known = |step: &&String| known.contains(&step.as_str());
+    let mut warnings = Vec::new();
+    for secret in sources {
+        for step in secret.steps.iter().filter(|step| !is_known(step)) {
+            if let Some(near) = nearest(step, known.iter().copied()) {
+                let (id, step, near) = (secret.id.clone(), step.clone(), near.to_owned());
+                return Err(SecretError::Step { id, step, recipe: recipe.name.clone(), near });
             }
         }
-        Ok(warnings)
+        if !secret.steps.is_empty() && !secret.steps.iter().any(|step| is_known(&step)) {
+            let names = secret.steps.join(" or ");
+            warnings.push(format!("no step gets the secret {}: recipe {} has no step {names}", secret.id, recipe.name));
+        }
     }
+    Ok(warnings)
 }
 
 impl Secrets {
@@ -482,8 +481,9 @@ mod tests {
         }
         let idle = |recipe: &str, steps: &[&str]| {
             let steps = steps.iter().map(|step| (*step).to_owned()).collect();
-            let secrets = Secrets { list: vec![Secret { steps, ..secret(b"long enough") }], ..Secrets::default() };
-            secrets.idle(&Shelves::default().find(recipe).expect("built in")).map_err(|error| error.to_string())
+            let source = SecretSource { id: "s".into(), from: Origin::Variable("S".into()), steps };
+            let recipe = Shelves::default().find(recipe).expect("built in");
+            check_steps(&[source], &recipe).map_err(|error| error.to_string())
         };
         assert_eq!(idle("node", &["install"]), Ok(vec![]));
         assert_eq!(idle("node", &["compile", "dev"]), Ok(vec![]), "microbuild dev gets it");

@@ -50,7 +50,7 @@ use crate::{
     recipe::{Recipe, RecipeError},
     request::Request,
     rootfs::RootfsError,
-    secret::Secrets,
+    secret::{Secrets, check_steps},
     store::StoreError,
     ui::{self, Ui},
     values::{Base, Command},
@@ -208,13 +208,14 @@ pub struct PlatformReport {
 /// The first failure of any step; see [`BuildError`].
 pub fn build(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> Result<Built, BuildError> {
     let mut clock = Clock::start();
+    let unused = check_steps(&request.step.secrets, recipe).map_err(StepError::from)?;
+    unused.iter().for_each(|warning| ui.warn(warning));
     let request = &base::settle(request, recipe, fetcher, ui)?;
     let (project, plan) = plan(request, recipe, ui)?;
     let project = Arc::new(project);
     clock.lap("plan");
     let secrets = Secrets::read(&request.step.secrets, &request.host).map_err(StepError::from)?;
     let secrets = secrets.watching(&recipe.passed(&request.host));
-    secrets.idle(recipe).map_err(StepError::from)?.iter().for_each(|warning| ui.warn(warning));
     let steps = Steps::new(request, recipe, &project, &secrets, fetcher, ui);
     steps.check(&plan.platforms)?;
     let mut parts = Vec::new();

@@ -243,7 +243,10 @@ fn json_has_the_keys_that_scripts_count_on() {
     let bench = Workbench::fake();
     let file = bench.path("metadata.json");
     let built = bench.build_json(&example(), HERE.into_iter().chain(["--metadata-file", &text(&file)]));
-    assert_eq!(keys(&built), "base digest layers left_out names packages platforms recipe reference size timings");
+    assert_eq!(
+        keys(&built),
+        "base dev_packages digest layers left_out names packages platforms recipe reference size timings"
+    );
     assert_eq!(keys(&built["layers"][0]), "cached diff_id digest media_type platform pushed size title");
     assert_eq!(keys(&built["packages"][0]), "name platform size version");
     assert_eq!(built["platforms"], serde_json::json!(["linux/amd64"]));
@@ -365,7 +368,7 @@ fn the_recipe_is_told_by_the_files_and_they_are_named() {
     fs::write(dir.join("go.mod"), "module m\n").expect("a file");
     let finished = build(&[]);
     finished.exits(2);
-    assert!(finished.stderr.contains("found go.mod for go, package.json for node"), "{}", finished.stderr);
+    assert!(finished.stderr.contains(": go (go.mod), node (package.json)"), "{}", finished.stderr);
     assert!(finished.stderr.contains("--recipe go"), "the hint names the flag: {}", finished.stderr);
     build(&["--recipe", "node"]).succeeds();
 }
