@@ -26,7 +26,7 @@ use crate::{
     glob::{Pattern, PatternSet},
     host::Host,
     lang::{self, Language},
-    values::{self, Base, Command, DocumentError, Port, User, Workdir},
+    values::{self, Base, Command, Port, User, Workdir},
 };
 
 pub use error::RecipeError;
@@ -379,6 +379,7 @@ mod tests {
     use std::{fs, path::Path};
 
     use super::*;
+    use crate::error::{Explain as _, Kind};
 
     const SMALL: &str = "name = 'x'\ndescription = 'x'\n[base.alpine]\npackages = ['x']\n";
 
