@@ -44,6 +44,7 @@ mod it {
     mod sandbox;
     mod sink_tools;
     mod sinks;
+    mod steps;
     mod system_layers;
     mod tars;
 }
