@@ -88,11 +88,12 @@ impl<'a> Steps<'a> {
     }
 
     fn remembered_lock(&self, platform: &'a Platform, plan: &Plan) -> Result<Resolved, BuildError> {
-        let mut lock = self.lock(platform, plan)?;
+        let asked = self.lock(platform, plan)?;
+        let mut lock = asked.clone();
         let mut unknown = Vec::new();
         let mut known = Vec::new();
         for job in self.jobs(platform)? {
-            match self.remembered(&job, plan, &known)? {
+            match self.remembered(&job, plan, &asked, &known)? {
                 Some(result) => {
                     lock.packages.add(&self.variant()?.lock.packages, &result.needs);
                     known.push((job.name().to_owned(), result.seen));
