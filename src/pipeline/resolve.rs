@@ -112,7 +112,7 @@ impl<'a> Steps<'a> {
         // A compiled language is in the dev variant only.
         let dev = || Ok::<_, BuildError>(self.dev_lock()?.as_ref().and_then(version));
         if let Some(version) = version(&lock).map_or_else(dev, |version| Ok(Some(version)))? {
-            self.project.check_runtime(&version)?.iter().for_each(|warning| self.ui.warn(warning));
+            self.project.check_runtime(&version)?.into_iter().for_each(|warning| self.warn(warning));
         }
         Ok(lock)
     }

@@ -12,7 +12,11 @@ mod error;
 mod libraries;
 mod run;
 
-use std::{cell::OnceCell, rc::Rc};
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::BTreeSet,
+    rc::Rc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +48,8 @@ pub(super) struct Steps<'a> {
     pub(super) ui: &'a Ui,
     /// The dev variant as the project needs it, and with the recipe's compilers, as soon as it is known.
     variants: [OnceCell<Rc<DevVariant>>; 2],
+    /// Warnings that were shown: what holds for several platforms is said once.
+    warned: RefCell<BTreeSet<String>>,
 }
 
 /// The result of a step for one platform, made now or remembered.
@@ -109,7 +115,24 @@ impl<'a> Steps<'a> {
         fetcher: &'a Fetcher,
         ui: &'a Ui,
     ) -> Self {
-        Self { request, recipe, project, secrets, fetcher, ui, variants: Default::default() }
+        Self {
+            request,
+            recipe,
+            project,
+            secrets,
+            fetcher,
+            ui,
+            variants: Default::default(),
+            warned: RefCell::default(),
+        }
+    }
+
+    /// Shows a warning, unless it was shown before.
+    pub(super) fn warn(&self, warning: String) {
+        if !self.warned.borrow().contains(&warning) {
+            self.ui.warn(&warning);
+            self.warned.borrow_mut().insert(warning);
+        }
     }
 
     /// Whether every step can be run for every one of `platforms`. Fetches nothing.
