@@ -95,7 +95,7 @@ impl<'a> Steps<'a> {
         for job in self.jobs(platform)? {
             match self.remembered(&job, plan, &asked, &known)? {
                 Some(result) => {
-                    lock.packages.add(&self.variant()?.lock.packages, &result.needs);
+                    lock.packages.add(&self.variant_of(&result)?.lock.packages, &result.needs);
                     known.push((job.name().to_owned(), result.seen));
                 }
                 None => unknown.push(job.name().to_owned()),

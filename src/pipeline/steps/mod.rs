@@ -82,6 +82,8 @@ pub(super) struct StepResult {
     pub(super) needs: Needs,
     /// What is kept of it, for later steps that see it.
     pub(super) seen: Vec<LayerRecord>,
+    /// Whether it was made with the recipe's compilers: then the packages are those of that dev variant.
+    pub(super) compiled: bool,
 }
 
 /// A result on disk.
@@ -92,6 +94,8 @@ struct Made {
     out: Option<Workspace>,
     /// What is kept, entry by entry of [`Step::keep`].
     kept: Vec<Vec<AppFile>>,
+    /// Whether it was made with the recipe's compilers, after the command failed for the lack of one.
+    compiled: bool,
 }
 
 impl Made {
@@ -148,6 +152,11 @@ impl<'a> Steps<'a> {
     /// The same with the recipe's compilers.
     fn variant_with_compilers(&self) -> Result<Rc<DevVariant>, BuildError> {
         self.known(1, || DevVariant::with_compilers(self.request, self.recipe, self.project, self.fetcher))
+    }
+
+    /// The dev variant in which `result` was made.
+    pub(super) fn variant_of(&self, result: &StepResult) -> Result<Rc<DevVariant>, BuildError> {
+        if result.compiled { self.variant_with_compilers() } else { self.variant() }
     }
 
     fn known(
@@ -224,10 +233,12 @@ impl<'a> Steps<'a> {
         if let Some(result) = store.recall::<StepResult>(Bucket::Steps, &key) {
             let is_there = |record: &LayerRecord| store.blobs().contains(&record.digest, record.size);
             if result.seen.iter().all(is_there) {
-                return Ok(Output { result, ..output });
+                return Ok(Output { variant: self.variant_of(&result)?, result, ..output });
             }
         }
         let made = self.make(&output)?;
+        output.result.compiled = made.compiled;
+        output.variant = self.variant_of(&output.result)?;
         output.result.needs = self.libraries(&output, &made, plan, lock)?;
         for name in shipped(output.job.step, &output.variant.lock.packages, &made.kept) {
             output.result.needs.entry(name).or_default();

@@ -48,7 +48,7 @@ impl<'a> Steps<'a> {
         if failure.diagnosis.needs_compiler() && !compilers.is_empty() && !variant.compiles && !is_foreign {
             self.ui.say(&format!("something has to be compiled: step {} is run again with {compilers}", job.step.name));
             failure = match self.attempt(output, &*self.variant_with_compilers()?)? {
-                Ok(made) => return self.checked(output, made),
+                Ok(made) => return self.checked(output, Made { compiled: true, ..made }),
                 Err(failure) => failure,
             };
         }
@@ -100,7 +100,7 @@ impl<'a> Steps<'a> {
             *from = left;
             kept.push(taken);
         }
-        Ok(Ok(Made { work, out, kept }))
+        Ok(Ok(Made { work, out, kept, compiled: false }))
     }
 
     /// Puts into the folder `work` what the command sees: results of earlier steps, and files of the project.
