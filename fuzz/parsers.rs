@@ -108,6 +108,7 @@ pub const PARSERS: &[Parser] = &[
             "[project]\nname = 'a'\nrequires-python = '>=3.10,<4'\n[project.scripts]\nb = 'c:d.e'\n[tool.poetry.dependencies]\n\
              python = '^3.9'\n[package]\nname = 'a'\nrust-version = '1.70'\n[toolchain]\nchannel = '1.80'\n",
             "module a.example/b/v2\n\ngo 1.22\n",
+            "package = 'a'\nversion = [[1-1]]\ndependencies = { \"lua >= 5.3, < 5.5\"; 'b ~> 1' } -- c\n",
             "ruby '~> 3.2', '>= 3.2.1'\n# stub: rack 3.1.8 ruby lib\nName: a\nVersion: 1\n",
             "<project><artifactId>a</artifactId><properties><java.version>17</java.version></properties></project>",
             "rootProject.name = 'a'\nversion = '1'\njava { toolchain { languageVersion = JavaLanguageVersion.of(17) } }\n",
@@ -343,6 +344,8 @@ pub fn languages(bytes: &[u8]) {
             "site-packages/a.dist-info/METADATA",
             "vendor/composer/installed.json",
             "bundle/specifications/a.gemspec",
+            "a-1-1.rockspec",
+            "lua_modules/lib/luarocks/rocks-5.4/a/1-1/rock_manifest",
         ],
         &["pom.xml", "rust-toolchain.toml"],
     ];

@@ -9,6 +9,7 @@
 mod explain;
 mod go;
 mod java;
+mod lua;
 mod node;
 mod php;
 mod program;
@@ -36,8 +37,17 @@ use crate::{
 };
 
 /// Every language, each once.
-pub const ALL: &[&dyn Language] =
-    &[&go::Go, &java::Java, &node::Node, &php::Php, &program::Program, &python::Python, &ruby::Ruby, &rust::Rust];
+pub const ALL: &[&dyn Language] = &[
+    &go::Go,
+    &java::Java,
+    &lua::Lua,
+    &node::Node,
+    &php::Php,
+    &program::Program,
+    &python::Python,
+    &ruby::Ruby,
+    &rust::Rust,
+];
 
 /// The most bytes that a file of a project may have which is read whole: lock files are the largest.
 pub const LARGEST: u64 = 64 << 20;

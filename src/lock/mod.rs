@@ -86,14 +86,15 @@ impl Packages {
     }
 
     /// Adds those of `others`, of the same kind, that `needs` names: only the files at the paths that it names. Of one
-    /// that is there, these are not stripped.
+    /// that is there, these are taken, too.
     pub fn add(&mut self, others: &Self, needs: &Needs) {
         fn add<R: Listed>(packages: &mut Vec<Locked<R>>, others: &[Locked<R>], needs: &Needs) {
             for (name, paths) in needs {
                 let found = others.iter().find(|other| other.record.name() == name);
                 if let Some(there) = packages.iter_mut().find(|package| package.record.name() == name) {
-                    if there.selection == Selection::Stripped {
-                        there.selection = Selection::StrippedExcept(paths.clone());
+                    there.selection.add(paths);
+                    if there.because == Because::Shipped && !paths.is_empty() {
+                        there.because = Because::Linked;
                     }
                 } else if let Some(found) = found {
                     let selection = Selection::Only(paths.clone());

@@ -58,6 +58,15 @@ pub enum Selection {
 }
 
 impl Selection {
+    /// Takes the files at `paths`, too.
+    pub fn add(&mut self, paths: &BTreeSet<String>) {
+        match self {
+            Self::Stripped => *self = Self::StrippedExcept(paths.clone()),
+            Self::StrippedExcept(taken) | Self::Only(taken) => taken.extend(paths.iter().cloned()),
+            Self::All => {}
+        }
+    }
+
     /// All that it depends on.
     pub fn key(&self) -> Key {
         match self {
@@ -65,6 +74,25 @@ impl Selection {
             Self::StrippedExcept(paths) => Key::new().text("files", "stripped").list("except", paths),
             Self::All => Key::new().text("files", "all"),
             Self::Only(paths) => Key::new().list("only", paths),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selection_takes_what_each_of_several_programs_needs() {
+        let set = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<BTreeSet<_>>();
+        for (mut selection, expected) in [
+            (Selection::Stripped, Selection::StrippedExcept(set(&["a", "b"]))),
+            (Selection::Only(set(&["c"])), Selection::Only(set(&["a", "b", "c"]))),
+            (Selection::All, Selection::All),
+        ] {
+            selection.add(&set(&["a"]));
+            selection.add(&set(&["b"]));
+            assert_eq!(selection, expected);
         }
     }
 }

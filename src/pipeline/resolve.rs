@@ -88,13 +88,14 @@ impl<'a> Steps<'a> {
     }
 
     fn remembered_lock(&self, platform: &'a Platform, plan: &Plan) -> Result<Resolved, BuildError> {
-        let mut lock = self.lock(platform, plan)?;
+        let asked = self.lock(platform, plan)?;
+        let mut lock = asked.clone();
         let mut unknown = Vec::new();
         let mut known = Vec::new();
         for job in self.jobs(platform)? {
-            match self.remembered(&job, plan, &known)? {
+            match self.remembered(&job, plan, &asked, &known)? {
                 Some(result) => {
-                    lock.packages.add(&self.variant()?.lock.packages, &result.needs);
+                    lock.packages.add(&self.variant_of(&result)?.lock.packages, &result.needs);
                     known.push((job.name().to_owned(), result.seen));
                 }
                 None => unknown.push(job.name().to_owned()),
@@ -111,7 +112,7 @@ impl<'a> Steps<'a> {
         // A compiled language is in the dev variant only.
         let dev = || Ok::<_, BuildError>(self.dev_lock()?.as_ref().and_then(version));
         if let Some(version) = version(&lock).map_or_else(dev, |version| Ok(Some(version)))? {
-            self.project.check_runtime(&version)?.iter().for_each(|warning| self.ui.warn(warning));
+            self.project.check_runtime(&version)?.into_iter().for_each(|warning| self.warn(warning));
         }
         Ok(lock)
     }

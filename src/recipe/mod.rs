@@ -53,6 +53,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("haskell", include_str!("../../recipes/haskell.toml")),
     ("java", include_str!("../../recipes/java.toml")),
     ("kotlin", include_str!("../../recipes/kotlin.toml")),
+    ("lua", include_str!("../../recipes/lua.toml")),
     ("mono", include_str!("../../recipes/mono.toml")),
     ("node", include_str!("../../recipes/node.toml")),
     ("perl", include_str!("../../recipes/perl.toml")),

@@ -422,6 +422,54 @@ fn what_fails_for_want_of_a_compiler_is_tried_again_with_it() {
     assert!(!finished.stderr.contains("once more"), "{}", finished.stderr);
 }
 
+/// A recipe whose steps lack a compiler at first: what they make is linked with libraries that only come with it, and two of them with
+/// different files of one package.
+const LINKING: &str = r#"
+name = "linker"
+description = "programs of C++"
+
+[base.debian]
+packages = ["base-files"]
+dev = ["coreutils", "dash", "libc6"]
+compile = ["g++", "libc6-dev"]
+
+[[step]]
+name = "plain"
+files = ["plain.cc"]
+run = ["sh", "-ec", "g++ -o {out}/plain plain.cc"]
+keep = ["{out}"]
+
+[[step]]
+name = "more"
+files = ["more.cc"]
+run = ["sh", "-ec", "g++ -o {out}/more more.cc -latomic"]
+keep = ["{out}"]
+
+[app]
+made = true
+own-runtime = true
+cmd = ["./plain"]
+"#;
+
+#[test]
+fn what_compilers_bring_along_is_in_the_image() {
+    if tools(["runc"]).is_none() || !has_release("bookworm", "amd64") {
+        return;
+    }
+    let bench = Workbench::debian("bookworm");
+    let plain = "#include <iostream>\nint main() { std::cout << \"plain\\n\"; }\n";
+    let more = "#include <cmath>\n#include <iostream>\nint main(int n, char **) { std::cout << std::lgamma(n + 0.5) << \"\\n\"; }\n";
+    let dir = app(&bench.path("app"), &[("plain.cc", plain), ("more.cc", more), ("recipes/linker.toml", LINKING)]);
+    let build = || {
+        let mut command = bench.home.microbuild(["linker", &text(&dir), "--json", "--trust", "-t", "linked:1"]);
+        json_of(&run(&mut *bench.sources(&mut command)))
+    };
+    let built = build();
+    assert_eq!(build()["digest"], built["digest"], "remembered");
+    assert_eq!(bench.microbuild(["run", "-q", "linked:1"]).succeeds(), "plain\n");
+    bench.microbuild(["run", "-q", "linked:1", "--", "./more"]).succeeds();
+}
+
 /// What pnpm, Yarn and Yarn's Berry write, and what installs with them.
 #[test]
 fn pnpm_and_yarn_install_what_their_locks_say() {

@@ -6,10 +6,12 @@ use microbuild::internals::recipe::Shelves;
 
 use super::{apk_solver::real_index, deb_mirror::has_release};
 use crate::support::{
-    Process, free_port, run,
+    Process, free_port,
+    mirror_server::MirrorServer,
+    run,
     syft::Scan,
     tools,
-    workbench::{Workbench, get, json as json_of, text},
+    workbench::{Workbench, app, get, json as json_of, text},
 };
 
 /// What is expected of a language.
@@ -121,6 +123,7 @@ const COMMUNITY: &[&str] = &[
     "go",
     "gradle",
     "leiningen",
+    "luarocks5.4",
     "maven",
     "mono",
     "mono-dev",
@@ -246,6 +249,17 @@ fn kotlin() {
 }
 
 #[test]
+fn lua() {
+    Language {
+        name: "lua",
+        release: "bookworm",
+        most: 3_200_000,
+        version: (&["luarocks-5.4", "--version"], "LuaRocks"),
+    }
+    .check();
+}
+
+#[test]
 fn mono() {
     Language {
         name: "mono",
@@ -288,4 +302,55 @@ fn rust() {
 fn scala() {
     Language { name: "scala", release: "bookworm", most: 28_200_000, version: (&["java", "--version"], "openjdk 17.") }
         .check();
+}
+
+/// A server of rocks: `greet` in two versions, a part of which is written in C.
+fn rocks(dir: &Path) -> MirrorServer {
+    const MODULE: &str =
+        "#include <lua.h>\nint luaopen_greet_core(lua_State *L) { lua_pushliteral(L, \"hello\"); return 1; }\n";
+    let server = MirrorServer::start(dir);
+    let versions = ["1.0-1", "1.1-1"];
+    for version in versions {
+        let lua = format!("return require('greet.core') .. ' from {version}'\n");
+        let name = format!("greet-{version}");
+        app(&dir.join(&name), &[("greet.lua", &lua), ("core.c", MODULE)]);
+        let archive = dir.join(format!("{name}.tar.gz"));
+        run(Command::new("tar").arg("-C").arg(dir).arg("-czf").arg(archive).arg(name)).succeeds();
+        let rockspec = format!(
+            "package = 'greet'\nversion = '{version}'\nsource = {{ url = '{}/greet-{version}.tar.gz' }}\ndependencies = {{ 'lua >= 5.1' }}\n\
+             build = {{ type = 'builtin', modules = {{ greet = 'greet.lua', ['greet.core'] = 'core.c' }} }}\n",
+            server.url()
+        );
+        fs::write(dir.join(format!("greet-{version}.rockspec")), rockspec).expect("a file");
+    }
+    let listed = versions.map(|version| format!("['{version}'] = {{ {{ arch = 'rockspec' }} }}")).join(", ");
+    let manifest = format!("commands = {{}}\nmodules = {{}}\nrepository = {{ greet = {{ {listed} }} }}\n");
+    fs::write(dir.join("manifest-5.4"), manifest).expect("a file");
+    server
+}
+
+#[test]
+fn rocks_are_installed_as_the_rockspec_or_its_lock_says() {
+    if tools(["runc", "tar"]).is_none() || !has_release("bookworm", "amd64") {
+        return;
+    }
+    let bench = Workbench::debian("bookworm");
+    let server = rocks(&bench.path("rocks"));
+    let settings = bench.path("settings.lua");
+    fs::write(&settings, format!("rocks_servers = {{ '{}' }}\n", server.url())).expect("a file");
+    let rockspec = "rockspec_format = '3.0'\npackage = 'shop'\nversion = '2.0-1'\nsource = { url = 'git://example.com/shop' }\ndependencies = { 'lua >= 5.3', 'greet >= 1.0' }\n";
+    let dir = app(&bench.path("app"), &[("shop-2.0-1.rockspec", rockspec), ("main.lua", "print((require 'greet'))\n")]);
+    let build = || {
+        let secret = format!("id=luarocks,src={}", settings.display());
+        let mut command = bench.home.microbuild(["build", &text(&dir), "-t", "rocks:1", "--json", "--secret", &secret]);
+        json_of(&run(bench.sources(&mut command)))
+    };
+    let built = build();
+    assert_eq!(built["recipe"], "lua");
+    assert_eq!(bench.microbuild(["run", "-q", "rocks:1"]).succeeds(), "hello from 1.1-1\n");
+    assert_eq!(build()["digest"], built["digest"]);
+    fs::write(dir.join("luarocks.lock"), "return { dependencies = { greet = '1.0-1' } }\n").expect("a file");
+    build();
+    assert_eq!(bench.microbuild(["run", "-q", "rocks:1"]).succeeds(), "hello from 1.0-1\n");
+    assert!(!dir.join("lua_modules").exists(), "the app's folder is not touched");
 }

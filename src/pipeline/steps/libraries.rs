@@ -61,7 +61,7 @@ fn is_for_libc(elf: &Elf, libc: &str) -> bool {
     }
 }
 
-/// Whether the language itself loads the file, as an extension module of Python, Ruby or Perl and an addon of Node is: without its
+/// Whether the language itself loads the file, as an extension module of Lua, Perl, Python or Ruby and an addon of Node is: without its
 /// libraries the app fails. Any other library may be a plugin that something does without.
 fn is_loaded_by_language(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
@@ -70,7 +70,7 @@ fn is_loaded_by_language(path: &str) -> bool {
         || (name.ends_with(".so") && name.contains(".cpython-"))
         || (name.ends_with(".so")
             && !name.starts_with("lib")
-            && (path.contains("/extensions/") || path.contains("/auto/")))
+            && ["/auto/", "/extensions/", "/lib/lua/"].iter().any(|folder| path.contains(folder)))
 }
 
 #[cfg(test)]
@@ -101,6 +101,7 @@ mod tests {
             "node_modules/x/build/Release/x.node",
             "bundle/extensions/x86_64-linux/3.1.0/pg-1.5/pg_ext.so",
             "local/lib/perl5/x86_64-linux-gnu/auto/DBD/Pg/Pg.so",
+            "lua_modules/lib/lua/5.4/luasql/postgres.so",
         ] {
             assert!(is_loaded_by_language(path), "{path}");
         }

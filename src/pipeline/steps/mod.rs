@@ -12,7 +12,11 @@ mod error;
 mod libraries;
 mod run;
 
-use std::{cell::OnceCell, rc::Rc};
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::BTreeSet,
+    rc::Rc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +48,8 @@ pub(super) struct Steps<'a> {
     pub(super) ui: &'a Ui,
     /// The dev variant as the project needs it, and with the recipe's compilers, as soon as it is known.
     variants: [OnceCell<Rc<DevVariant>>; 2],
+    /// Warnings that were shown: what holds for several platforms is said once.
+    warned: RefCell<BTreeSet<String>>,
 }
 
 /// The result of a step for one platform, made now or remembered.
@@ -76,6 +82,8 @@ pub(super) struct StepResult {
     pub(super) needs: Needs,
     /// What is kept of it, for later steps that see it.
     pub(super) seen: Vec<LayerRecord>,
+    /// Whether it was made with the recipe's compilers: then the packages are those of that dev variant.
+    pub(super) compiled: bool,
 }
 
 /// A result on disk.
@@ -86,6 +94,8 @@ struct Made {
     out: Option<Workspace>,
     /// What is kept, entry by entry of [`Step::keep`].
     kept: Vec<Vec<AppFile>>,
+    /// Whether it was made with the recipe's compilers, after the command failed for the lack of one.
+    compiled: bool,
 }
 
 impl Made {
@@ -109,7 +119,24 @@ impl<'a> Steps<'a> {
         fetcher: &'a Fetcher,
         ui: &'a Ui,
     ) -> Self {
-        Self { request, recipe, project, secrets, fetcher, ui, variants: Default::default() }
+        Self {
+            request,
+            recipe,
+            project,
+            secrets,
+            fetcher,
+            ui,
+            variants: Default::default(),
+            warned: RefCell::default(),
+        }
+    }
+
+    /// Shows a warning, unless it was shown before.
+    pub(super) fn warn(&self, warning: String) {
+        if !self.warned.borrow().contains(&warning) {
+            self.ui.warn(&warning);
+            self.warned.borrow_mut().insert(warning);
+        }
     }
 
     /// Whether every step can be run for every one of `platforms`. Fetches nothing.
@@ -125,6 +152,11 @@ impl<'a> Steps<'a> {
     /// The same with the recipe's compilers.
     fn variant_with_compilers(&self) -> Result<Rc<DevVariant>, BuildError> {
         self.known(1, || DevVariant::with_compilers(self.request, self.recipe, self.project, self.fetcher))
+    }
+
+    /// The dev variant in which `result` was made.
+    pub(super) fn variant_of(&self, result: &StepResult) -> Result<Rc<DevVariant>, BuildError> {
+        if result.compiled { self.variant_with_compilers() } else { self.variant() }
     }
 
     fn known(
@@ -164,11 +196,13 @@ impl<'a> Steps<'a> {
         Ok(Job { step, of_project, platform, invocation })
     }
 
-    /// What `job` needs of the dev variant's packages, when an earlier build has found that out. Runs nothing.
+    /// What `job` needs of packages for the image that `plan` and `lock` describe, when an earlier build has found that out. Runs
+    /// nothing.
     pub(super) fn remembered(
         &self,
         job: &Job<'a>,
         plan: &Plan,
+        lock: &Lock,
         earlier: &[(String, Vec<LayerRecord>)],
     ) -> Result<Option<StepResult>, BuildError> {
         let after = |name: &String| job.step.after.contains(name);
@@ -176,7 +210,7 @@ impl<'a> Steps<'a> {
             return Ok(None);
         }
         let sees = earlier.iter().filter(|(name, _)| after(name)).flat_map(|(_, seen)| seen.clone());
-        let key = self.key(job, &*self.variant()?, plan, &sees.collect::<Vec<_>>())?;
+        let key = self.key(job, &*self.variant()?, plan, lock, &sees.collect::<Vec<_>>())?;
         Ok(self.fetcher.store().recall(Bucket::Steps, &key))
     }
 
@@ -192,33 +226,50 @@ impl<'a> Steps<'a> {
         let variant = self.variant()?;
         let after = |output: &&Output<'_>| job.step.after.contains(&output.job.step.name);
         let sees: Vec<_> = earlier.iter().filter(after).flat_map(|output| output.result.seen.clone()).collect();
-        let key = self.key(&job, &variant, plan, &sees)?;
+        let key = self.key(&job, &variant, plan, lock, &sees)?;
         let only = store.lock_key(Bucket::Steps, &key)?;
         let mut output =
             Output { job, key: key.clone(), variant, sees, result: StepResult::default(), made: None, _only: only };
         if let Some(result) = store.recall::<StepResult>(Bucket::Steps, &key) {
             let is_there = |record: &LayerRecord| store.blobs().contains(&record.digest, record.size);
             if result.seen.iter().all(is_there) {
-                return Ok(Output { result, ..output });
+                return Ok(Output { variant: self.variant_of(&result)?, result, ..output });
             }
         }
         let made = self.make(&output)?;
+        output.result.compiled = made.compiled;
+        output.variant = self.variant_of(&output.result)?;
         output.result.needs = self.libraries(&output, &made, plan, lock)?;
         for name in shipped(output.job.step, &output.variant.lock.packages, &made.kept) {
             output.result.needs.entry(name).or_default();
         }
-        if self.recipe.steps.iter().any(|later| later.after.contains(&output.job.step.name)) {
+        if self.is_seen(output.job.step) {
             output.result.seen = self.records(&output.job, &made, &App::nowhere(), Compression::Gzip(1), true)?;
         }
         store.remember(Bucket::Steps, &key, &output.result)?;
         Ok(Output { made: Some(made), ..output })
     }
 
+    /// Whether a later step sees what `step` keeps.
+    fn is_seen(&self, step: &Step) -> bool {
+        self.recipe.steps.iter().any(|later| later.after.contains(&step.name))
+    }
+
     /// All that the result of `job` depends on. Of secrets only the names, so that nothing remembered tells anything of them.
-    fn key(&self, job: &Job<'a>, variant: &DevVariant, plan: &Plan, sees: &[LayerRecord]) -> Result<Key, BuildError> {
+    fn key(
+        &self,
+        job: &Job<'a>,
+        variant: &DevVariant,
+        plan: &Plan,
+        lock: &Lock,
+        sees: &[LayerRecord],
+    ) -> Result<Key, BuildError> {
         let Job { step, of_project, platform, invocation } = job;
         let compilers = &self.recipe.packages(&self.request.base.dev())?.compile;
         let secrets = self.secrets.of(&step.name, self.recipe);
+        // Of a result for another processor, the libraries are looked for among the image's own packages.
+        let image = (**platform != host_platform()).then(|| lock.key().digest());
+        let is_layer = |keep: &Keep| if keep.layer.is_some() { "layer" } else { "for later steps" };
         Ok(Key::new()
             .nested("dev variant", &variant.key())
             .list("compilers", compilers)
@@ -226,7 +277,9 @@ impl<'a> Steps<'a> {
             .pairs("env", &invocation.env)
             .text("programs", self.recipe.files_digest())
             .text("platform", platform)
-            .list("keep", step.keep.iter().map(|keep| &keep.place))
+            .option("image", image)
+            .pairs("keep", step.keep.iter().map(|keep| (&keep.place, is_layer(keep))))
+            .text("seen by later steps", self.is_seen(step))
             .list("strip", step.strip.iter().chain(&self.request.exclude))
             .list("plugins", &step.plugins)
             .pairs("ships", step.ships.iter().map(|(name, path)| (name, path)))
@@ -235,7 +288,8 @@ impl<'a> Steps<'a> {
             .option("caches", caches::influence(self.recipe, &Owner::of(&self.request.step, self.project)))
             .list("earlier results", sees.iter().map(|record| record.diff_id))
             .nested_list("files", self.inputs(of_project)?)
-            .list("secrets", secrets.iter().map(|secret| &secret.id)))
+            .list("secrets", secrets.iter().map(|secret| &secret.id))
+            .pairs("variables of secrets", &step.secret))
     }
 
     /// The layers of a result, and whether they were remembered.

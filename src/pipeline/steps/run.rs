@@ -1,6 +1,9 @@
 //! Running a step's command: what it finds in its folder, and what is kept of what it leaves there.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use super::{Made, Output, StepError, Steps};
 use crate::{
@@ -45,7 +48,7 @@ impl<'a> Steps<'a> {
         if failure.diagnosis.needs_compiler() && !compilers.is_empty() && !variant.compiles && !is_foreign {
             self.ui.say(&format!("something has to be compiled: step {} is run again with {compilers}", job.step.name));
             failure = match self.attempt(output, &*self.variant_with_compilers()?)? {
-                Ok(made) => return self.checked(output, made),
+                Ok(made) => return self.checked(output, Made { compiled: true, ..made }),
                 Err(failure) => failure,
             };
         }
@@ -97,7 +100,7 @@ impl<'a> Steps<'a> {
             *from = left;
             kept.push(taken);
         }
-        Ok(Ok(Made { work, out, kept }))
+        Ok(Ok(Made { work, out, kept, compiled: false }))
     }
 
     /// Puts into the folder `work` what the command sees: results of earlier steps, and files of the project.
@@ -110,9 +113,8 @@ impl<'a> Steps<'a> {
         }
         copy(&self.project.folder()?, &output.job.of_project.files, work, step)?;
         for generated in &output.job.of_project.generated {
-            let path = work.join(&generated.path);
-            let written =
-                path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, &generated.text));
+            let path = make_room(work, &generated.path).map_err(failed)?;
+            let written = fs::write(&path, &generated.text);
             written.and_then(|()| mode(&path, if generated.executable { 0o755 } else { 0o644 })).map_err(failed)?;
         }
         Ok(())
@@ -220,10 +222,7 @@ fn shown(words: &[String]) -> String {
 fn copy(from: &AppFolder, files: &[AppFile], to: &Path, step: &str) -> Result<(), BuildError> {
     let failed = |source| StepError::Io { step: step.to_owned(), source };
     for file in files {
-        let target = to.join(&file.path);
-        if let Some(parent) = target.parent() {
-            fs::create_dir_all(parent).map_err(failed)?;
-        }
+        let target = make_room(to, &file.path).map_err(failed)?;
         let copied = match &file.kind {
             FileKind::Folder => fs::create_dir_all(&target).and_then(|()| mode(&target, file.kind.mode())),
             FileKind::Link { target: link } => std::os::unix::fs::symlink(link, &target),
@@ -236,6 +235,30 @@ fn copy(from: &AppFolder, files: &[AppFile], to: &Path, step: &str) -> Result<()
         copied.map_err(failed)?;
     }
     Ok(())
+}
+
+/// Makes the folders above `path` in the folder `work`; the place there, at which no link and no file is left. An earlier step may
+/// have made a link of it, or of a folder above it, that leads anywhere on this machine: nothing is written through one.
+fn make_room(work: &Path, path: &str) -> io::Result<PathBuf> {
+    let mut place = work.to_owned();
+    let mut parts = path.split('/').peekable();
+    while let Some(part) = parts.next() {
+        place.push(part);
+        let above = parts.peek().is_some();
+        match place.symlink_metadata() {
+            Ok(there) if there.is_dir() => {}
+            Ok(_) => {
+                fs::remove_file(&place)?;
+                if above {
+                    fs::create_dir(&place)?;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && above => fs::create_dir(&place)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(place)
 }
 
 fn mode(path: &Path, mode: u32) -> io::Result<()> {
@@ -254,5 +277,32 @@ fn check_layer(layer: &crate::layer::Layer, needles: &Needles) -> Result<(), Bui
         (Some(id), _) => Err(StepError::from(SecretError::Leaked { id, place: layer.title.clone() }).into()),
         (None, Err(source)) => Err(StepError::Io { step: layer.title.clone(), source }.into()),
         (None, Ok(_)) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_written_through_a_link_of_an_earlier_step() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let [app, work, outside] = ["app", "work", "outside"].map(|name| dir.path().join(name));
+        for folder in [app.join("dist"), app.join("top"), work.clone(), outside.join("top")] {
+            fs::create_dir_all(folder).expect("a folder");
+        }
+        for file in ["dist/key", "file", "top/file"] {
+            fs::write(app.join(file), "of the app").expect("a file");
+        }
+        for (link, target) in [("dist", &outside), ("top", &outside.join("top")), ("file", &outside.join("file"))] {
+            std::os::unix::fs::symlink(target, work.join(link)).expect("a link");
+        }
+        let files = Project::made(&app, &[]).expect("files");
+        copy(&AppFolder::open(&app).expect("a folder"), &files, &work, "build").expect("a copy");
+        assert_eq!(fs::read_dir(&outside).expect("a folder").count(), 1, "only the folder that was there");
+        assert_eq!(fs::read_dir(outside.join("top")).expect("a folder").count(), 0);
+        for file in ["dist/key", "file", "top/file"] {
+            assert_eq!(fs::read_to_string(work.join(file)).expect("a file"), "of the app");
+        }
     }
 }
