@@ -35,7 +35,7 @@ pub(super) fn dev(
     command: &[String],
 ) -> Result<u8, CliError> {
     let job = Job::new(host, Some(recipe), app, options.setup.into())?;
-    let runtime = Runtime::find(job.request.step.runtime.as_deref())?;
+    let runtime = Runtime::find(job.request.step.runtime.as_deref(), host)?;
     let secrets = Secrets::read(&job.request.step.secrets, host)?;
     let (project, variant, root, caches) = unpack_dev(&job)?;
     let folder = fs::canonicalize(app).map_err(stdio("find the app's folder"))?;
@@ -143,10 +143,10 @@ fn artifact(host: &Host, target: &str, options: &RunOptions) -> Result<(Artifact
     if path.is_dir() {
         let mut job = Job::new(host, options.recipe.as_deref(), path, options.setup.clone().into())?;
         job.request.platforms = vec![host_platform()];
-        let runtime = Runtime::find(job.request.step.runtime.as_deref())?;
+        let runtime = Runtime::find(job.request.step.runtime.as_deref(), host)?;
         return Ok((builds(&job)?, runtime));
     }
-    let runtime = Runtime::find(options.setup.machine.runtime.as_deref())?;
+    let runtime = Runtime::find(options.setup.machine.runtime.as_deref(), host)?;
     let image = local_images(host)?.get(target).map_err(|error| match error {
         images::ImagesError::NotFound { .. } => CliError::Usage {
             message: format!("`{target}` is neither a folder nor a local image"),

@@ -20,6 +20,7 @@ use crate::{
         FetchError, Fetcher, UnverifiedIndex,
         seen::{Mark, Seen},
     },
+    host::Host,
     image::Platform,
     location::Location,
     package::locked::{Because, Locked},
@@ -154,9 +155,9 @@ fn suite(
     let (files, release) = match fetcher.index(&location) {
         Ok(file) => {
             let text = Unverified::in_release(&fetcher.index_bytes(&file)?, &file.name)?;
-            verified(text, vec![file], source, &keys, fetcher)?
+            verified(text, vec![file], source, &keys, &wanted.host, fetcher)?
         }
-        Err(e) if is_absent(&e) => match detached(source, &keys, fetcher) {
+        Err(e) if is_absent(&e) => match detached(source, &keys, &wanted.host, fetcher) {
             Ok(found) => found,
             Err(LockError::Fetch(other)) if is_absent(&other) => {
                 // Without any other suite there is no image: that it is gone shows by itself.
@@ -196,7 +197,7 @@ fn is_absent(error: &FetchError) -> bool {
 }
 
 /// The Release of a source whose signature lies in a file of its own, and what it came in.
-fn detached(source: &Source, keys: &KeyRing, fetcher: &Fetcher) -> Result<Signed, LockError> {
+fn detached(source: &Source, keys: &KeyRing, host: &Host, fetcher: &Fetcher) -> Result<Signed, LockError> {
     let missing = || FetchError::Offline(source.suite.clone());
     let file = |name| fetcher.index(&source.file(name).ok_or_else(missing)?);
     let release = file("Release")?;
@@ -204,7 +205,7 @@ fn detached(source: &Source, keys: &KeyRing, fetcher: &Fetcher) -> Result<Signed
     let name = release.name.clone();
     if source.trusted {
         let text = Unverified::detached(bytes, Vec::new(), &name)?;
-        return verified(text, vec![release], source, keys, fetcher);
+        return verified(text, vec![release], source, keys, host, fetcher);
     }
     let signature = match file("Release.gpg") {
         Err(e) if e.is_missing() => {
@@ -214,7 +215,7 @@ fn detached(source: &Source, keys: &KeyRing, fetcher: &Fetcher) -> Result<Signed
         signature => signature?,
     };
     let text = Unverified::detached(bytes, fetcher.index_bytes(&signature)?, &name)?;
-    verified(text, vec![release, signature], source, keys, fetcher)
+    verified(text, vec![release, signature], source, keys, host, fetcher)
 }
 
 /// A Release whose signature counts, and the files that it came in.
@@ -226,6 +227,7 @@ fn verified(
     files: Vec<UnverifiedIndex>,
     source: &Source,
     keys: &KeyRing,
+    host: &Host,
     fetcher: &Fetcher,
 ) -> Result<Signed, LockError> {
     let name = &files[0].name;
@@ -236,7 +238,7 @@ fn verified(
     let key = Key::new().list("files", files.iter().map(|file| file.digest)).text("keys", keys.digest());
     let mut release = None;
     let check = || {
-        let verifier = Verifier::find(&std::env::var_os("PATH").unwrap_or_default())?;
+        let verifier = Verifier::find(&host.path())?;
         release = Some(text.clone().verify(keys, &verifier, name)?);
         Ok::<_, LockError>(true)
     };

@@ -29,7 +29,7 @@ pub fn settle(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) ->
     let Err(error) = fetcher.reach(&index) else { return Ok(settled) };
     // Words that only Alpine knows were meant for Alpine.
     let understood = request.packages.iter().all(|package| package.parse::<PackageRequest>().is_ok());
-    match debian::own_suite().filter(|_| recipe.base.debian.is_some() && understood) {
+    match debian::own_suite(&request.host).filter(|_| recipe.base.debian.is_some() && understood) {
         Some(suite) if error.is_unreachable() => {
             settled.base = Base::debian(Some(suite));
             ui.warn(&warning(&error, &request.base, &settled.base));

@@ -152,7 +152,7 @@ impl Steps<'_> {
 
     /// Copies what this machine's loader would take, and says what that is: nothing of the machine gets into an image unseen.
     fn of_machine(&self, programs: &Programs) -> Result<Linked, BuildError> {
-        let machine = Machine::new(Path::new("/"));
+        let machine = Machine::new(self.request.host.root());
         let taken = machine.libraries(&programs.files, &programs.links, &programs.extra).map_err(LinkError::Missing)?;
         for (program, folder) in &taken.withheld {
             let (program, folder) = (program.escape_debug(), folder.escape_debug());

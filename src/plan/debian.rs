@@ -1,6 +1,6 @@
 //! Debian's sources and packages, and Ubuntu's.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{PlanError, architecture_of};
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
         solve::PackageRequest,
         sources::{self, Keys, Source, Sources, SourcesError},
     },
+    host::Host,
     image::Platform,
     location::Location,
     request::Request,
@@ -33,6 +34,8 @@ pub struct Wanted {
     origin: Origin,
     further: Vec<Source>,
     keys: Vec<PathBuf>,
+    /// The machine whose keys are trusted and whose programs check signatures.
+    pub host: Host,
 }
 
 #[derive(Debug, Clone)]
@@ -63,9 +66,9 @@ pub fn architecture(platform: &Platform) -> Result<&'static str, PlanError> {
     architecture_of(platform, "Debian", &PLATFORMS)
 }
 
-/// The release of this machine's own apt sources, when there are some that packages can be fetched from.
-pub fn own_suite() -> Option<Suite> {
-    let sources = Sources::of_machine(Path::new("/")).ok()?;
+/// The release of the apt sources of `host`, when there are some that packages can be fetched from.
+pub fn own_suite(host: &Host) -> Option<Suite> {
+    let sources = Sources::of_machine(host.root()).ok()?;
     sources.own_release().ok()?.parse().ok()
 }
 
@@ -83,9 +86,9 @@ impl Wanted {
     ) -> Result<Self, PlanError> {
         let world = asked.iter().map(|package| package.parse()).collect::<Result<_, _>>()?;
         let (origin, own) = match &request.mirror {
-            Some(mirror) => (Origin::Mirror(Location::new(mirror)), own_suite()),
+            Some(mirror) => (Origin::Mirror(Location::new(mirror)), own_suite(&request.host)),
             None => {
-                let sources = Sources::of_machine(Path::new("/"))?;
+                let sources = Sources::of_machine(request.host.root())?;
                 let own = sources.own_release()?.parse().ok();
                 (Origin::Machine(sources), own)
             }
@@ -96,7 +99,15 @@ impl Wanted {
             sources::parse_list(&line, "--repository")
         });
         let further = further.collect::<Result<Vec<_>, _>>()?.concat();
-        Ok(Self { suite, world, own: own_requests, origin, further, keys: request.keys.clone() })
+        Ok(Self {
+            suite,
+            world,
+            own: own_requests,
+            origin,
+            further,
+            keys: request.keys.clone(),
+            host: request.host.clone(),
+        })
     }
 
     /// `debian`, `ubuntu`, when the machine's own sources are asked: a suite of another archive is passed over.
@@ -129,7 +140,7 @@ impl Wanted {
     /// When one cannot be read.
     pub fn keys(&self, source: &Source) -> Result<KeyRing, KeyError> {
         let distribution = self.distribution().unwrap_or("debian");
-        let machine = source.keys.ring(Path::new("/"), distribution);
+        let machine = source.keys.ring(self.host.root(), distribution);
         // With keys that the user names, the machine need not have the distribution's own.
         let machine = if self.keys.is_empty() { machine? } else { machine.unwrap_or_default() };
         // Messages name the first few.

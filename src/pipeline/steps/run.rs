@@ -127,7 +127,8 @@ impl<'a> Steps<'a> {
         out: Option<Mount>,
     ) -> Result<Option<Failure>, BuildError> {
         let job = &output.job;
-        let runtime = Runtime::find(self.request.step.runtime.as_deref()).map_err(StepError::from)?;
+        let runtime =
+            Runtime::find(self.request.step.runtime.as_deref(), &self.request.host).map_err(StepError::from)?;
         let root = variant.unpack(self.fetcher.store(), self.ui)?;
         let caches = Caches::new(self.recipe, &Owner::of(&self.request.step, self.project), self.fetcher.store())?;
         let dev_job = DevJob {
