@@ -109,7 +109,9 @@ pub enum ParseOutputError {
 
 impl Explain for ParseOutputError {
     fn kind(&self) -> Kind {
-        Kind::Usage
+        match self {
+            Self::Kind { .. } | Self::NoPath { .. } | Self::Path { .. } | Self::Name { .. } => Kind::Usage,
+        }
     }
 
     fn hint(&self) -> Option<String> {
@@ -381,5 +383,11 @@ mod tests {
             assert_eq!((tagged(name).as_str(), full_name(name).as_deref()), (tag, Some(full)), "{name}");
         }
         assert_eq!(full_name("UPPER:1"), None);
+    }
+
+    #[test]
+    fn an_output_that_is_none_is_a_matter_of_usage() {
+        let error = ParseOutputError::NoPath { kind: "oci" };
+        assert_eq!(error.kind(), Kind::Usage, "{error}");
     }
 }
