@@ -18,7 +18,7 @@ use crate::{
     error::{Explain, Kind},
     host::Host,
     http::{Http, HttpError, HttpOptions, Insecure},
-    image::Artifact,
+    image::{Artifact, FormatError},
     images::{self, GcOptions, ImagesError, LocalImages},
     pipeline::BuildError,
     recipe::{LISTS, RUN, Recipe, RecipeError, Shelves, Trust},
@@ -73,6 +73,8 @@ pub enum CliError {
     #[error(transparent)]
     Images(#[from] ImagesError),
     #[error(transparent)]
+    Format(#[from] FormatError),
+    #[error(transparent)]
     Output(#[from] ParseOutputError),
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -110,6 +112,7 @@ impl CliError {
             Self::Http(e) => e,
             Self::Store(e) => e,
             Self::Images(e) => e,
+            Self::Format(e) => e,
             Self::Output(e) => e,
             Self::Sink(e) => e,
             Self::Registry(e) => e,
