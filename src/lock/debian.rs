@@ -26,7 +26,7 @@ use crate::{
     package::locked::{Because, Locked},
     plan::{
         Drop,
-        debian::{Wanted, architecture},
+        debian::{DebianWanted, architecture},
     },
     store::{Bucket, Key},
 };
@@ -44,7 +44,12 @@ struct Suite {
     name: String,
 }
 
-pub(super) fn lock(wanted: &Wanted, dropped: &Drop, platform: &Platform, fetcher: &Fetcher) -> Result<Lock, LockError> {
+pub(super) fn lock(
+    wanted: &DebianWanted,
+    dropped: &Drop,
+    platform: &Platform,
+    fetcher: &Fetcher,
+) -> Result<Lock, LockError> {
     let arch = architecture(platform)?;
     let suites = suites(wanted, arch, fetcher)?;
     let key = key(wanted, dropped, arch, &suites);
@@ -67,7 +72,7 @@ pub(super) fn lock(wanted: &Wanted, dropped: &Drop, platform: &Platform, fetcher
 /// # Errors
 /// As [`lock`](super::lock).
 pub fn known(
-    wanted: &Wanted,
+    wanted: &DebianWanted,
     platform: &Platform,
     names: &[String],
     fetcher: &Fetcher,
@@ -85,7 +90,7 @@ pub fn known(
 }
 
 /// The suites of the release, verified. All sources are fetched from at the same time.
-fn suites(wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Result<Vec<Suite>, LockError> {
+fn suites(wanted: &DebianWanted, arch: &str, fetcher: &Fetcher) -> Result<Vec<Suite>, LockError> {
     let (sources, own) = wanted.sources(arch).map_err(crate::plan::PlanError::from)?;
     // Other archives may have suites of that name; Debian's and Ubuntu's own have the component main.
     let is_foreign = |at: usize, source: &Source| {
@@ -144,7 +149,7 @@ fn suite(
     source: &Source,
     some: bool,
     foreign: bool,
-    wanted: &Wanted,
+    wanted: &DebianWanted,
     arch: &str,
     fetcher: &Fetcher,
 ) -> Result<Option<Suite>, LockError> {
@@ -251,7 +256,7 @@ fn verified(
 }
 
 /// All that a solution depends on.
-fn key(wanted: &Wanted, dropped: &Drop, arch: &str, suites: &[Suite]) -> Key {
+fn key(wanted: &DebianWanted, dropped: &Drop, arch: &str, suites: &[Suite]) -> Key {
     let suite = |suite: &Suite| {
         Key::new()
             .text("priority", suite.release.priority())
@@ -269,7 +274,7 @@ fn key(wanted: &Wanted, dropped: &Drop, arch: &str, suites: &[Suite]) -> Key {
 }
 
 fn solve(
-    wanted: &Wanted,
+    wanted: &DebianWanted,
     dropped: &Drop,
     arch: &str,
     suites: &[Suite],

@@ -24,7 +24,7 @@ pub fn settle(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) ->
         return Ok(settled);
     }
     let platform = request.platforms.first().cloned().unwrap_or_else(host_platform);
-    let wanted = alpine::Wanted::new(request, release, &[])?;
+    let wanted = alpine::AlpineWanted::new(request, release, &[])?;
     let Some(index) = wanted.first_index(alpine::architecture(&platform)?) else { return Ok(settled) };
     let Err(error) = fetcher.reach(&index) else { return Ok(settled) };
     // Words that only Alpine knows were meant for Alpine.

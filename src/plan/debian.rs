@@ -23,7 +23,7 @@ const COMPONENTS: [&str; 2] = ["main", "universe"];
 
 /// Where packages come from, and those that are asked for.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct DebianWanted {
     /// The release: `bookworm`.
     pub suite: Suite,
     /// The packages that are asked for.
@@ -31,7 +31,7 @@ pub struct Wanted {
     /// How many of these, the first ones, are those of the recipe's runtime: what is dropped and stripped is meant for
     /// them.
     pub own: usize,
-    origin: Origin,
+    origin: Upstream,
     further: Vec<Source>,
     keys: Vec<PathBuf>,
     /// The machine whose keys are trusted and whose programs check signatures.
@@ -39,7 +39,7 @@ pub struct Wanted {
 }
 
 #[derive(Debug, Clone)]
-enum Origin {
+enum Upstream {
     Machine(Sources),
     Mirror(Location),
 }
@@ -72,7 +72,7 @@ pub fn own_suite(host: &Host) -> Option<Suite> {
     sources.own_release().ok()?.parse().ok()
 }
 
-impl Wanted {
+impl DebianWanted {
     /// The packages `asked` for, of which the first `own_requests` are the recipe's runtime: from the mirror that the
     /// request names, or else from this machine's own apt sources; of `suite`, or else of the machine's own release.
     ///
@@ -86,11 +86,11 @@ impl Wanted {
     ) -> Result<Self, PlanError> {
         let world = asked.iter().map(|package| package.parse()).collect::<Result<_, _>>()?;
         let (origin, own) = match &request.mirror {
-            Some(mirror) => (Origin::Mirror(Location::new(mirror)), own_suite(&request.host)),
+            Some(mirror) => (Upstream::Mirror(Location::new(mirror)), own_suite(&request.host)),
             None => {
                 let sources = Sources::of_machine(request.host.root())?;
                 let own = sources.own_release()?.parse().ok();
-                (Origin::Machine(sources), own)
+                (Upstream::Machine(sources), own)
             }
         };
         let suite = suite.cloned().or(own).unwrap_or_else(|| Suite(DEFAULT_SUITE.to_owned()));
@@ -113,8 +113,8 @@ impl Wanted {
     /// `debian`, `ubuntu`, when the machine's own sources are asked: a suite of another archive is passed over.
     pub fn distribution(&self) -> Option<&str> {
         match &self.origin {
-            Origin::Machine(sources) => Some(&sources.distribution),
-            Origin::Mirror(_) => None,
+            Upstream::Machine(sources) => Some(&sources.distribution),
+            Upstream::Mirror(_) => None,
         }
     }
 
@@ -125,8 +125,8 @@ impl Wanted {
     /// When there are none.
     pub fn sources(&self, arch: &str) -> Result<(Vec<Source>, usize), SourcesError> {
         let mut sources = match &self.origin {
-            Origin::Machine(sources) => sources.family(&self.suite.0, arch)?,
-            Origin::Mirror(mirror) => Sources::of_mirror(mirror, &self.suite.0, &COMPONENTS, &Keys::Default),
+            Upstream::Machine(sources) => sources.family(&self.suite.0, arch)?,
+            Upstream::Mirror(mirror) => Sources::of_mirror(mirror, &self.suite.0, &COMPONENTS, &Keys::Default),
         };
         let own = sources.len();
         sources.extend(self.further.iter().filter(|source| source.serves(arch)).cloned());

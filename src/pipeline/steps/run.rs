@@ -26,7 +26,7 @@ struct Failure {
     /// Its exit status.
     status: u8,
     /// Its output, which has yet to be shown.
-    output: ui::Step,
+    output: ui::StepOutput,
     /// What its output means.
     diagnosis: Diagnosis,
 }
