@@ -72,7 +72,13 @@ pub enum AppFolderError {
 
 impl Explain for AppFolderError {
     fn kind(&self) -> Kind {
-        Kind::Build
+        match self {
+            Self::LeadsOut { .. }
+            | Self::NotAFile { .. }
+            | Self::TooLarge { .. }
+            | Self::NotText { .. }
+            | Self::Io { .. } => Kind::Build,
+        }
     }
 
     fn hint(&self) -> Option<String> {

@@ -190,7 +190,8 @@ impl Image {
     /// When `output` cannot be read, or not be written.
     pub fn write(&self, output: &str, name: &str) -> Result<(), Error> {
         let output: Output = output.parse().map_err(CliError::from)?;
-        sink::write(&output, &self.artifact, &[images::with_tag(name)], &self.job.ui).map_err(CliError::from)?;
+        sink::write(&output, &self.artifact, &[images::with_tag(name)], &self.job.request.host, &self.job.ui)
+            .map_err(CliError::from)?;
         Ok(())
     }
 }

@@ -54,6 +54,11 @@ impl Host {
         self.variable_os("PATH").unwrap_or_default()
     }
 
+    /// The folder for temporary files, as POSIX has it: `$TMPDIR`, else `/tmp`.
+    pub fn temporary(&self) -> PathBuf {
+        self.variable_os("TMPDIR").filter(|folder| !folder.is_empty()).map_or_else(|| "/tmp".into(), PathBuf::from)
+    }
+
     /// Where the machine's files lie.
     pub fn root(&self) -> &Path {
         &self.root

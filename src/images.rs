@@ -94,6 +94,8 @@ pub struct Row {
 /// What [`LocalImages::gc`] may remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GcOptions {
+    /// The time that it is.
+    pub now: SystemTime,
     /// Whatever no local image needs and has not been used for this long.
     pub unused_for: Duration,
     /// Whatever no local image needs, every remembered result, and the caches of package managers.
@@ -258,10 +260,9 @@ impl LocalImages {
         let (removed, freed) = self.layout.collect()?;
         let mut report = GcReport { removed, freed };
         let needed = self.layout.blobs()?;
-        let now = SystemTime::now();
         let unused = |used: SystemTime| {
             // A time in the future says that it was used just now.
-            options.all || now.duration_since(used).is_ok_and(|age| age >= options.unused_for)
+            options.all || options.now.duration_since(used).is_ok_and(|age| age >= options.unused_for)
         };
         for blob in store.blobs().list()? {
             if !needed.contains(&blob.digest) && unused(blob.used) {

@@ -42,7 +42,7 @@ pub struct Request {
     /// Where the project's dependencies come from.
     pub deps: Deps,
     /// How dependencies are installed.
-    pub step: Step,
+    pub step: StepOptions,
     /// Variables, over the recipe's.
     pub env: BTreeMap<String, String>,
     /// `Entrypoint`, instead of the recipe's.
@@ -71,7 +71,7 @@ pub struct Request {
 
 /// How steps run on this machine.
 #[derive(Debug, Clone, Default)]
-pub struct Step {
+pub struct StepOptions {
     /// The secrets that steps get.
     pub secrets: Vec<SecretSource>,
     /// Whether the install scripts of dependencies are not run.

@@ -35,14 +35,14 @@ pub struct SecretSource {
     /// Its name in the step: letters, digits, `_`, `-` and `.`.
     pub id: String,
     /// Where it comes from.
-    pub from: Origin,
+    pub from: SecretFrom,
     /// The steps that get it; when there are none, the steps that install dependencies and `dev`.
     pub steps: Vec<String>,
 }
 
 /// The file or variable of this machine that holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub enum SecretFrom {
     /// A file.
     File(PathBuf),
     /// A variable of the environment.
@@ -59,8 +59,8 @@ impl FromStr for SecretSource {
             let (key, value) = part.split_once('=').filter(|(_, value)| !value.is_empty()).ok_or_else(error)?;
             let twice = match key {
                 "id" => id.replace(value).is_some(),
-                "src" | "source" => from.replace(Origin::File(value.into())).is_some(),
-                "env" => from.replace(Origin::Variable(value.to_owned())).is_some(),
+                "src" | "source" => from.replace(SecretFrom::File(value.into())).is_some(),
+                "env" => from.replace(SecretFrom::Variable(value.to_owned())).is_some(),
                 "type" if matches!(value, "file" | "env") => false,
                 "step" => {
                     if !is_id(value) {
@@ -78,15 +78,15 @@ impl FromStr for SecretSource {
         }
         let id = id.filter(|id| is_id(id)).ok_or_else(error)?.to_owned();
         // As with docker: an id alone names the variable of that name.
-        Ok(Self { from: from.unwrap_or_else(|| Origin::Variable(id.clone())), id, steps })
+        Ok(Self { from: from.unwrap_or_else(|| SecretFrom::Variable(id.clone())), id, steps })
     }
 }
 
 impl fmt::Display for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.from {
-            Origin::File(path) => write!(f, "id={},src={}", self.id, path.display())?,
-            Origin::Variable(name) => write!(f, "id={},env={name}", self.id)?,
+            SecretFrom::File(path) => write!(f, "id={},src={}", self.id, path.display())?,
+            SecretFrom::Variable(name) => write!(f, "id={},env={name}", self.id)?,
         }
         self.steps.iter().try_for_each(|step| write!(f, ",step={step}"))
     }
@@ -197,11 +197,11 @@ impl SecretSource {
     pub fn read(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Secret, SecretError> {
         let (id, steps) = (self.id.clone(), self.steps.clone());
         match &self.from {
-            Origin::File(path) => match fs::read(path) {
+            SecretFrom::File(path) => match fs::read(path) {
                 Ok(bytes) => Ok(Secret { id, bytes, variable: false, steps }),
                 Err(source) => Err(SecretError::File { id, path: path.clone(), source }),
             },
-            Origin::Variable(name) => match variable(name).filter(|value| !value.is_empty()) {
+            SecretFrom::Variable(name) => match variable(name).filter(|value| !value.is_empty()) {
                 Some(value) => Ok(Secret { id, bytes: value.into_bytes(), variable: true, steps }),
                 None => Err(SecretError::Variable { id, variable: name.clone() }),
             },
@@ -481,7 +481,7 @@ mod tests {
         }
         let idle = |recipe: &str, steps: &[&str]| {
             let steps = steps.iter().map(|step| (*step).to_owned()).collect();
-            let source = SecretSource { id: "s".into(), from: Origin::Variable("S".into()), steps };
+            let source = SecretSource { id: "s".into(), from: SecretFrom::Variable("S".into()), steps };
             let recipe = Shelves::default().find(recipe).expect("built in");
             check_steps(&[source], &recipe).map_err(|error| error.to_string())
         };

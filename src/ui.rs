@@ -109,7 +109,7 @@ impl Ui {
 
     /// A program that runs for the build and talks meanwhile. On a terminal its last lines are shown for as long as the value
     /// lives, with `-v` all of them; elsewhere a line says that it runs.
-    pub fn step(&self, label: &str) -> Step {
+    pub fn step(&self, label: &str) -> StepOutput {
         let bar = (!self.verbose).then_some(self.bars.as_ref()).flatten().map(|bars| {
             let bar = bars.add(ProgressBar::new_spinner().with_style(style("{spinner} {msg}")));
             bar.enable_steady_tick(Duration::from_millis(100));
@@ -120,7 +120,7 @@ impl Ui {
         }
         // Without a place for it, what is on the screen is all that there is.
         let log = if self.verbose { None } else { tempfile::tempfile().ok() };
-        Step { ui: self.clone(), label: plain(label).into_owned(), bar, last: VecDeque::new(), log }
+        StepOutput { ui: self.clone(), label: plain(label).into_owned(), bar, last: VecDeque::new(), log }
     }
 }
 
@@ -156,7 +156,7 @@ impl Drop for Task {
 }
 
 /// A program that talks while it runs; see [`Ui::step`].
-pub struct Step {
+pub struct StepOutput {
     ui: Ui,
     label: String,
     bar: Option<ProgressBar>,
@@ -164,7 +164,7 @@ pub struct Step {
     log: Option<File>,
 }
 
-impl Step {
+impl StepOutput {
     /// As many of its lines are shown on a terminal.
     const SHOWN: usize = 4;
 
@@ -206,7 +206,7 @@ impl Step {
     }
 }
 
-impl Drop for Step {
+impl Drop for StepOutput {
     fn drop(&mut self) {
         self.clear();
     }

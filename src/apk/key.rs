@@ -192,7 +192,9 @@ pub enum KeyError {
 
 impl Explain for KeyError {
     fn kind(&self) -> Kind {
-        Kind::Usage
+        match self {
+            Self::Read { .. } | Self::Invalid { .. } | Self::Empty { .. } => Kind::Usage,
+        }
     }
 
     fn hint(&self) -> Option<String> {
@@ -348,5 +350,11 @@ mod tests {
         ring.add_path(&path("b.rsa.pub")).expect("the same key again");
         assert_eq!(ring.files().collect::<Vec<_>>(), [("a.rsa.pub", ALPINE[1].1), ("b.rsa.pub", ALPINE[0].1)]);
         assert!(matches!(ring.add_path(&path("README")), Err(KeyError::Invalid { .. })));
+    }
+
+    #[test]
+    fn a_key_is_a_matter_of_usage() {
+        let error = KeyError::Empty { path: "keys".into() };
+        assert_eq!(error.kind(), Kind::Usage, "{error}");
     }
 }

@@ -84,7 +84,7 @@ fn deliver(job: &Job, mut built: Built, names: &[String], tools: &Tools) -> Resu
     delivered.pushed = pushed?;
     kept?;
     for output in &job.outputs {
-        sink::write(output, &built.artifact, names, &job.ui)?;
+        sink::write(output, &built.artifact, names, &job.request.host, &job.ui)?;
     }
     built.timings.push(("deliver".to_owned(), started.elapsed()));
     report(job, &built, names, &delivered)

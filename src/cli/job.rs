@@ -19,7 +19,7 @@ use crate::{
     plan::host_platform,
     recipe::{Recipe, Trust},
     registry::Reference,
-    request::{Request, Step},
+    request::{Request, StepOptions},
     sink::{self, Output},
     store,
     ui::Ui,
@@ -266,7 +266,7 @@ fn request(
         packages: package,
         dev_packages: dev_package,
         compression: compression.unwrap_or_default(),
-        step: Step {
+        step: StepOptions {
             secrets: secret,
             ignore_scripts: is_on(ignore_scripts),
             shared_cache: is_on(shared_cache),
@@ -332,7 +332,7 @@ mod tests {
             let (machine, network) = (MachineOptions::default(), NetworkOptions::default());
             let request = request(&host, Path::new("."), &recipe, options, machine, &network).expect("a request");
             let Distribution::Alpine(release) = &request.base.distribution else { panic!("{base}") };
-            let wanted = alpine::Wanted::new(&request, release, &[]).expect("repositories");
+            let wanted = alpine::AlpineWanted::new(&request, release, &[]).expect("repositories");
             let lines: Vec<_> = wanted.repositories.into_iter().filter_map(|repository| repository.line).collect();
             let expected =
                 ["main", "community"].map(|name| format!("{}/{expected}/{name}", crate::request::DEFAULT_MIRROR));

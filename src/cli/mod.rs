@@ -8,7 +8,7 @@ use std::{
     fs,
     io::{self, IsTerminal as _, Read as _, Write as _},
     path::Path,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use clap::{CommandFactory as _, FromArgMatches};
@@ -18,7 +18,7 @@ use crate::{
     error::{Explain, Kind},
     host::Host,
     http::{Http, HttpError, HttpOptions, Insecure},
-    image::Artifact,
+    image::{Artifact, FormatError},
     images::{self, GcOptions, ImagesError, LocalImages},
     pipeline::BuildError,
     recipe::{LISTS, RUN, Recipe, RecipeError, Shelves, Trust},
@@ -73,6 +73,8 @@ pub enum CliError {
     #[error(transparent)]
     Images(#[from] ImagesError),
     #[error(transparent)]
+    Format(#[from] FormatError),
+    #[error(transparent)]
     Output(#[from] ParseOutputError),
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -110,6 +112,7 @@ impl CliError {
             Self::Http(e) => e,
             Self::Store(e) => e,
             Self::Images(e) => e,
+            Self::Format(e) => e,
             Self::Output(e) => e,
             Self::Sink(e) => e,
             Self::Registry(e) => e,
@@ -147,7 +150,7 @@ impl Explain for CliError {
 pub fn run(words: impl IntoIterator<Item = OsString>, host: &Host) -> Result<u8, CliError> {
     let words: Vec<OsString> = words.into_iter().collect();
     #[cfg(target_os = "linux")]
-    if let Some(status) = crate::sandbox::serve(&words) {
+    if let Some(status) = crate::sandbox::serve(&words, host) {
         return Ok(status);
     }
     let mut cli: Cli = parse(with_docker_shorts(Cli::command()), words)?;
@@ -169,7 +172,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>, host: &Host) -> Result<u8,
         Command::Inspect { image, common: _ } => print(&(pretty(&local_images(host)?.inspect(&image)?) + "\n")),
         Command::Export { image, output, common } => {
             let artifact = local_images(host)?.get(&image)?;
-            sink::write(&output, &artifact, &[images::with_tag(&image)], &ui(&common))?;
+            sink::write(&output, &artifact, &[images::with_tag(&image)], host, &ui(&common))?;
             print(&format!("{}@{}\n", images::with_tag(&image), artifact.root().digest))
         }
         Command::Rm { images, common } => remove(host, &images, &common),
@@ -358,9 +361,10 @@ fn remove(host: &Host, names: &[String], common: &CommonOptions) -> Result<(), C
 
 fn gc(host: &Host, all: bool, common: &CommonOptions) -> Result<(), CliError> {
     // First, so that nothing runs in the folders that are removed next.
-    crate::sandbox::bundle::sweep();
+    crate::sandbox::bundle::sweep(host);
     let local = local_images(host)?;
-    let freed = local.gc(&store(host, common.cache_dir.as_deref())?, GcOptions { unused_for: UNUSED, all })?;
+    let options = GcOptions { now: SystemTime::now(), unused_for: UNUSED, all };
+    let freed = local.gc(&store(host, common.cache_dir.as_deref())?, options)?;
     if is_on(common.json) {
         return print(&(pretty(&serde_json::json!({"removed": freed.removed, "freed": freed.freed})) + "\n"));
     }

@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use serde_json::Value;
-
 use super::{
     CliError,
     args::{DevOptions, RunOptions},
@@ -14,7 +12,7 @@ use super::{
 use crate::{
     error::Explain as _,
     host::Host,
-    image::{Artifact, Image},
+    image::{Artifact, FormatError, Image},
     images,
     pipeline::{self, BuildError, Caches, DevJob, DevVariant, HOSTNAME, Owner},
     plan::host_platform,
@@ -35,7 +33,7 @@ pub(super) fn dev(
     command: &[String],
 ) -> Result<u8, CliError> {
     let job = Job::new(host, Some(recipe), app, options.setup.into())?;
-    let runtime = Runtime::find(job.request.step.runtime.as_deref())?;
+    let runtime = Runtime::find(job.request.step.runtime.as_deref(), host)?;
     let secrets = Secrets::read(&job.request.step.secrets, host)?;
     let (project, variant, root, caches) = unpack_dev(&job)?;
     let folder = fs::canonicalize(app).map_err(stdio("find the app's folder"))?;
@@ -76,18 +74,14 @@ pub(super) fn run(host: &Host, target: &str, options: &RunOptions, args: &[Strin
     let ui = super::ui(&options.setup.common);
     let (artifact, runtime) = artifact(host, target, options)?;
     let image = for_this_machine(target, &artifact)?;
-    let config: Value = serde_json::from_slice(&image.config.bytes).unwrap_or_default();
-    let config = &config["config"];
-    let user = options.user.as_ref().map(ToString::to_string);
-    let user = user.unwrap_or_else(|| config["User"].as_str().unwrap_or_default().to_owned());
+    let config = image.configuration().map_err(FormatError::from)?;
+    let user = options.user.as_ref().map_or_else(|| config.user().to_owned(), ToString::to_string);
     let rootfs = Rootfs::unpack(host, image, options, &ui)?;
     let ids = Ids::of(&user, rootfs.path()).map_err(SandboxError::from)?;
-    let pairs = words(&config["Env"]);
-    let pairs = pairs.iter().filter_map(|pair| pair.split_once('='));
-    let mut env: BTreeMap<String, String> = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let mut env = config.env();
     env.extend(variables(host, &options.env));
-    let mut command = words(&config["Entrypoint"]);
-    command.extend(if args.is_empty() { words(&config["Cmd"]) } else { args.to_vec() });
+    let mut command = config.entrypoint().to_vec();
+    command.extend_from_slice(if args.is_empty() { config.cmd() } else { args });
     if command.is_empty() {
         return Err(CliError::Usage {
             message: format!("{target} has neither an entrypoint nor a command"),
@@ -100,7 +94,7 @@ pub(super) fn run(host: &Host, target: &str, options: &RunOptions, args: &[Strin
         writable: options.writable,
         args: command,
         env,
-        cwd: config["WorkingDir"].as_str().filter(|dir| !dir.is_empty()).unwrap_or("/").to_owned(),
+        cwd: config.workdir().to_owned(),
         user: ids,
         mounts: options.volume.iter().map(mount).collect::<Result<_, _>>()?,
         network,
@@ -143,10 +137,10 @@ fn artifact(host: &Host, target: &str, options: &RunOptions) -> Result<(Artifact
     if path.is_dir() {
         let mut job = Job::new(host, options.recipe.as_deref(), path, options.setup.clone().into())?;
         job.request.platforms = vec![host_platform()];
-        let runtime = Runtime::find(job.request.step.runtime.as_deref())?;
+        let runtime = Runtime::find(job.request.step.runtime.as_deref(), host)?;
         return Ok((builds(&job)?, runtime));
     }
-    let runtime = Runtime::find(options.setup.machine.runtime.as_deref())?;
+    let runtime = Runtime::find(options.setup.machine.runtime.as_deref(), host)?;
     let image = local_images(host)?.get(target).map_err(|error| match error {
         images::ImagesError::NotFound { .. } => CliError::Usage {
             message: format!("`{target}` is neither a folder nor a local image"),
@@ -217,11 +211,6 @@ fn variables(host: &Host, given: &[String]) -> BTreeMap<String, String> {
         None => Some((text.clone(), host.variable(text)?)),
     };
     given.iter().filter_map(pair).filter(|(name, _)| !name.is_empty()).collect()
-}
-
-/// A JSON list of strings.
-fn words(list: &Value) -> Vec<String> {
-    list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 fn stdio(what: &'static str) -> impl FnOnce(std::io::Error) -> CliError {

@@ -62,7 +62,9 @@ pub enum ConfigError {
 
 impl Explain for ConfigError {
     fn kind(&self) -> Kind {
-        Kind::Usage
+        match self {
+            Self::Document(_) | Self::App(_) | Self::Io { .. } => Kind::Usage,
+        }
     }
 
     fn hint(&self) -> Option<String> {
@@ -71,5 +73,16 @@ impl Explain for ConfigError {
             Self::App(error) => error.hint(),
             Self::Io { .. } => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_a_matter_of_usage() {
+        let error = ConfigError::App(AppFolderError::NotText { path: "app/microbuild.toml".into() });
+        assert_eq!(error.kind(), Kind::Usage, "{error}");
     }
 }

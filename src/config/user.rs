@@ -7,7 +7,7 @@ use std::{
 
 use super::{AppConfig, CommonOptions, ConfigError, DeliveryOptions, FILE, MachineOptions, NetworkOptions};
 use crate::{
-    secret::Origin,
+    secret::SecretFrom,
     values::{Elsewhere, keys, parse_groups},
 };
 
@@ -82,7 +82,7 @@ impl UserConfig {
             }
         }
         for source in secret {
-            if let Origin::File(path) = &mut source.from {
+            if let SecretFrom::File(path) = &mut source.from {
                 *path = folder.join(&*path);
             }
         }

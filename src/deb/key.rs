@@ -249,7 +249,9 @@ pub enum KeyError {
 
 impl Explain for KeyError {
     fn kind(&self) -> Kind {
-        Kind::Usage
+        match self {
+            Self::Read { .. } | Self::Invalid { .. } | Self::Empty { .. } => Kind::Usage,
+        }
     }
 
     fn hint(&self) -> Option<String> {

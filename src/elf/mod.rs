@@ -99,7 +99,9 @@ impl ElfError {
 
 impl Explain for ElfError {
     fn kind(&self) -> Kind {
-        Kind::Build
+        match self {
+            Self::Malformed { .. } | Self::Read(_) => Kind::Build,
+        }
     }
 }
 

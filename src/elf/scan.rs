@@ -51,7 +51,7 @@ enum State {
 #[derive(Debug)]
 struct Keeping {
     kept: Kept,
-    step: Step,
+    step: Phase,
     /// The offset at which the next step is taken.
     due: u64,
     /// The end of the last part that is to be kept.
@@ -60,7 +60,7 @@ struct Keeping {
 
 /// What is read next.
 #[derive(Debug)]
-enum Step {
+enum Phase {
     Magic,
     Header,
     Program(Header),
@@ -79,7 +79,7 @@ impl Scanned {
 impl Scanner {
     /// For a file of `size` bytes. Nothing is allocated by that number.
     pub fn new(size: u64) -> Self {
-        let keeping = || Box::new(Keeping { kept: Kept::default(), step: Step::Magic, due: 4, last: 0 });
+        let keeping = || Box::new(Keeping { kept: Kept::default(), step: Phase::Magic, due: 4, last: 0 });
         let state = if size < 4 { State::Done(Scanned::No) } else { State::Keeping(keeping()) };
         Self { size, at: 0, state }
     }
@@ -122,57 +122,57 @@ impl Keeping {
     /// Takes the steps for which enough is there, `at` bytes into the file.
     fn advance(&mut self, at: u64, size: u64) -> Option<Scanned> {
         while self.due <= at {
-            let (step, due) = match mem::replace(&mut self.step, Step::All) {
-                Step::Magic if !parse::is_magic(&self.kept.prefix) => return Some(Scanned::No),
-                Step::Magic => (Step::Header, HEADER),
-                Step::Header => match parse::header(&mut self.kept) {
+            let (step, due) = match mem::replace(&mut self.step, Phase::All) {
+                Phase::Magic if !parse::is_magic(&self.kept.prefix) => return Some(Scanned::No),
+                Phase::Magic => (Phase::Header, HEADER),
+                Phase::Header => match parse::header(&mut self.kept) {
                     Ok(None) => return Some(Scanned::No),
                     Ok(Some(header)) => self.after_header(header, at, size),
-                    Err(_) => (Step::All, size),
+                    Err(_) => (Phase::All, size),
                 },
-                Step::Program(header) => match parse::program(&mut self.kept, &header) {
+                Phase::Program(header) => match parse::program(&mut self.kept, &header) {
                     Ok(program) => self.after_program(header, program, at, size),
-                    Err(_) => (Step::All, size),
+                    Err(_) => (Phase::All, size),
                 },
-                Step::Dynamic(header, program) => {
+                Phase::Dynamic(header, program) => {
                     let extent = program.dynamic.unwrap_or(Extent { start: 0, size: 0 });
                     match parse::dynamic(&mut self.kept, &header, extent) {
                         Ok(dynamic) => {
                             self.want(dynamic.strings(&program), PIECE, at, size);
-                            (Step::Strings, self.last)
+                            (Phase::Strings, self.last)
                         }
-                        Err(_) => (Step::All, size),
+                        Err(_) => (Phase::All, size),
                     }
                 }
-                Step::Strings => match parse::elf(&mut self.kept) {
+                Phase::Strings => match parse::elf(&mut self.kept) {
                     Ok(Some(elf)) => return Some(Scanned::Elf(Box::new(elf))),
-                    _ => (Step::All, size),
+                    _ => (Phase::All, size),
                 },
-                Step::All if at < size => (Step::All, size),
-                Step::All => return Some(parse::elf(&mut self.kept).map_or(Scanned::Unclear, Scanned::from)),
+                Phase::All if at < size => (Phase::All, size),
+                Phase::All => return Some(parse::elf(&mut self.kept).map_or(Scanned::Unclear, Scanned::from)),
             };
             (self.step, self.due) = (step, due.min(size));
         }
         None
     }
 
-    fn after_header(&mut self, header: Header, at: u64, size: u64) -> (Step, u64) {
+    fn after_header(&mut self, header: Header, at: u64, size: u64) -> (Phase, u64) {
         match header.table() {
             Some(table) => {
                 self.want(Some(table), PIECE, at, size);
-                (Step::Program(header), table.end())
+                (Phase::Program(header), table.end())
             }
-            None => (Step::All, size),
+            None => (Phase::All, size),
         }
     }
 
-    fn after_program(&mut self, header: Header, program: Program, at: u64, size: u64) -> (Step, u64) {
+    fn after_program(&mut self, header: Header, program: Program, at: u64, size: u64) -> (Phase, u64) {
         self.want(program.interpreter, STRING + 1, at, size);
         self.want(program.load_of_dynamic(), PIECE, at, size);
         self.want(program.dynamic, PIECE, at, size);
         match program.dynamic {
-            Some(dynamic) => (Step::Dynamic(header, program), dynamic.end()),
-            None => (Step::Strings, self.last),
+            Some(dynamic) => (Phase::Dynamic(header, program), dynamic.end()),
+            None => (Phase::Strings, self.last),
         }
     }
 

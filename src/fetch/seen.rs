@@ -140,7 +140,9 @@ fn of(mark: Option<&Mark>) -> String {
 
 impl Explain for SeenError {
     fn kind(&self) -> Kind {
-        Kind::Unverified
+        match self {
+            Self::Older { .. } | Self::Ageless { .. } | Self::Vanished { .. } => Kind::Unverified,
+        }
     }
 
     fn hint(&self) -> Option<String> {

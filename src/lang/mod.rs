@@ -341,7 +341,10 @@ pub enum LanguageError {
 
 impl Explain for LanguageError {
     fn kind(&self) -> Kind {
-        Kind::Build
+        match self {
+            Self::File(e) => e.kind(),
+            Self::Syntax { .. } | Self::Unusable { .. } | Self::NoEntry { .. } | Self::Io { .. } => Kind::Build,
+        }
     }
 
     fn hint(&self) -> Option<String> {
@@ -464,5 +467,15 @@ mod tests {
     fn package_urls_are_encoded() {
         assert_eq!(purl("npm", "@a/b", "1.0.0+x"), "pkg:npm/%40a/b@1.0.0%2Bx");
         assert_eq!(purl("gem", "ruby-ä", "1~2:3"), "pkg:gem/ruby-%C3%A4@1~2:3");
+    }
+
+    #[test]
+    fn an_app_that_cannot_be_read_fails_the_build() {
+        for error in [
+            LanguageError::Unusable { message: "expected a list".into(), hint: None },
+            LanguageError::File(AppFolderError::NotText { path: "app/package.json".into() }),
+        ] {
+            assert_eq!(error.kind(), Kind::Build, "{error}");
+        }
     }
 }

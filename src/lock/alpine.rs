@@ -18,7 +18,7 @@ use crate::{
     image::Platform,
     location::Location,
     package::locked::{Because, Locked, Selection},
-    plan::alpine::{RepositorySource, Wanted, architecture},
+    plan::alpine::{AlpineWanted, RepositorySource, architecture},
     store::{Bucket, Key},
 };
 
@@ -36,7 +36,7 @@ impl State {
 }
 
 pub(super) fn lock(
-    wanted: &Wanted,
+    wanted: &AlpineWanted,
     dropped: &[String],
     platform: &Platform,
     fetcher: &Fetcher,
@@ -79,7 +79,7 @@ fn fetch_indexes(files: &[Location], fetcher: &Fetcher) -> Result<Vec<Unverified
 }
 
 /// All that a solution depends on.
-fn key(wanted: &Wanted, dropped: &[String], arch: &str, keys: &KeyRing, indexes: &[UnverifiedIndex]) -> Key {
+fn key(wanted: &AlpineWanted, dropped: &[String], arch: &str, keys: &KeyRing, indexes: &[UnverifiedIndex]) -> Key {
     let repositories = wanted.repositories.iter().zip(indexes);
     let repository = |(source, index): (&RepositorySource, &UnverifiedIndex)| {
         Key::new().text("index", index.digest).option("tag", source.tag.as_ref())
@@ -129,7 +129,7 @@ fn check(
     Ok(seen.accept(revision.map(Mark::Revision).as_ref())?)
 }
 
-fn solve(wanted: &Wanted, dropped: &[String], arch: &str, indexes: Vec<Index>) -> Result<Remembered, LockError> {
+fn solve(wanted: &AlpineWanted, dropped: &[String], arch: &str, indexes: Vec<Index>) -> Result<Remembered, LockError> {
     let repository = |(source, index): (&RepositorySource, Index)| Repository {
         index,
         tag: source.tag.clone(),

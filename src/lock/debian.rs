@@ -20,12 +20,13 @@ use crate::{
         FetchError, Fetcher, UnverifiedIndex,
         seen::{Mark, Seen},
     },
+    host::Host,
     image::Platform,
     location::Location,
     package::locked::{Because, Locked},
     plan::{
         Drop,
-        debian::{Wanted, architecture},
+        debian::{DebianWanted, architecture},
     },
     store::{Bucket, Key},
 };
@@ -43,7 +44,12 @@ struct Suite {
     name: String,
 }
 
-pub(super) fn lock(wanted: &Wanted, dropped: &Drop, platform: &Platform, fetcher: &Fetcher) -> Result<Lock, LockError> {
+pub(super) fn lock(
+    wanted: &DebianWanted,
+    dropped: &Drop,
+    platform: &Platform,
+    fetcher: &Fetcher,
+) -> Result<Lock, LockError> {
     let arch = architecture(platform)?;
     let suites = suites(wanted, arch, fetcher)?;
     let key = key(wanted, dropped, arch, &suites);
@@ -66,7 +72,7 @@ pub(super) fn lock(wanted: &Wanted, dropped: &Drop, platform: &Platform, fetcher
 /// # Errors
 /// As [`lock`](super::lock).
 pub fn known(
-    wanted: &Wanted,
+    wanted: &DebianWanted,
     platform: &Platform,
     names: &[String],
     fetcher: &Fetcher,
@@ -84,7 +90,7 @@ pub fn known(
 }
 
 /// The suites of the release, verified. All sources are fetched from at the same time.
-fn suites(wanted: &Wanted, arch: &str, fetcher: &Fetcher) -> Result<Vec<Suite>, LockError> {
+fn suites(wanted: &DebianWanted, arch: &str, fetcher: &Fetcher) -> Result<Vec<Suite>, LockError> {
     let (sources, own) = wanted.sources(arch).map_err(crate::plan::PlanError::from)?;
     // Other archives may have suites of that name; Debian's and Ubuntu's own have the component main.
     let is_foreign = |at: usize, source: &Source| {
@@ -143,7 +149,7 @@ fn suite(
     source: &Source,
     some: bool,
     foreign: bool,
-    wanted: &Wanted,
+    wanted: &DebianWanted,
     arch: &str,
     fetcher: &Fetcher,
 ) -> Result<Option<Suite>, LockError> {
@@ -154,9 +160,9 @@ fn suite(
     let (files, release) = match fetcher.index(&location) {
         Ok(file) => {
             let text = Unverified::in_release(&fetcher.index_bytes(&file)?, &file.name)?;
-            verified(text, vec![file], source, &keys, fetcher)?
+            verified(text, vec![file], source, &keys, &wanted.host, fetcher)?
         }
-        Err(e) if is_absent(&e) => match detached(source, &keys, fetcher) {
+        Err(e) if is_absent(&e) => match detached(source, &keys, &wanted.host, fetcher) {
             Ok(found) => found,
             Err(LockError::Fetch(other)) if is_absent(&other) => {
                 // Without any other suite there is no image: that it is gone shows by itself.
@@ -196,7 +202,7 @@ fn is_absent(error: &FetchError) -> bool {
 }
 
 /// The Release of a source whose signature lies in a file of its own, and what it came in.
-fn detached(source: &Source, keys: &KeyRing, fetcher: &Fetcher) -> Result<Signed, LockError> {
+fn detached(source: &Source, keys: &KeyRing, host: &Host, fetcher: &Fetcher) -> Result<Signed, LockError> {
     let missing = || FetchError::Offline(source.suite.clone());
     let file = |name| fetcher.index(&source.file(name).ok_or_else(missing)?);
     let release = file("Release")?;
@@ -204,7 +210,7 @@ fn detached(source: &Source, keys: &KeyRing, fetcher: &Fetcher) -> Result<Signed
     let name = release.name.clone();
     if source.trusted {
         let text = Unverified::detached(bytes, Vec::new(), &name)?;
-        return verified(text, vec![release], source, keys, fetcher);
+        return verified(text, vec![release], source, keys, host, fetcher);
     }
     let signature = match file("Release.gpg") {
         Err(e) if e.is_missing() => {
@@ -214,7 +220,7 @@ fn detached(source: &Source, keys: &KeyRing, fetcher: &Fetcher) -> Result<Signed
         signature => signature?,
     };
     let text = Unverified::detached(bytes, fetcher.index_bytes(&signature)?, &name)?;
-    verified(text, vec![release, signature], source, keys, fetcher)
+    verified(text, vec![release, signature], source, keys, host, fetcher)
 }
 
 /// A Release whose signature counts, and the files that it came in.
@@ -226,6 +232,7 @@ fn verified(
     files: Vec<UnverifiedIndex>,
     source: &Source,
     keys: &KeyRing,
+    host: &Host,
     fetcher: &Fetcher,
 ) -> Result<Signed, LockError> {
     let name = &files[0].name;
@@ -236,7 +243,7 @@ fn verified(
     let key = Key::new().list("files", files.iter().map(|file| file.digest)).text("keys", keys.digest());
     let mut release = None;
     let check = || {
-        let verifier = Verifier::find(&std::env::var_os("PATH").unwrap_or_default())?;
+        let verifier = Verifier::find(&host.path())?;
         release = Some(text.clone().verify(keys, &verifier, name)?);
         Ok::<_, LockError>(true)
     };
@@ -249,7 +256,7 @@ fn verified(
 }
 
 /// All that a solution depends on.
-fn key(wanted: &Wanted, dropped: &Drop, arch: &str, suites: &[Suite]) -> Key {
+fn key(wanted: &DebianWanted, dropped: &Drop, arch: &str, suites: &[Suite]) -> Key {
     let suite = |suite: &Suite| {
         Key::new()
             .text("priority", suite.release.priority())
@@ -267,7 +274,7 @@ fn key(wanted: &Wanted, dropped: &Drop, arch: &str, suites: &[Suite]) -> Key {
 }
 
 fn solve(
-    wanted: &Wanted,
+    wanted: &DebianWanted,
     dropped: &Drop,
     arch: &str,
     suites: &[Suite],

@@ -24,12 +24,12 @@ pub fn settle(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) ->
         return Ok(settled);
     }
     let platform = request.platforms.first().cloned().unwrap_or_else(host_platform);
-    let wanted = alpine::Wanted::new(request, release, &[])?;
+    let wanted = alpine::AlpineWanted::new(request, release, &[])?;
     let Some(index) = wanted.first_index(alpine::architecture(&platform)?) else { return Ok(settled) };
     let Err(error) = fetcher.reach(&index) else { return Ok(settled) };
     // Words that only Alpine knows were meant for Alpine.
     let understood = request.packages.iter().all(|package| package.parse::<PackageRequest>().is_ok());
-    match debian::own_suite().filter(|_| recipe.base.debian.is_some() && understood) {
+    match debian::own_suite(&request.host).filter(|_| recipe.base.debian.is_some() && understood) {
         Some(suite) if error.is_unreachable() => {
             settled.base = Base::debian(Some(suite));
             ui.warn(&warning(&error, &request.base, &settled.base));

@@ -18,7 +18,7 @@ use crate::{
     digest::Digest,
     project::Project,
     recipe::Recipe,
-    request::Step,
+    request::StepOptions,
     sandbox::Mount,
     store::{Folder, Key, Store, StoreError},
 };
@@ -37,7 +37,7 @@ pub enum Owner {
 
 impl Owner {
     /// The owner of the caches for `project`, as `step` has it.
-    pub fn of(step: &Step, project: &Project) -> Self {
+    pub fn of(step: &StepOptions, project: &Project) -> Self {
         if step.shared_cache {
             return Self::Everyone;
         }
@@ -139,13 +139,13 @@ mod tests {
         fs::create_dir(&app).expect("a folder");
         fs::create_dir(&other).expect("a folder");
         std::os::unix::fs::symlink(&app, &link).expect("a link");
-        let own = Step::default();
+        let own = StepOptions::default();
         let of = |root: &Path, source| Owner::of(&own, &project(root, source));
         assert_eq!(of(&app, None), of(&link, None));
         assert_ne!(of(&app, None), of(&other, None));
         assert_ne!(of(&app, None), of(&app, Some("https://example.org/a")));
         assert_ne!(of(&app, Some("https://example.org/a")), of(&other, Some("https://example.org/a")));
-        let shared = Step { shared_cache: true, ..Step::default() };
+        let shared = StepOptions { shared_cache: true, ..StepOptions::default() };
         assert_eq!(Owner::of(&shared, &project(&app, None)), Owner::of(&shared, &project(&other, None)));
     }
 }

@@ -10,8 +10,8 @@ use crate::{
     lock::{Lock, lock},
     plan::{PATH, Plan},
     project::Project,
-    recipe::{RUN, Recipe, Step as RecipeStep},
-    request::{Request, Step},
+    recipe::{RUN, Recipe, Step},
+    request::{Request, StepOptions},
     sandbox::{FileContent, Ids, Mount, Network, Root, Sandbox, roots},
     secret::Secret,
     store::{Key, Store},
@@ -43,7 +43,7 @@ pub struct DevJob<'a> {
     /// The user's environment.
     pub host: &'a Host,
     /// Its network and whom it trusts there.
-    pub step: &'a Step,
+    pub step: &'a StepOptions,
 }
 
 /// A dev variant, for this machine's processor. Its layers are made when it is unpacked.
@@ -148,7 +148,7 @@ impl DevVariant {
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
         let steps = || project.steps.iter().filter_map(|step| recipe.steps.get(step.at));
-        let env = steps().flat_map(|step: &RecipeStep| step.variables(environment)).collect();
+        let env = steps().flat_map(|step: &Step| step.variables(environment)).collect();
         (env, steps().flat_map(|step| step.secret.clone()).collect())
     }
 

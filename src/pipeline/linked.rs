@@ -78,7 +78,10 @@ pub enum LinkError {
 
 impl Explain for LinkError {
     fn kind(&self) -> Kind {
-        Kind::Build
+        match self {
+            Self::Missing(e) => e.kind(),
+            Self::Processor { .. } | Self::Libc { .. } | Self::Foreign { .. } | Self::Io { .. } => Kind::Build,
+        }
     }
 
     fn hint(&self) -> Option<String> {
@@ -152,7 +155,7 @@ impl Steps<'_> {
 
     /// Copies what this machine's loader would take, and says what that is: nothing of the machine gets into an image unseen.
     fn of_machine(&self, programs: &Programs) -> Result<Linked, BuildError> {
-        let machine = Machine::new(Path::new("/"));
+        let machine = Machine::new(self.request.host.root());
         let taken = machine.libraries(&programs.files, &programs.links, &programs.extra).map_err(LinkError::Missing)?;
         for (program, folder) in &taken.withheld {
             let (program, folder) = (program.escape_debug(), folder.escape_debug());
@@ -294,6 +297,17 @@ mod tests {
             ("libopcodes-2.40-system.so", "libopcodes-2.40-system"),
         ] {
             assert_eq!(packages_of(library).pop().as_deref(), Some(package), "{library}");
+        }
+    }
+
+    #[test]
+    fn programs_that_do_not_fit_fail_the_build() {
+        let platform = host_platform();
+        for error in [
+            LinkError::Processor { platform: platform.clone(), file: "app".into() },
+            LinkError::Foreign { host: platform.clone(), platform, file: "app".into() },
+        ] {
+            assert_eq!(error.kind(), Kind::Build, "{error}");
         }
     }
 }

@@ -122,25 +122,6 @@ impl From<LinkError> for BuildError {
 }
 
 impl BuildError {
-    fn inner(&self) -> Option<&dyn Explain> {
-        Some(match self {
-            Self::Recipe(e) => e,
-            Self::Project(e) => e,
-            Self::Plan(e) => e,
-            Self::Lock(e) => e.as_ref(),
-            Self::Fetch(e) => e,
-            Self::Rootfs(e) => e,
-            Self::Step(e) => e.as_ref(),
-            Self::Link(e) => e.as_ref(),
-            Self::Layer(e) => e,
-            Self::Image(e) => e,
-            Self::Store(e) => e,
-            Self::TooLarge { .. } | Self::NoRuntime(_) => return None,
-        })
-    }
-}
-
-impl BuildError {
     /// What a shell's `$?` would be when a signal ended the build: 130 for Ctrl-C. `None` when nothing did.
     pub fn status(&self) -> Option<u8> {
         match self {
@@ -156,18 +137,39 @@ impl BuildError {
 impl Explain for BuildError {
     fn kind(&self) -> Kind {
         match self {
+            Self::Recipe(e) => e.kind(),
+            Self::Project(e) => e.kind(),
+            Self::Plan(e) => e.kind(),
+            Self::Lock(e) => e.kind(),
+            Self::Fetch(e) => e.kind(),
+            Self::Rootfs(e) => e.kind(),
+            Self::Step(e) => e.kind(),
+            Self::Link(e) => e.kind(),
+            Self::Layer(e) => e.kind(),
+            Self::Image(e) => e.kind(),
+            Self::Store(e) => e.kind(),
             Self::NoRuntime(_) => Kind::Usage,
-            _ => self.inner().map_or(Kind::TooLarge, Explain::kind),
+            Self::TooLarge { .. } => Kind::TooLarge,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Recipe(e) => e.hint(),
+            Self::Project(e) => e.hint(),
+            Self::Plan(e) => e.hint(),
+            Self::Lock(e) => e.hint(),
+            Self::Fetch(e) => e.hint(),
+            Self::Rootfs(e) => e.hint(),
+            Self::Step(e) => e.hint(),
+            Self::Link(e) => e.hint(),
+            Self::Layer(e) => e.hint(),
+            Self::Image(e) => e.hint(),
+            Self::Store(e) => e.hint(),
             Self::NoRuntime(recipe) => Some(format!(
                 "`microbuild base {recipe} --dev` has the language's tools, `microbuild base base` what is below every app"
             )),
             Self::TooLarge { largest, .. } => Some(format!("the largest layer is {largest}")),
-            _ => self.inner().and_then(Explain::hint),
         }
     }
 }
@@ -304,6 +306,26 @@ impl Clock {
         match self.laps.iter_mut().find(|(known, _)| known == name) {
             Some((_, sum)) => *sum += took,
             None => self.laps.push((name.to_owned(), took)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_ends_as_what_it_failed_with() {
+        let too_large = BuildError::TooLarge { limit: 1, size: 2, largest: "app".into() };
+        let elsewhere = ProjectError::NotAFolder { path: "app".into(), found: "a file" };
+        for (error, expected) in [
+            (too_large, Kind::TooLarge),
+            (BuildError::NoRuntime("go".into()), Kind::Usage),
+            (elsewhere.into(), Kind::Usage),
+            (ProjectError::Special { path: "app/socket".into() }.into(), Kind::Build),
+            (FetchError::Offline("the index".into()).into(), Kind::Network),
+        ] {
+            assert_eq!(error.kind(), expected, "{error}");
         }
     }
 }

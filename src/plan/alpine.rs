@@ -14,7 +14,7 @@ use crate::{
 
 /// Where packages come from, and those that are asked for.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct AlpineWanted {
     /// The folder of a mirror with the release: `v3.23`.
     pub branch: String,
     /// Where packages come from, in the order of preference.
@@ -62,7 +62,7 @@ pub fn architecture(platform: &Platform) -> Result<&'static str, PlanError> {
     architecture_of(platform, "Alpine", &PLATFORMS)
 }
 
-impl Wanted {
+impl AlpineWanted {
     /// The packages `asked` for, from the release's repositories and those that the request names.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Debian's sources and packages, and Ubuntu's.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{PlanError, architecture_of};
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
         solve::PackageRequest,
         sources::{self, Keys, Source, Sources, SourcesError},
     },
+    host::Host,
     image::Platform,
     location::Location,
     request::Request,
@@ -22,7 +23,7 @@ const COMPONENTS: [&str; 2] = ["main", "universe"];
 
 /// Where packages come from, and those that are asked for.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct DebianWanted {
     /// The release: `bookworm`.
     pub suite: Suite,
     /// The packages that are asked for.
@@ -30,13 +31,15 @@ pub struct Wanted {
     /// How many of these, the first ones, are those of the recipe's runtime: what is dropped and stripped is meant for
     /// them.
     pub own: usize,
-    origin: Origin,
+    origin: Upstream,
     further: Vec<Source>,
     keys: Vec<PathBuf>,
+    /// The machine whose keys are trusted and whose programs check signatures.
+    pub host: Host,
 }
 
 #[derive(Debug, Clone)]
-enum Origin {
+enum Upstream {
     Machine(Sources),
     Mirror(Location),
 }
@@ -63,13 +66,13 @@ pub fn architecture(platform: &Platform) -> Result<&'static str, PlanError> {
     architecture_of(platform, "Debian", &PLATFORMS)
 }
 
-/// The release of this machine's own apt sources, when there are some that packages can be fetched from.
-pub fn own_suite() -> Option<Suite> {
-    let sources = Sources::of_machine(Path::new("/")).ok()?;
+/// The release of the apt sources of `host`, when there are some that packages can be fetched from.
+pub fn own_suite(host: &Host) -> Option<Suite> {
+    let sources = Sources::of_machine(host.root()).ok()?;
     sources.own_release().ok()?.parse().ok()
 }
 
-impl Wanted {
+impl DebianWanted {
     /// The packages `asked` for, of which the first `own_requests` are the recipe's runtime: from the mirror that the
     /// request names, or else from this machine's own apt sources; of `suite`, or else of the machine's own release.
     ///
@@ -83,11 +86,11 @@ impl Wanted {
     ) -> Result<Self, PlanError> {
         let world = asked.iter().map(|package| package.parse()).collect::<Result<_, _>>()?;
         let (origin, own) = match &request.mirror {
-            Some(mirror) => (Origin::Mirror(Location::new(mirror)), own_suite()),
+            Some(mirror) => (Upstream::Mirror(Location::new(mirror)), own_suite(&request.host)),
             None => {
-                let sources = Sources::of_machine(Path::new("/"))?;
+                let sources = Sources::of_machine(request.host.root())?;
                 let own = sources.own_release()?.parse().ok();
-                (Origin::Machine(sources), own)
+                (Upstream::Machine(sources), own)
             }
         };
         let suite = suite.cloned().or(own).unwrap_or_else(|| Suite(DEFAULT_SUITE.to_owned()));
@@ -96,14 +99,22 @@ impl Wanted {
             sources::parse_list(&line, "--repository")
         });
         let further = further.collect::<Result<Vec<_>, _>>()?.concat();
-        Ok(Self { suite, world, own: own_requests, origin, further, keys: request.keys.clone() })
+        Ok(Self {
+            suite,
+            world,
+            own: own_requests,
+            origin,
+            further,
+            keys: request.keys.clone(),
+            host: request.host.clone(),
+        })
     }
 
     /// `debian`, `ubuntu`, when the machine's own sources are asked: a suite of another archive is passed over.
     pub fn distribution(&self) -> Option<&str> {
         match &self.origin {
-            Origin::Machine(sources) => Some(&sources.distribution),
-            Origin::Mirror(_) => None,
+            Upstream::Machine(sources) => Some(&sources.distribution),
+            Upstream::Mirror(_) => None,
         }
     }
 
@@ -114,8 +125,8 @@ impl Wanted {
     /// When there are none.
     pub fn sources(&self, arch: &str) -> Result<(Vec<Source>, usize), SourcesError> {
         let mut sources = match &self.origin {
-            Origin::Machine(sources) => sources.family(&self.suite.0, arch)?,
-            Origin::Mirror(mirror) => Sources::of_mirror(mirror, &self.suite.0, &COMPONENTS, &Keys::Default),
+            Upstream::Machine(sources) => sources.family(&self.suite.0, arch)?,
+            Upstream::Mirror(mirror) => Sources::of_mirror(mirror, &self.suite.0, &COMPONENTS, &Keys::Default),
         };
         let own = sources.len();
         sources.extend(self.further.iter().filter(|source| source.serves(arch)).cloned());
@@ -129,7 +140,7 @@ impl Wanted {
     /// When one cannot be read.
     pub fn keys(&self, source: &Source) -> Result<KeyRing, KeyError> {
         let distribution = self.distribution().unwrap_or("debian");
-        let machine = source.keys.ring(Path::new("/"), distribution);
+        let machine = source.keys.ring(self.host.root(), distribution);
         // With keys that the user names, the machine need not have the distribution's own.
         let machine = if self.keys.is_empty() { machine? } else { machine.unwrap_or_default() };
         // Messages name the first few.

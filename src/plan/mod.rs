@@ -12,7 +12,7 @@ use crate::{
     image::{Configuration, Platform, timestamp},
     lang::Language,
     project::Project,
-    recipe::{Packages, Recipe, RecipeError},
+    recipe::{BasePackages, Recipe, RecipeError},
     request::Request,
     rootfs::{ApkSettings, Settings},
     values::{Base, Distribution, User},
@@ -55,9 +55,9 @@ pub struct Drop {
 #[derive(Debug, Clone)]
 pub enum Wanted {
     /// Alpine's.
-    Alpine(alpine::Wanted),
+    Alpine(alpine::AlpineWanted),
     /// Debian's.
-    Debian(debian::Wanted),
+    Debian(debian::DebianWanted),
 }
 
 /// Why there is no plan.
@@ -283,10 +283,10 @@ impl Wanted {
 fn wanted(request: &Request, base: &Base, asked: &[String], own: usize) -> Result<(Base, Wanted), PlanError> {
     match &base.distribution {
         Distribution::Alpine(release) => {
-            Ok((base.clone(), Wanted::Alpine(alpine::Wanted::new(request, release, asked)?)))
+            Ok((base.clone(), Wanted::Alpine(alpine::AlpineWanted::new(request, release, asked)?)))
         }
         Distribution::Debian(suite) => {
-            let wanted = debian::Wanted::new(request, suite.as_ref(), asked, own)?;
+            let wanted = debian::DebianWanted::new(request, suite.as_ref(), asked, own)?;
             let distribution = Distribution::Debian(Some(wanted.suite.clone()));
             Ok((Base { distribution, ..base.clone() }, Wanted::Debian(wanted)))
         }
@@ -294,7 +294,7 @@ fn wanted(request: &Request, base: &Base, asked: &[String], own: usize) -> Resul
 }
 
 /// The package whose version is the runtime's: the base's own word for it counts.
-fn version_from(recipe: &Recipe, packages: &Packages) -> Option<Pattern> {
+fn version_from(recipe: &Recipe, packages: &BasePackages) -> Option<Pattern> {
     packages.version_from.clone().or_else(|| recipe.version_from.clone())
 }
 

@@ -193,7 +193,18 @@ impl Explain for ProjectError {
     fn kind(&self) -> Kind {
         match self {
             Self::NotAFolder { .. } | Self::Ignore { .. } => Kind::Usage,
-            _ => Kind::Build,
+            Self::File(e) => e.kind(),
+            Self::Language(e) => e.kind(),
+            Self::Io { .. }
+            | Self::Name { .. }
+            | Self::Special { .. }
+            | Self::Link { .. }
+            | Self::Runtime { .. }
+            | Self::NotInstalled { .. }
+            | Self::NoFile { .. }
+            | Self::Procfile { .. }
+            | Self::Missing { .. }
+            | Self::Changed { .. } => Kind::Build,
         }
     }
 
@@ -472,4 +483,23 @@ fn ignore_file(app: &AppFolder) -> Result<Vec<Pattern>, ProjectError> {
         }
     }
     Ok(Vec::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_user_gave_is_a_matter_of_usage_and_what_the_app_has_one_of_the_build() {
+        let path = || PathBuf::from("app");
+        for (error, expected) in [
+            (ProjectError::NotAFolder { path: path(), found: "a file" }, Kind::Usage),
+            (ProjectError::File(AppFolderError::NotText { path: path() }), Kind::Build),
+            (ProjectError::Language(LanguageError::File(AppFolderError::LeadsOut { path: path() })), Kind::Build),
+            (ProjectError::NoFile { names: vec!["a.js".into()], folder: path() }, Kind::Build),
+            (ProjectError::Changed { path: path(), expected: 1, found: 2 }, Kind::Build),
+        ] {
+            assert_eq!(error.kind(), expected, "{error}");
+        }
+    }
 }

@@ -83,7 +83,17 @@ pub enum RecipeError {
 
 impl Explain for RecipeError {
     fn kind(&self) -> Kind {
-        Kind::Usage
+        match self {
+            Self::Document(_)
+            | Self::Meaning { .. }
+            | Self::Unknown { .. }
+            | Self::Detected { .. }
+            | Self::NotAFile { .. }
+            | Self::NoBase { .. }
+            | Self::NotTrusted { .. }
+            | Self::App(_)
+            | Self::Io { .. } => Kind::Usage,
+        }
     }
 
     fn hint(&self) -> Option<String> {
@@ -126,4 +136,20 @@ fn recognized(app: &Path, found: &[(String, String)]) -> String {
     }
     let found: Vec<_> = found.iter().map(|(recipe, file)| format!("{recipe} ({file})")).collect();
     format!("several recipes recognize the files in {app}: {}", found.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recipe_is_a_matter_of_usage() {
+        for error in [
+            RecipeError::Meaning { file: "own.toml".into(), message: "expected a name".into() },
+            RecipeError::NoBase { recipe: "own".into(), base: "alpine", known: vec!["debian"] },
+            RecipeError::App(AppFolderError::NotText { path: "app/own.toml".into() }),
+        ] {
+            assert_eq!(error.kind(), Kind::Usage, "{error}");
+        }
+    }
 }

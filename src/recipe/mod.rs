@@ -168,17 +168,17 @@ pub struct Bases {
     #[serde(default, deserialize_with = "values::optional")]
     pub default: Option<Base>,
     /// `[base.scratch]`: Alpine's packages, with nothing below them.
-    pub scratch: Option<Packages>,
+    pub scratch: Option<BasePackages>,
     /// `[base.alpine]`.
-    pub alpine: Option<Packages>,
+    pub alpine: Option<BasePackages>,
     /// `[base.debian]`: Debian's packages, with nothing below them.
-    pub debian: Option<Packages>,
+    pub debian: Option<BasePackages>,
 }
 
 /// The packages of one base.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Packages {
+pub struct BasePackages {
     /// The packages that are asked for, as they would be written behind `apk add`; what they depend on comes along.
     #[serde(deserialize_with = "packages")]
     pub packages: Vec<String>,
@@ -316,7 +316,7 @@ impl Recipe {
     ///
     /// # Errors
     /// When the recipe has none.
-    pub fn packages(&self, base: &Base) -> Result<&Packages, RecipeError> {
+    pub fn packages(&self, base: &Base) -> Result<&BasePackages, RecipeError> {
         self.bases().find(|(name, _)| *name == base.name()).map(|(_, packages)| packages).ok_or_else(|| {
             let known = self.bases().map(|(name, _)| name).collect();
             RecipeError::NoBase { recipe: self.name.clone(), base: base.name(), known }
@@ -329,7 +329,7 @@ impl Recipe {
         PatternSet::new(self.strip.iter().chain(own).cloned().collect())
     }
 
-    fn bases(&self) -> impl Iterator<Item = (&'static str, &Packages)> {
+    fn bases(&self) -> impl Iterator<Item = (&'static str, &BasePackages)> {
         [("scratch", &self.base.scratch), ("alpine", &self.base.alpine), ("debian", &self.base.debian)]
             .into_iter()
             .filter_map(|(name, packages)| packages.as_ref().map(|packages| (name, packages)))

@@ -11,7 +11,6 @@
 //! bundle.
 
 use std::{
-    env,
     fs::{self, DirBuilder, File},
     io::{self, Read as _},
     os::unix::{
@@ -25,7 +24,7 @@ use std::{
 use serde::Deserialize;
 
 use super::{Runtime, SandboxError, runtime::is_privileged};
-use crate::{programs, store::folders::remove_tree};
+use crate::{host::Host, programs, store::folders::remove_tree};
 
 /// As much of a runtime's log as is read.
 const MAX_LOG: u64 = 1 << 20;
@@ -48,15 +47,15 @@ struct Base {
 
 /// Such folders, those in memory first: below `$XDG_RUNTIME_DIR` when that is this user's, in the memory that processes
 /// share, in the folder for temporary files.
-fn bases() -> Vec<Base> {
+fn bases(host: &Host) -> Vec<Base> {
     let uid = rustix::process::geteuid().as_raw();
     let is_ours = |path: &PathBuf| {
         path.is_absolute()
             && path.metadata().is_ok_and(|meta| meta.is_dir() && meta.uid() == uid && meta.mode() & 0o022 == 0)
     };
-    let own = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(is_ours);
+    let own = host.variable_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(is_ours);
     let outer = outer_id(&fs::read_to_string("/proc/self/uid_map").unwrap_or_default(), uid);
-    let shared = [PathBuf::from("/dev/shm"), env::temp_dir()].map(|folder| (folder, format!("microbuild-{outer}")));
+    let shared = [PathBuf::from("/dev/shm"), host.temporary()].map(|folder| (folder, format!("microbuild-{outer}")));
     let all = own.map(|own| (own, "microbuild".to_owned())).into_iter().chain(shared);
     let base = |(folder, name): (PathBuf, String)| Base { in_memory: is_in_memory(&folder), path: folder.join(name) };
     let mut bases: Vec<Base> = all.map(base).collect();
@@ -93,10 +92,10 @@ fn is_in_memory(_: &Path) -> bool {
 ///
 /// # Errors
 /// When no such folder can be made that is this user's alone.
-pub fn base(confidential: bool) -> Result<PathBuf, SandboxError> {
+pub fn base(confidential: bool, host: &Host) -> Result<PathBuf, SandboxError> {
     let uid = rustix::process::geteuid().as_raw();
     let mut refused = None;
-    for Base { path, .. } in bases().into_iter().filter(|base| base.in_memory || !confidential) {
+    for Base { path, .. } in bases(host).into_iter().filter(|base| base.in_memory || !confidential) {
         match private_folder(&path, uid) {
             Ok(()) => return Ok(path),
             Err(error) => refused = refused.or(Some(error)),
@@ -129,7 +128,7 @@ impl Bundle {
     pub fn create(base: &Path, runtime: &Runtime) -> Result<Self, SandboxError> {
         let turn = lock_file(&base.join("lock"))?;
         turn.lock().map_err(SandboxError::io("lock", base))?;
-        let abandoned = abandoned(base);
+        let abandoned = abandoned(base, &runtime.host);
         let private = fs::Permissions::from_mode(0o700);
         let made = tempfile::Builder::new().prefix("microbuild-").permissions(private).tempdir_in(base);
         let path = made.map_err(SandboxError::io("create a folder in", base))?.keep();
@@ -163,7 +162,7 @@ impl Bundle {
     pub fn command(&self, name: &str, options: &[&str]) -> Command {
         let mut command = Command::new(&self.runtime.path);
         // A runtime searches for programs of its own, such as newuidmap.
-        command.env("PATH", programs::safe_path(&env::var_os("PATH").unwrap_or_default()));
+        command.env("PATH", programs::safe_path(&self.runtime.host.path()));
         command.args(self.runtime.options(is_privileged()));
         command.arg("--root").arg(self.path.join("state")).arg("--log").arg(self.log()).args(["--log-format", "json"]);
         command.arg(name).args(options);
@@ -204,24 +203,24 @@ fn lock_file(path: &Path) -> Result<File, SandboxError> {
 }
 
 /// Ends what runs for processes that were killed, and removes what they left: the containers' folders.
-pub fn sweep() {
+pub fn sweep(host: &Host) {
     let uid = rustix::process::geteuid().as_raw();
-    for Base { path, .. } in bases() {
+    for Base { path, .. } in bases(host) {
         // One of another user has nothing of ours.
         if path.symlink_metadata().is_ok() && private_folder(&path, uid).is_ok() {
-            abandoned(&path).into_iter().for_each(drop);
+            abandoned(&path, host).into_iter().for_each(drop);
         }
     }
 }
 
 /// The bundles in `base` whose processes have ended; to be dropped.
-fn abandoned(base: &Path) -> Vec<Bundle> {
+fn abandoned(base: &Path, host: &Host) -> Vec<Bundle> {
     let entries = fs::read_dir(base).into_iter().flatten().flatten();
-    entries.filter_map(|entry| abandoned_bundle(&entry.path())).collect()
+    entries.filter_map(|entry| abandoned_bundle(&entry.path(), host)).collect()
 }
 
 /// The bundle `path`, when its process has ended; to be dropped.
-pub(super) fn abandoned_bundle(path: &Path) -> Option<Bundle> {
+pub(super) fn abandoned_bundle(path: &Path, host: &Host) -> Option<Bundle> {
     let id = path.file_name()?.to_str()?.to_owned();
     if !id.starts_with("microbuild-") || !path.symlink_metadata().ok()?.is_dir() {
         return None;
@@ -229,7 +228,7 @@ pub(super) fn abandoned_bundle(path: &Path) -> Option<Bundle> {
     let lock = lock_file(&path.join("lock")).ok()?;
     lock.try_lock().ok()?;
     let runtime = fs::read_to_string(path.join("runtime")).unwrap_or_default();
-    let runtime = Runtime::find(Some(&runtime)).or_else(|_| Runtime::find(None)).ok()?;
+    let runtime = Runtime::find(Some(&runtime), host).or_else(|_| Runtime::find(None, host)).ok()?;
     Some(Bundle { path: path.to_owned(), id, runtime, _lock: lock })
 }
 
@@ -258,7 +257,7 @@ mod tests {
         let path = dir.join("runtime");
         fs::write(&path, format!("#!/bin/sh\necho \"$@\" >> {}/told\n", dir.display())).expect("write");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its own file");
-        Runtime::find(Some(path.to_str().expect("UTF-8"))).expect("a runtime")
+        Runtime::find(Some(path.to_str().expect("UTF-8")), &Host::new([], Path::new("/"))).expect("a runtime")
     }
 
     fn told(dir: &Path) -> String {

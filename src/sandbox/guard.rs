@@ -23,6 +23,7 @@ use rustix::{
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use super::{Runtime, bundle};
+use crate::host::Host;
 
 /// The name of the process that becomes a runtime.
 const BOUND: &str = "microbuild-container";
@@ -71,13 +72,14 @@ fn own_id() -> String {
     getpid().as_raw_nonzero().to_string()
 }
 
-/// What this process has to do when one of ours started it for that, by its `words`; its exit status.
-pub fn serve(words: &[OsString]) -> Option<u8> {
+/// What this process has to do when one of ours started it for that, by its `words`; its exit status. `host` is where the
+/// container's runtime is looked for.
+pub fn serve(words: &[OsString], host: &Host) -> Option<u8> {
     let name = words.first()?;
     if name == BOUND {
         return Some(become_runtime(words.get(1..)?));
     }
-    (name == GUARD).then(|| watch(words.get(1..).unwrap_or_default()))
+    (name == GUARD).then(|| watch(words.get(1..).unwrap_or_default(), host))
 }
 
 /// The parent that the word names, when it is still the parent.
@@ -101,7 +103,7 @@ fn become_runtime(words: &[OsString]) -> u8 {
     126
 }
 
-fn watch(words: &[OsString]) -> u8 {
+fn watch(words: &[OsString], host: &Host) -> u8 {
     for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
         // It ends when its work is done. Where it cannot be told that, it ends earlier, and the next bundle sweeps.
         let _ = signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)));
@@ -112,7 +114,7 @@ fn watch(words: &[OsString]) -> u8 {
     let Some(path) = words.get(1).map(Path::new).filter(|path| path.is_absolute()) else { return 2 };
     let begin = Instant::now();
     while path.is_dir() && begin.elapsed() < PATIENCE {
-        drop(bundle::abandoned_bundle(path));
+        drop(bundle::abandoned_bundle(path, host));
         thread::sleep(Duration::from_millis(50));
     }
     u8::from(path.is_dir())
@@ -146,16 +148,20 @@ mod tests {
         words.iter().map(OsString::from).collect()
     }
 
+    fn host() -> Host {
+        Host::new([], Path::new("/"))
+    }
+
     #[test]
     fn only_our_own_names_are_served() {
-        assert_eq!(serve(&words(&["microbuild", "microbuild-guard"])), None);
-        assert_eq!(serve(&[]), None);
+        assert_eq!(serve(&words(&["microbuild", "microbuild-guard"]), &host()), None);
+        assert_eq!(serve(&[], &host()), None);
     }
 
     #[test]
     fn a_bound_command_is_the_same_command() {
-        let runtime =
-            Runtime { path: "/bin/runc".into(), flavor: super::super::Flavor::Runc, helper: "/bin/own".into() };
+        let flavor = super::super::Flavor::Runc;
+        let runtime = Runtime { path: "/bin/runc".into(), flavor, helper: "/bin/own".into(), host: host() };
         let mut command = Command::new("/bin/runc");
         command.args(["run", "x"]).env("PATH", "/bin").env_remove("HOME");
         let bound = bound(&runtime, &command);
@@ -171,9 +177,9 @@ mod tests {
     fn nothing_starts_without_its_parent() {
         let own = own_id();
         let program = words(&["microbuild-container", &own, "/bin/echo"]);
-        assert_eq!(serve(&program), Some(137), "no process is its own parent");
-        assert_eq!(serve(&words(&["microbuild-container", "x", "/bin/echo"])), Some(137));
-        assert_eq!(serve(&words(&["microbuild-container"])), Some(2));
-        assert_eq!(serve(&words(&["microbuild-guard", &own, "relative"])), Some(2));
+        assert_eq!(serve(&program, &host()), Some(137), "no process is its own parent");
+        assert_eq!(serve(&words(&["microbuild-container", "x", "/bin/echo"]), &host()), Some(137));
+        assert_eq!(serve(&words(&["microbuild-container"]), &host()), Some(2));
+        assert_eq!(serve(&words(&["microbuild-guard", &own, "relative"]), &host()), Some(2));
     }
 }

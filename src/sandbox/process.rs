@@ -68,7 +68,7 @@ struct Guarded {
 
 impl Guarded {
     fn new(confidential: bool, runtime: &Runtime) -> Result<Self, SandboxError> {
-        let bundle = Bundle::create(&bundle::base(confidential)?, runtime)?;
+        let bundle = Bundle::create(&bundle::base(confidential, &runtime.host)?, runtime)?;
         let guard = Guard::start(runtime, bundle.path()).map_err(SandboxError::io("start", &runtime.helper))?;
         Ok(Self { bundle, _guard: guard })
     }
@@ -173,7 +173,7 @@ fn config(
         limit,
         cgroups: Path::new("/proc/self/ns/cgroup").exists(),
         read_only: &|source| runtime.read_only(source).unwrap_or("ro"),
-        terminal: terminal.then(|| std::env::var("TERM").unwrap_or_else(|_| "xterm".into())),
+        terminal: terminal.then(|| runtime.host.variable("TERM").unwrap_or_else(|| "xterm".into())),
         network_files: &network_files,
         locked: &locked,
     };

@@ -1,8 +1,6 @@
 //! OCI runtimes on this machine.
 
 use std::{
-    env,
-    ffi::OsString,
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -15,7 +13,7 @@ use super::{
     limits::{has_mounts_below, is_since},
     subordinate::Subordinate,
 };
-use crate::programs;
+use crate::{host::Host, programs};
 
 /// Which program a runtime is, as far as they differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,53 +25,54 @@ pub enum Flavor {
 }
 
 /// An OCI runtime.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Runtime {
     /// The program.
     pub path: PathBuf,
     /// Which one it is.
     pub flavor: Flavor,
     /// This program, which is started again to watch over containers; it calls [`serve`](super::serve) before anything
-    /// else.
+    /// else. `/proc/self/exe` leads to it even when its file was renamed or replaced since it started.
     pub helper: PathBuf,
+    /// The machine that it runs on, and the user's environment.
+    pub host: Host,
 }
 
 /// Where system programs lie that a user's `PATH` leaves out.
 const SYSTEM: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
 
 impl Runtime {
-    /// The runtime that `name` gives (a program on `PATH`, or a path); without one, the first there is of runc, crun
+    /// The runtime of `host` that `name` gives (a program on `PATH`, or a path); without one, the first there is of runc, crun
     /// and youki. Who is not real root is better served by crun where it works, which shows every user by its number.
     ///
     /// # Errors
     /// When there is none.
-    pub fn find(name: Option<&str>) -> Result<Self, SandboxError> {
+    pub fn find(name: Option<&str>, host: &Host) -> Result<Self, SandboxError> {
         if !cfg!(target_os = "linux") {
             return Err(SandboxError::NotLinux);
         }
-        let path = env::var_os("PATH").unwrap_or_default();
         match name {
-            Some(name) => Self::named(name, &path).ok_or_else(|| SandboxError::BadRuntime(name.to_owned())),
-            None => Self::first(&path, is_privileged() || has_hybrid_cgroups()).ok_or(SandboxError::NoRuntime),
+            Some(name) => Self::named(name, host).ok_or_else(|| SandboxError::BadRuntime(name.to_owned())),
+            None => Self::first(host, is_privileged() || has_hybrid_cgroups()).ok_or(SandboxError::NoRuntime),
         }
     }
 
-    fn first(path: &OsString, runc_first: bool) -> Option<Self> {
+    fn first(host: &Host, runc_first: bool) -> Option<Self> {
         let names = if runc_first { ["runc", "crun", "youki"] } else { ["crun", "runc", "youki"] };
-        names.iter().find_map(|name| Self::named(name, path))
+        names.iter().find_map(|name| Self::named(name, host))
     }
 
-    fn named(name: &str, path: &OsString) -> Option<Self> {
+    fn named(name: &str, host: &Host) -> Option<Self> {
         let path = if name.contains('/') {
             std::path::absolute(name).ok().filter(|file| programs::is_program(file))?
         } else {
-            programs::find_in(name, programs::folders(path).chain(SYSTEM.map(PathBuf::from)))?
+            programs::find_in(name, programs::folders(&host.path()).chain(SYSTEM.map(PathBuf::from)))?
         };
         // Some distributions have a link called runc that leads to crun.
         let real = fs::canonicalize(&path).ok()?;
         let is_crun = real.file_name().is_some_and(|name| name.to_string_lossy().contains("crun"));
         let flavor = if is_crun { Flavor::Crun } else { Flavor::Runc };
-        Some(Self { path, flavor, helper: helper() })
+        Some(Self { path, flavor, helper: "/proc/self/exe".into(), host: host.clone() })
     }
 
     /// What it is called.
@@ -99,7 +98,7 @@ impl Runtime {
     /// where there is no need, or there are none.
     pub(super) fn subordinate(&self, user: &Ids) -> Option<Subordinate> {
         let needed = self.flavor == Flavor::Runc && user.uid != 0 && !is_privileged();
-        let ranges = needed.then(|| Subordinate::of(rustix::process::geteuid().as_raw())).flatten();
+        let ranges = needed.then(|| Subordinate::of(rustix::process::geteuid().as_raw(), &self.host)).flatten();
         ranges.filter(|ranges| ranges.covers(user))
     }
 
@@ -139,12 +138,6 @@ impl Runtime {
     }
 }
 
-/// This program, even when its file was renamed or replaced since it started: Linux has `/proc/self/exe`.
-fn helper() -> PathBuf {
-    let own = Path::new("/proc/self/exe");
-    if own.exists() { own.to_owned() } else { env::current_exe().unwrap_or_else(|_| own.to_owned()) }
-}
-
 /// Whether this process is real root: the root of a user namespace may neither own files for others nor mount what it
 /// likes.
 pub(super) fn is_privileged() -> bool {
@@ -163,7 +156,10 @@ fn has_hybrid_cgroups() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::{
+        ffi::{OsStr, OsString},
+        os::unix::fs::PermissionsExt as _,
+    };
 
     use super::*;
 
@@ -175,14 +171,19 @@ mod tests {
         dir.as_os_str().to_owned()
     }
 
+    fn with_path(path: &OsStr) -> Host {
+        Host::new([("PATH".into(), path.into())], Path::new("/"))
+    }
+
     #[test]
     fn runtimes_are_found_on_path() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let path = bin(dir.path(), &["runc", "crun", "my-crun", "other"]);
         fs::write(dir.path().join("text"), "").expect("write");
-        let first = |runc_first| Runtime::first(&path, runc_first).expect("a runtime").name();
+        let first = |runc_first| Runtime::first(&with_path(&path), runc_first).expect("a runtime").name();
         assert_eq!((first(true), first(false)), ("runc".into(), "crun".into()));
-        let named = |name: &str| Runtime::named(name, &path).map(|runtime| (runtime.name(), runtime.flavor));
+        let named =
+            |name: &str| Runtime::named(name, &with_path(&path)).map(|runtime| (runtime.name(), runtime.flavor));
         assert_eq!(named("other"), Some(("other".into(), Flavor::Runc)));
         assert_eq!(named("my-crun"), Some(("my-crun".into(), Flavor::Crun)));
         assert_eq!(named(&dir.path().join("crun").to_string_lossy()), Some(("crun".into(), Flavor::Crun)));
@@ -191,14 +192,21 @@ mod tests {
         }
         let mut with_empty = OsString::from(":");
         with_empty.push(&path);
-        assert_eq!(Runtime::first(&with_empty, true).map(|runtime| runtime.path), Some(dir.path().join("runc")));
+        assert_eq!(
+            Runtime::first(&with_path(&with_empty), true).map(|runtime| runtime.path),
+            Some(dir.path().join("runc"))
+        );
     }
 
     #[test]
     fn users_are_shown_by_their_numbers_where_that_is_possible() {
         let user = Ids { uid: 65532, gid: 65532, groups: vec![50], home: Some("/home/nonroot".into()) };
         let root = Ids { uid: 0, gid: 0, groups: vec![], home: user.home.clone() };
-        let runtime = |flavor| Runtime { path: "/bin/runtime".into(), flavor, helper: "/bin/microbuild".into() };
+        let host = with_path(OsStr::new("/bin"));
+        let runtime = |flavor| {
+            let (path, helper) = ("/bin/runtime".into(), "/bin/microbuild".into());
+            Runtime { path, flavor, helper, host: host.clone() }
+        };
         for (flavor, privileged, expected) in [
             (Flavor::Crun, true, &user),
             (Flavor::Crun, false, &user),

@@ -1,10 +1,10 @@
 //! Numbers of users and groups that belong to the caller in addition to its own (subuid(5), subgid(5)): with them an
 //! app runs as the very user that its image names, also under a runtime that wants root in every namespace.
 
-use std::{env, fs, path::Path};
+use std::{fs, path::Path};
 
 use super::{Ids, ids};
-use crate::programs;
+use crate::{host::Host, programs};
 
 /// How long such ranges are made everywhere: the numbers that an image may name.
 const ENOUGH: u32 = 65_536;
@@ -19,9 +19,9 @@ pub struct Subordinate {
 }
 
 impl Subordinate {
-    /// The ranges of the user `uid`, when there are any and the programs that give them out are installed.
-    pub fn of(uid: u32) -> Option<Self> {
-        let path = env::var_os("PATH").unwrap_or_default();
+    /// The ranges of the user `uid`, when there are any and the programs that give them out are installed on `host`.
+    pub fn of(uid: u32, host: &Host) -> Option<Self> {
+        let path = host.path();
         let has = |name: &str| programs::find(name, &path).is_some();
         if !has("newuidmap") || !has("newgidmap") {
             return None;

@@ -14,6 +14,7 @@ use std::{
 use crate::{
     digest::Digest,
     error::{Explain, Kind},
+    host::Host,
     image::Artifact,
     layout::{LayoutError, documents},
     near::nearest,
@@ -108,7 +109,9 @@ pub enum ParseOutputError {
 
 impl Explain for ParseOutputError {
     fn kind(&self) -> Kind {
-        Kind::Usage
+        match self {
+            Self::Kind { .. } | Self::NoPath { .. } | Self::Path { .. } | Self::Name { .. } => Kind::Usage,
+        }
     }
 
     fn hint(&self) -> Option<String> {
@@ -282,17 +285,23 @@ impl Explain for SinkError {
     }
 }
 
-/// Writes `artifact` to `output` under `names`.
+/// Writes `artifact` to `output` under `names`; Docker is that of `host`.
 ///
 /// # Errors
 /// As the sink's own function.
-pub fn write(output: &Output, artifact: &Artifact, names: &[String], ui: &Ui) -> Result<Report, SinkError> {
+pub fn write(
+    output: &Output,
+    artifact: &Artifact,
+    names: &[String],
+    host: &Host,
+    ui: &Ui,
+) -> Result<Report, SinkError> {
     let named = |name: &Option<String>| name.as_ref().map_or_else(|| names.to_vec(), |name| vec![name.clone()]);
     match output {
         Output::Oci { dir, name } => oci::write(dir, artifact, &named(name), ui),
         Output::OciArchive { file, name } => oci_archive::write(file, artifact, &named(name), ui),
         Output::DockerArchive { file, name } => docker_archive::write(file, artifact, &named(name), ui),
-        Output::Docker => docker::write(&docker::Endpoint::from_env()?, artifact, names, ui),
+        Output::Docker => docker::write(&docker::Endpoint::of_host(host)?, artifact, names, ui),
     }
 }
 
@@ -374,5 +383,11 @@ mod tests {
             assert_eq!((tagged(name).as_str(), full_name(name).as_deref()), (tag, Some(full)), "{name}");
         }
         assert_eq!(full_name("UPPER:1"), None);
+    }
+
+    #[test]
+    fn an_output_that_is_none_is_a_matter_of_usage() {
+        let error = ParseOutputError::NoPath { kind: "oci" };
+        assert_eq!(error.kind(), Kind::Usage, "{error}");
     }
 }

@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use microbuild::internals::{
@@ -58,7 +58,7 @@ impl Here {
     }
 
     fn gc(&self, unused_for: Duration, all: bool) -> GcReport {
-        self.images.gc(&self.store, GcOptions { unused_for, all }).expect("gc")
+        self.images.gc(&self.store, GcOptions { now: SystemTime::now(), unused_for, all }).expect("gc")
     }
 }
 
@@ -182,7 +182,7 @@ fn garbage_is_what_nobody_needs_and_nobody_used_lately() {
     assert_eq!(here.store.recall::<u8>(Bucket::Apps, &lone), Some(1));
 
     let file = fs::File::options().read(true).open(here.store.blobs().path(&lone)).expect("open");
-    let old = std::time::SystemTime::now() - 31 * DAY;
+    let old = SystemTime::now() - 31 * DAY;
     file.set_times(fs::FileTimes::new().set_accessed(old).set_modified(old)).expect("set the times");
     assert_eq!(here.gc(30 * DAY, false), GcReport { removed: 1, freed: 15 });
 
@@ -234,7 +234,7 @@ fn puts_removals_and_collections_at_once_leave_every_image_whole() {
         scope.spawn(|| {
             for i in 0..10 {
                 let store = Store::open(&here.dir.path().join(format!("store-{i}"))).expect("a store");
-                here.images.gc(&store, GcOptions { unused_for: DAY, all: true }).expect("gc");
+                here.images.gc(&store, GcOptions { now: SystemTime::now(), unused_for: DAY, all: true }).expect("gc");
             }
         });
     });

@@ -8,11 +8,12 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use microbuild::internals::{
     error::Explain as _,
+    host::Host,
     images::{GcOptions, LocalImages},
     sandbox::{Output, Runtime},
     store::Store,
@@ -41,7 +42,7 @@ fn as_the_child_of_another_test() {
     }
     print!("\n{BEGIN}");
     let run = || {
-        let mut runtime = Runtime::find(Some(job["runtime"].as_str().unwrap_or("runc")))?;
+        let mut runtime = Runtime::find(Some(job["runtime"].as_str().unwrap_or("runc")), &Host::of_process())?;
         runtime.helper = job["helper"].as_str().expect("the program").into();
         let sandbox = sandbox_of(&job, &root)?;
         let mut print = |line: &str| println!("line: {line}");
@@ -522,7 +523,8 @@ fn gc_spares_what_runs() {
     let Some(machine) = machines().into_iter().next() else { return };
     let store = Store::open(&machine.path("cache")).expect("a store");
     let images = LocalImages::open(&machine.path("images")).expect("images");
-    let gc = || images.gc(&store, GcOptions { unused_for: Duration::ZERO, all: true }).expect("gc");
+    let gc =
+        || images.gc(&store, GcOptions { now: SystemTime::now(), unused_for: Duration::ZERO, all: true }).expect("gc");
     let started =
         machine.start(&machine.job(&["sh", "-c", "echo ready; sleep 1; cat /etc/alpine-release; exec sleep 1000"]));
     assert_eq!(gc().removed, 0);

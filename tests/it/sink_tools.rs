@@ -12,6 +12,7 @@ use std::{
 
 use microbuild::internals::{
     error::{Explain as _, Kind},
+    host::Host,
     image::Artifact,
     layout::{Layout, LayoutError, Selector},
     media::ZSTD,
@@ -46,7 +47,13 @@ fn skopeo_reads_every_form() {
         for kind in ["oci", "oci-archive", "docker-archive"] {
             let at = format!("{kind}:{}:r.example/app:1", dir.path().join(format!("{label}-{kind}")).display());
             let output: Output = at.parse().expect("an output");
-            let written = microbuild::internals::sink::write(&output, artifact, &names(&["not-this"]), &Ui::silent());
+            let written = microbuild::internals::sink::write(
+                &output,
+                artifact,
+                &names(&["not-this"]),
+                &Host::of_process(),
+                &Ui::silent(),
+            );
             if (label, kind) == ("many", "docker-archive") {
                 written.expect_err("several platforms");
                 continue;
@@ -134,8 +141,14 @@ fn podman_loads_archives() {
         let file = dir.path().join(kind);
         let output: Output = format!("{kind}:{}", file.display()).parse().expect("an output");
         let name = format!("localhost/{kind}:1");
-        microbuild::internals::sink::write(&output, &artifact, std::slice::from_ref(&name), &Ui::silent())
-            .expect("write");
+        microbuild::internals::sink::write(
+            &output,
+            &artifact,
+            std::slice::from_ref(&name),
+            &Host::of_process(),
+            &Ui::silent(),
+        )
+        .expect("write");
         podman(&["load", "--input", &file.display().to_string()]).succeeds();
         let id = podman(&["image", "inspect", "--format", "{{.Id}}", &name]);
         assert_eq!(id.succeeds().trim(), artifact.images[0].config.digest.hex());
@@ -346,8 +359,14 @@ fn containerd_keeps_the_digest_of_both_archives() {
     for kind in ["oci-archive", "docker-archive"] {
         let file = at(kind);
         let output: Output = format!("{kind}:{}", file.display()).parse().expect("an output");
-        microbuild::internals::sink::write(&output, &artifact, &[format!("me/{kind}:1")], &Ui::silent())
-            .expect("write");
+        microbuild::internals::sink::write(
+            &output,
+            &artifact,
+            &[format!("me/{kind}:1")],
+            &Host::of_process(),
+            &Ui::silent(),
+        )
+        .expect("write");
         ctr(&["images", "import", "--no-unpack", &file.display().to_string()]).succeeds();
         let listed = ctr(&["images", "ls", &format!("name==docker.io/me/{kind}:1")]);
         assert!(listed.succeeds().contains(&artifact.root().digest.to_string()), "{}", listed.stdout);

@@ -173,7 +173,9 @@ pub enum SourcesError {
 
 impl Explain for SourcesError {
     fn kind(&self) -> Kind {
-        Kind::Usage
+        match self {
+            Self::Read { .. } | Self::Line { .. } | Self::None | Self::Unsupported { .. } => Kind::Usage,
+        }
     }
 
     fn hint(&self) -> Option<String> {

@@ -29,7 +29,7 @@ struct Failure {
     /// Its exit status.
     status: u8,
     /// Its output, which has yet to be shown.
-    output: ui::Step,
+    output: ui::StepOutput,
     /// What its output means.
     diagnosis: Diagnosis,
 }
@@ -129,7 +129,8 @@ impl<'a> Steps<'a> {
         out: Option<Mount>,
     ) -> Result<Option<Failure>, BuildError> {
         let job = &output.job;
-        let runtime = Runtime::find(self.request.step.runtime.as_deref()).map_err(StepError::from)?;
+        let runtime =
+            Runtime::find(self.request.step.runtime.as_deref(), &self.request.host).map_err(StepError::from)?;
         let root = variant.unpack(self.fetcher.store(), self.ui)?;
         let caches = Caches::new(self.recipe, &Owner::of(&self.request.step, self.project), self.fetcher.store())?;
         let dev_job = DevJob {

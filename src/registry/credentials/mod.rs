@@ -173,8 +173,8 @@ enum Source {
 }
 
 impl CredentialStore {
-    /// The store of the user whose environment `var` gives (`std::env::var_os` for this process): REGISTRY_AUTH_FILE,
-    /// DOCKER_AUTH_CONFIG, then Docker's `config.json` in DOCKER_CONFIG or `~/.docker`, then Podman's `auth.json` in
+    /// The store of the user whose environment `var` gives ([`Host::variable_os`](crate::host::Host::variable_os)):
+    /// REGISTRY_AUTH_FILE, DOCKER_AUTH_CONFIG, then Docker's `config.json` in DOCKER_CONFIG or `~/.docker`, then Podman's `auth.json` in
     /// XDG_RUNTIME_DIR and XDG_CONFIG_HOME.
     ///
     /// The variable comes before the file, as in Docker 28. Not so in GitLab's CI, whose runner pulls the job's image

@@ -1,7 +1,7 @@
 //! Which Docker engine is meant, as Docker's own command line decides it.
 
 use std::{
-    env, fmt, fs,
+    fmt, fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -15,7 +15,7 @@ use rustls::{
 use serde::Deserialize;
 
 use super::EngineError;
-use crate::digest::Digest;
+use crate::{digest::Digest, host::Host};
 
 /// Where an engine listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,9 +69,9 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// Those of this process.
-    pub fn from_env() -> Self {
-        let var = |name| env::var_os(name).filter(|value| !value.is_empty());
+    /// Those of `host`.
+    pub fn of_host(host: &Host) -> Self {
+        let var = |name| host.variable_os(name).filter(|value| !value.is_empty());
         let text = |name| var(name).map(|value| value.to_string_lossy().into_owned());
         let home = var("HOME").map(PathBuf::from);
         let rootless = var("XDG_RUNTIME_DIR").map(|dir| Path::new(&dir).join("docker.sock"));
@@ -117,19 +117,19 @@ struct ContextEndpoint {
 }
 
 impl Endpoint {
-    /// The engine that this process's environment and Docker's configuration name, or the first default socket that
+    /// The engine that the environment of `host` and Docker's configuration name, or the first default socket that
     /// exists.
     ///
     /// # Errors
     /// When none is found, or what names it is of no use.
-    pub fn from_env() -> Result<Self, EngineError> {
-        Self::find(&Surroundings::from_env())
+    pub fn of_host(host: &Host) -> Result<Self, EngineError> {
+        Self::find(&Surroundings::of_host(host))
     }
 
     /// The engine that `surroundings` name.
     ///
     /// # Errors
-    /// As [`from_env`](Self::from_env).
+    /// As [`of_host`](Self::of_host).
     pub fn find(surroundings: &Surroundings) -> Result<Self, EngineError> {
         if let Some(host) = &surroundings.host {
             let folder = || surroundings.cert_path.clone().or_else(|| surroundings.config.clone()).unwrap_or_default();
