@@ -17,7 +17,7 @@ use crate::{
 ///
 /// # Errors
 /// When the mirror cannot be reached, and there is nothing else.
-pub fn settle(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> Result<Request, BuildError> {
+pub fn resolve_base(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> Result<Request, BuildError> {
     let mut settled = Request { fallback: false, ..request.clone() };
     let Distribution::Alpine(release) = &request.base.distribution else { return Ok(settled) };
     if !request.fallback || recipe.packages(&request.base).is_err() {

@@ -117,15 +117,15 @@ impl DevVariant {
     ) -> Result<Sandbox, StepError> {
         let surroundings = Surroundings::of_machine(|name| job.host.variable(name), &job.step.ca);
         let surroundings = surroundings.map_err(StepError::Certificates)?;
-        let given = Given::new(&job.secrets, &job.secret_files);
+        let secrets = SecretMounts::new(&job.secrets, &job.secret_files);
         let mut mounts = caches.mounts.clone();
         mounts.push(Mount::Bind { source: job.folder, target: self.workdir.clone(), writable: true });
         mounts.extend(programs(recipe));
         mounts.extend(surroundings.mounts);
-        mounts.extend(given.mounts);
+        mounts.extend(secrets.mounts);
         mounts.extend(job.mounts);
         let mut env = home();
-        [surroundings.env, job.env, given.env].into_iter().for_each(|more| env.extend(more));
+        [surroundings.env, job.env, secrets.env].into_iter().for_each(|more| env.extend(more));
         Ok(Sandbox {
             root: root.path().to_owned(),
             writable: false,
@@ -175,27 +175,27 @@ fn home() -> BTreeMap<String, String> {
 
 /// Secrets as the step gets them: files, and variables.
 #[derive(Default)]
-struct Given {
+struct SecretMounts {
     /// The files.
     mounts: Vec<Mount>,
     /// The variables.
     env: BTreeMap<String, String>,
 }
 
-impl Given {
+impl SecretMounts {
     /// `secrets` for a sandbox; `named` are variables for the path of a secret's file, by its id.
     fn new(secrets: &[Secret], named: &BTreeMap<String, String>) -> Self {
-        let mut given = Self::default();
+        let mut all = Self::default();
         for secret in secrets {
             let target = format!("/run/secrets/{}", secret.id);
             if let Some(variable) = named.get(&secret.id) {
-                given.env.insert(variable.clone(), target.clone());
+                all.env.insert(variable.clone(), target.clone());
             }
             if let (true, Ok(value)) = (secret.variable, std::str::from_utf8(&secret.bytes)) {
-                given.env.insert(secret.id.clone(), value.to_owned());
+                all.env.insert(secret.id.clone(), value.to_owned());
             }
-            given.mounts.push(Mount::File { content: FileContent(secret.bytes.clone()), target });
+            all.mounts.push(Mount::File { content: FileContent(secret.bytes.clone()), target });
         }
-        given
+        all
     }
 }

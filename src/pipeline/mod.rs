@@ -28,7 +28,7 @@ use std::{
 };
 
 use app::{App, MaybeCached, check_secrets};
-pub use base::settle;
+pub use base::resolve_base;
 pub use caches::{Caches, Owner};
 pub use dev::{DevJob, DevVariant, HOSTNAME};
 pub use linked::LinkError;
@@ -210,7 +210,7 @@ pub fn build(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> 
     let mut clock = Clock::start();
     let unused = check_steps(&request.step.secrets, recipe).map_err(StepError::from)?;
     unused.iter().for_each(|warning| ui.warn(warning));
-    let request = &base::settle(request, recipe, fetcher, ui)?;
+    let request = &base::resolve_base(request, recipe, fetcher, ui)?;
     let (project, plan) = plan(request, recipe, ui)?;
     let project = Arc::new(project);
     clock.lap("plan");

@@ -4,7 +4,7 @@
 use super::{
     BuildError,
     linked::Linked,
-    plan as plan_of, settle,
+    plan as plan_of, resolve_base,
     steps::{Output, Steps},
 };
 use crate::{
@@ -55,7 +55,7 @@ pub(super) struct Parts<'a> {
 /// # Errors
 /// As the first steps of [`build`](super::build).
 pub fn resolve(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> Result<Resolution, BuildError> {
-    let request = &settle(request, recipe, fetcher, ui)?;
+    let request = &resolve_base(request, recipe, fetcher, ui)?;
     let (project, plan) = plan_of(request, recipe, ui)?;
     // Of secrets only the names count here; one that cannot be read now is the build's matter.
     let secrets = Secrets::read(&request.step.secrets, &request.host).unwrap_or_default();

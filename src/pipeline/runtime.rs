@@ -39,7 +39,7 @@ pub fn base_image(
         return Err(BuildError::NoRuntime(recipe.name.clone()));
     }
     let mut clock = Clock::start();
-    let request = &base::settle(request, recipe, fetcher, ui)?;
+    let request = &base::resolve_base(request, recipe, fetcher, ui)?;
     let project = Project::without_app(recipe);
     let mut plan =
         if dev { Plan::dev(request, recipe, &project, true)? } else { Plan::new(request, recipe, &project)? };

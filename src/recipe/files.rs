@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use crate::{
         error::Explain as _,
-        recipe::{Origin, Recipe, Shelves, Trust},
+        recipe::{Origin, Recipe, RecipeSearch, Trust},
     };
 
     const SMALL: &str = "name = 'x'\ndescription = 'x'\n[base.alpine]\npackages = ['x']\n";
@@ -173,8 +173,12 @@ mod tests {
         lying.sort();
         known.sort();
         assert_eq!(lying, known);
-        let run: Vec<String> =
-            Shelves::default().all().unwrap().into_iter().flat_map(|recipe| recipe.programs.into_values()).collect();
+        let run: Vec<String> = RecipeSearch::default()
+            .all()
+            .unwrap()
+            .into_iter()
+            .flat_map(|recipe| recipe.programs.into_values())
+            .collect();
         for (folder, files) in FOLDERS {
             for (name, content) in *files {
                 assert!(run.iter().any(|program| program == content), "{folder}/{name} is run by no recipe");
@@ -201,50 +205,50 @@ mod tests {
             fs::write(path, text).unwrap();
         };
         let user = config.join("microbuild/recipes");
-        let shelves = Shelves::new(&app, Some(&config), Trust::Yes);
+        let search = RecipeSearch::new(&app, Some(&config), Trust::Yes);
         write(&user.join("mine.toml"), &mine);
-        let error = shelves.find("mine").unwrap_err();
+        let error = search.find("mine").unwrap_err();
         assert!(error.to_string().contains("mine.toml:9:11: the recipe has no file a.sh"), "{error}");
         assert!(error.hint().unwrap().starts_with("put a.sh into the folder beside the recipe"));
         write(&user.join("mine/a.sh"), "user /run/recipe/b.sh");
-        let error = shelves.find("mine").unwrap_err().to_string();
+        let error = search.find("mine").unwrap_err().to_string();
         assert!(
             error.contains("file a.sh of ") && error.contains("mine.toml:1:6: the recipe has no file b.sh"),
             "{error}"
         );
         write(&user.join("mine/b.sh"), "other");
-        let found = shelves.find("mine").unwrap();
+        let found = search.find("mine").unwrap();
         assert_eq!(found.programs.keys().collect::<Vec<_>>(), ["a.sh", "b.sh"]);
         let digest = found.files_digest();
         write(&user.join("mine/b.sh"), "changed");
-        assert_ne!(shelves.find("mine").unwrap().files_digest(), digest);
+        assert_ne!(search.find("mine").unwrap().files_digest(), digest);
 
         // The app's own recipe has the app's files, by name and by path, and no link leads out of there.
         write(&app.join("recipes/mine.toml"), &mine);
-        assert!(shelves.find("mine").is_err(), "the user's files are not the app's");
+        assert!(search.find("mine").is_err(), "the user's files are not the app's");
         write(&app.join("recipes/mine/a.sh"), "app");
         let path = app.join("recipes/mine.toml");
         for name in ["mine", path.to_str().unwrap()] {
-            let found = shelves.find(name).unwrap();
+            let found = search.find(name).unwrap();
             assert_eq!((found.programs["a.sh"].as_str(), found.origin), ("app", Origin::App(path.clone())));
         }
         fs::remove_file(app.join("recipes/mine/a.sh")).unwrap();
         std::os::unix::fs::symlink(user.join("mine/a.sh"), app.join("recipes/mine/a.sh")).unwrap();
         for name in ["mine", path.to_str().unwrap()] {
-            let error = shelves.find(name).unwrap_err().to_string();
+            let error = search.find(name).unwrap_err().to_string();
             assert!(error.contains("leads out"), "{error}");
         }
         write(&user.join("large.toml"), &mine.replacen("mine", "large", 1));
         write(&user.join("large/a.sh"), &"x".repeat(1 << 21));
-        assert!(shelves.find("large").unwrap_err().to_string().contains("more than"));
+        assert!(search.find("large").unwrap_err().to_string().contains("more than"));
     }
 
     #[test]
     fn a_copy_of_a_recipe_has_its_files_and_one_of_its_own_wins() {
         let dir = tempfile::tempdir().unwrap();
-        let go = Shelves::default().find("go").unwrap();
+        let go = RecipeSearch::default().find("go").unwrap();
         let path = dir.path().join("mine.toml");
-        let find = || Shelves::default().find(path.to_str().unwrap());
+        let find = || RecipeSearch::default().find(path.to_str().unwrap());
         fs::write(&path, &go.text).unwrap();
         assert_eq!(find().unwrap().programs, go.programs);
         fs::write(&path, "name = 'mine'\nlike = 'go'\n").unwrap();

@@ -7,7 +7,7 @@ mod error;
 mod files;
 mod lists;
 mod paths;
-mod shelves;
+mod search;
 mod step;
 mod template;
 mod tools;
@@ -33,7 +33,7 @@ pub use error::RecipeError;
 use files::Beside;
 pub use files::RUN;
 pub use lists::LISTS;
-pub use shelves::{Shelves, Trust, is_path};
+pub use search::{RecipeSearch, Trust, is_path};
 pub use step::{Conditions, Extra, Foreign, Invocation, Keep, OUT, Place, Step};
 pub use template::Template;
 use template::template;
@@ -386,7 +386,7 @@ mod tests {
     #[test]
     fn every_built_in_recipe_is_one() {
         for &(name, text) in BUILT_IN {
-            let recipe = Shelves::default().find(name).unwrap();
+            let recipe = RecipeSearch::default().find(name).unwrap();
             assert_eq!((recipe.name.as_str(), recipe.text.as_str()), (name, text));
             for (base, packages) in recipe.bases() {
                 let from = packages.version_from.as_ref().or(recipe.version_from.as_ref());
@@ -401,7 +401,7 @@ mod tests {
 
     #[test]
     fn a_recipe_like_another_says_what_is_different() {
-        let node = Shelves::default().find("node").unwrap();
+        let node = RecipeSearch::default().find("node").unwrap();
         let text = "name = 'mine'\nlike = 'node'\nstrip = ['usr/share']\n[base.alpine]\ndev = []\n[env]\nA = '1'\n";
         let mine = Recipe::parse(text, "mine.toml").unwrap();
         assert_eq!(mine.name, "mine");
@@ -424,7 +424,7 @@ mod tests {
     #[test]
     fn of_two_recipes_the_one_that_is_over_the_other_counts() {
         let dir = tempfile::tempdir().unwrap();
-        let told = || Shelves::default().detect(dir.path()).map(|(recipe, files)| (recipe.name, files));
+        let told = || RecipeSearch::default().detect(dir.path()).map(|(recipe, files)| (recipe.name, files));
         std::fs::write(dir.path().join("pom.xml"), "").unwrap();
         assert_eq!(told().unwrap(), ("java".into(), vec!["pom.xml".into()]));
         std::fs::create_dir_all(dir.path().join("src/main/kotlin")).unwrap();
@@ -457,53 +457,53 @@ mod tests {
             let text = SMALL.replacen('x', name, 1).replacen("'x'", &format!("'{description}'"), 1);
             fs::write(folder.join(format!("{name}.toml")), text).unwrap();
         };
-        let shelves = Shelves::new(&app, Some(&config), Trust::Yes);
-        assert_eq!(shelves.find("node").unwrap().origin, Origin::BuiltIn);
+        let search = RecipeSearch::new(&app, Some(&config), Trust::Yes);
+        assert_eq!(search.find("node").unwrap().origin, Origin::BuiltIn);
         own(&config.join("microbuild/recipes"), "node", "user");
         own(&config.join("microbuild/recipes"), "zig", "user");
-        assert_eq!(shelves.find("node").unwrap().description, "user");
+        assert_eq!(search.find("node").unwrap().description, "user");
         own(&app.join("recipes"), "node", "app");
         fs::write(app.join("recipes/notes.txt"), "").unwrap();
-        assert_eq!(shelves.find("node").unwrap().description, "app");
+        assert_eq!(search.find("node").unwrap().description, "app");
         let path = app.join("recipes/node.toml");
-        assert_eq!(shelves.find(path.to_str().unwrap()).unwrap().origin, Origin::App(path));
-        let all: Vec<_> = shelves.all().unwrap().into_iter().map(|recipe| (recipe.name, recipe.description)).collect();
+        assert_eq!(search.find(path.to_str().unwrap()).unwrap().origin, Origin::App(path));
+        let all: Vec<_> = search.all().unwrap().into_iter().map(|recipe| (recipe.name, recipe.description)).collect();
         let own: Vec<_> = all.iter().filter(|(_, description)| description == "app" || description == "user").collect();
         assert_eq!(own, [&("node".into(), "app".into()), &("zig".into(), "user".into())]);
         assert_eq!(all.len(), BUILT_IN.len() + 1);
 
         // Whose app it is, nothing says.
-        let asking = Shelves::new(&app, Some(&config), Trust::Ask);
+        let asking = RecipeSearch::new(&app, Some(&config), Trust::Ask);
         assert!(matches!(asking.find("node"), Err(RecipeError::NotTrusted { .. })));
         assert!(matches!(asking.find_for_app("./node.toml"), Err(RecipeError::NotTrusted { .. })));
         assert_eq!(asking.find("zig").unwrap().description, "user");
         assert_eq!(asking.find(app.join("recipes/node.toml").to_str().unwrap()).unwrap().description, "app");
-        assert_eq!(Shelves::new(&app, Some(&config), Trust::No).find("node").unwrap().description, "user");
+        assert_eq!(RecipeSearch::new(&app, Some(&config), Trust::No).find("node").unwrap().description, "user");
     }
 
     #[test]
     fn files_speak_for_a_recipe() {
         let dir = tempfile::tempdir().unwrap();
-        let shelves = Shelves::new(dir.path(), None, Trust::Yes);
+        let search = RecipeSearch::new(dir.path(), None, Trust::Yes);
         let told =
-            |shelves: &Shelves| shelves.detect(dir.path()).map(|(recipe, _)| recipe.name).map_err(|e| e.to_string());
-        assert!(told(&shelves).unwrap_err().starts_with("no recipe recognizes the files in "));
+            |search: &RecipeSearch| search.detect(dir.path()).map(|(recipe, _)| recipe.name).map_err(|e| e.to_string());
+        assert!(told(&search).unwrap_err().starts_with("no recipe recognizes the files in "));
         fs::write(dir.path().join("package.json"), "{}").unwrap();
-        assert_eq!(told(&shelves).as_deref(), Ok("node"));
+        assert_eq!(told(&search).as_deref(), Ok("node"));
         fs::write(dir.path().join("composer.json"), "{}").unwrap();
-        assert_eq!(told(&shelves).as_deref(), Ok("php"), "nothing of Node's can be started");
+        assert_eq!(told(&search).as_deref(), Ok("php"), "nothing of Node's can be started");
         fs::remove_file(dir.path().join("composer.json")).unwrap();
         fs::write(dir.path().join("index.js"), "").unwrap();
         fs::create_dir(dir.path().join("recipes")).unwrap();
         let zig = format!("detect = ['*.zig', 'package.json']\n{}", SMALL.replacen('x', "zig", 1));
         fs::write(dir.path().join("recipes/zig.toml"), zig).unwrap();
-        let both = told(&shelves).unwrap_err();
+        let both = told(&search).unwrap_err();
         assert!(both.ends_with(": node (package.json), zig (package.json)"), "{both}");
-        let strangers = told(&Shelves::new(dir.path(), None, Trust::Ask)).unwrap_err();
+        let strangers = told(&RecipeSearch::new(dir.path(), None, Trust::Ask)).unwrap_err();
         assert!(strangers.contains("brings its own recipe") && strangers.contains("zig.toml"), "{strangers}");
-        assert_eq!(told(&Shelves::new(dir.path(), None, Trust::No)).as_deref(), Ok("node"));
+        assert_eq!(told(&RecipeSearch::new(dir.path(), None, Trust::No)).as_deref(), Ok("node"));
         fs::write(dir.path().join("recipes/zig.toml"), "a cake = 3 eggs").unwrap();
-        assert_eq!(told(&Shelves::new(dir.path(), None, Trust::Ask)).as_deref(), Ok("node"), "that is no recipe");
+        assert_eq!(told(&RecipeSearch::new(dir.path(), None, Trust::Ask)).as_deref(), Ok("node"), "that is no recipe");
     }
 
     #[test]
@@ -522,7 +522,7 @@ mod tests {
     #[test]
     fn mistakes_are_shown_at_their_place() {
         let parse = |text: &str| Recipe::parse(text, "recipes/x.toml").map(|_| ());
-        let no_recipes = Shelves::default();
+        let no_recipes = RecipeSearch::default();
         let small = |more: &str| parse(&format!("{SMALL}{more}"));
         let mistakes = [
             parse(""),
@@ -558,7 +558,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("recipes")).unwrap();
         fs::write(dir.path().join("recipes/y.toml"), SMALL).unwrap();
-        let error = Shelves::new(dir.path(), None, Trust::Yes).find("y").unwrap_err();
+        let error = RecipeSearch::new(dir.path(), None, Trust::Yes).find("y").unwrap_err();
         assert!(error.to_string().ends_with("expected name = \"y\" as the file's name has it, found \"x\""), "{error}");
     }
 }

@@ -397,11 +397,11 @@ fn optional_command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::{Recipe, Shelves};
+    use crate::recipe::{Recipe, RecipeSearch};
 
     #[test]
     fn npms_commands() {
-        let node = Shelves::default().find("node").expect("built in");
+        let node = RecipeSearch::default().find("node").expect("built in");
         let npm = node.steps.into_iter().find(|step| step.when.is_empty()).expect("npm's");
         let arm: Platform = "linux/arm64".parse().expect("a platform");
         let amd: Platform = "linux/amd64".parse().expect("a platform");

@@ -34,7 +34,7 @@ pub enum Trust {
 
 /// Where recipes are looked for, apart from the program itself.
 #[derive(Debug, Clone, Default)]
-pub struct Shelves {
+pub struct RecipeSearch {
     /// The app's folder.
     app: Option<PathBuf>,
     /// The user's folder of recipes.
@@ -42,7 +42,7 @@ pub struct Shelves {
     trust: Trust,
 }
 
-impl Shelves {
+impl RecipeSearch {
     /// The recipes of the app in the folder `app`, as far as `trust` goes, and of the user whose configuration lies in `config`
     /// (`$XDG_CONFIG_HOME`).
     pub fn new(app: &Path, config: Option<&Path>, trust: Trust) -> Self {
@@ -78,11 +78,11 @@ impl Shelves {
         self.look_up(recipe)
     }
 
-    /// The recipe that the app's own `microbuild.toml` means by `recipe`: as [`Shelves::find`], but the path of a file counts
+    /// The recipe that the app's own `microbuild.toml` means by `recipe`: as [`RecipeSearch::find`], but the path of a file counts
     /// only in an app that is trusted.
     ///
     /// # Errors
-    /// As [`Shelves::find`].
+    /// As [`RecipeSearch::find`].
     pub fn find_for_app(&self, recipe: &str) -> Result<Recipe, RecipeError> {
         if is_path(recipe) && self.trust != Trust::Yes {
             let app = self.app.clone().unwrap_or_default();
@@ -124,7 +124,7 @@ impl Shelves {
     /// app in its language instead of one without.
     ///
     /// # Errors
-    /// When they speak for none, for several, or for one of an app that is not trusted; and as [`Shelves::all`].
+    /// When they speak for none, for several, or for one of an app that is not trusted; and as [`RecipeSearch::all`].
     pub fn detect(&self, app: &Path) -> Result<(Recipe, Vec<String>), RecipeError> {
         let door = if app.is_dir() { Some(AppFolder::open(app)?) } else { None };
         let entries = match &door {
@@ -173,7 +173,7 @@ impl Shelves {
         }
     }
 
-    /// All recipes that have a name here, sorted by it; of those with the same name the one that [`Shelves::find`] takes.
+    /// All recipes that have a name here, sorted by it; of those with the same name the one that [`RecipeSearch::find`] takes.
     ///
     /// # Errors
     /// When one of them cannot be read as a recipe.
