@@ -1,8 +1,8 @@
-//! Files of a recipe: programs that its commands run and that are longer than a line, each in its own language.
+//! Files of a recipe: scripts that its commands run, each in its own language.
 //!
-//! A command names such a file by its path in the sandbox, `/run/recipe/maven.sh`, and a file may name others in the same way.
-//! Exactly the files that are named so belong to the recipe. They are looked for in the folder that is called as the recipe's own
-//! file and lies beside it, then in the folders of microbuild that the key `files` lists.
+//! A command names such a file by its path in the sandbox, `/run/recipe/maven.sh`, and a file may name others in the
+//! same way. The recipe has exactly the files that are named like this. They are looked up in the folder beside the
+//! recipe's own file that has its name, then in the built-in folders that the key `files` lists.
 
 use std::{collections::BTreeMap, str::FromStr};
 
@@ -14,10 +14,10 @@ use crate::{
     values::{self, DocumentError},
 };
 
-/// Where the files of a recipe lie while its steps run.
+/// The folder of a recipe's files while its steps run.
 pub const RUN: &str = "/run/recipe";
 
-/// Reads a file beside a recipe's own file, by its name: `None` when there is none.
+/// Reads a file beside a recipe's own file, by its name. `None` when the file does not exist.
 pub(super) type Beside<'a> = &'a dyn Fn(&str) -> Result<Option<String>, RecipeError>;
 
 /// A folder of files, by their names.
@@ -73,15 +73,16 @@ impl FromStr for FolderName {
     }
 }
 
-/// Folders of files that microbuild brings along.
+/// Built-in folders of files.
 pub(super) fn folders<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     values::list::<FolderName, D>(deserializer).map(|list| list.into_iter().map(|folder| folder.0).collect())
 }
 
-/// The files that `texts`, those of the recipe `text` in `file`, name below [`RUN`], and those that these files name.
+/// Finds the files that `texts` name below [`RUN`], and the files that these name. `texts` are the texts of the recipe
+/// `text` in `file`.
 ///
 /// # Errors
-/// When one of them is neither `beside` the recipe nor in one of the `folders`; when it cannot be read.
+/// When a file is neither `beside` the recipe nor in one of the `folders`; when it cannot be read.
 pub(super) fn named(
     text: &str,
     file: &str,
@@ -90,7 +91,7 @@ pub(super) fn named(
     beside: Beside<'_>,
 ) -> Result<BTreeMap<String, String>, RecipeError> {
     let mut found: BTreeMap<String, String> = BTreeMap::new();
-    // The name of a file, and the text that names it, as the user knows that: the recipe's own or that of another of its files.
+    // The name of a file, and the text that names it for messages: the recipe, or another of its files.
     let wanted = |names: Vec<String>, by: &Option<String>| names.into_iter().map(|name| (name, by.clone())).collect();
     let mut todo: Vec<(String, Option<String>)> =
         texts.iter().flat_map(|text| wanted(names(text), &None)).collect::<Vec<_>>();
@@ -112,13 +113,13 @@ pub(super) fn named(
     Ok(found)
 }
 
-/// The file `name` of the first of the `folders` that has it.
+/// The file `name` from the first of the `folders` that has it.
 fn brought_along(name: &str, folders: &[String]) -> Option<&'static str> {
     let folders = folders.iter().filter_map(|folder| FOLDERS.iter().find(|(known, _)| known == folder));
     folders.flat_map(|(_, files)| files.iter()).find(|(known, _)| *known == name).map(|(_, content)| *content)
 }
 
-/// The names of the files that `text` names by their paths below [`RUN`].
+/// The names of the files whose paths below [`RUN`] are in `text`.
 fn names(text: &str) -> Vec<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let rest = text.split(RUN).skip(1).filter_map(|rest| rest.strip_prefix('/'));
@@ -126,7 +127,7 @@ fn names(text: &str) -> Vec<String> {
     names.filter(|name| !name.is_empty() && !name.starts_with('.')).map(str::to_owned).collect()
 }
 
-/// The error that `text`, which is called `file`, names a file that is not there.
+/// The error for a missing file that `text` names; `file` is the name of `text`.
 fn missing(name: &str, text: &str, file: &str) -> RecipeError {
     let path = format!("{RUN}/{name}");
     let start = text.find(&path).unwrap_or(0);
@@ -168,7 +169,7 @@ mod tests {
             .iter()
             .flat_map(|(folder, files)| files.iter().map(move |(name, _)| format!("{folder}/{name}")))
             .collect();
-        // Not a file that is run: lists for recipes (`super::lists`).
+        // Not a script: the lists for recipes (`super::lists`).
         lying.retain(|name| name != "shared/lists.toml");
         lying.sort();
         known.sort();
@@ -223,7 +224,8 @@ mod tests {
         write(&user.join("mine/b.sh"), "changed");
         assert_ne!(search.find("mine").unwrap().files_digest(), digest);
 
-        // The app's own recipe has the app's files, by name and by path, and no link leads out of there.
+        // The app's own recipe has the app's files, whether it is named or given as a path. No link leads out of the
+        // app.
         write(&app.join("recipes/mine.toml"), &mine);
         assert!(search.find("mine").is_err(), "the user's files are not the app's");
         write(&app.join("recipes/mine/a.sh"), "app");

@@ -51,7 +51,7 @@ pub enum StepError {
         step: String,
         /// The recipe.
         recipe: String,
-        /// What the image is for.
+        /// The image's platform.
         platform: String,
         /// What this machine is.
         host: String,
@@ -59,7 +59,7 @@ pub enum StepError {
     /// Packages for another processor would have to be compiled here.
     #[error("cannot compile packages for {platform} on this machine ({host}): {}", packages.join(", "))]
     Foreign {
-        /// What the image is for.
+        /// The image's platform.
         platform: String,
         /// What this machine is.
         host: String,
