@@ -118,8 +118,8 @@ impl AppConfig {
 fn users_key(key: &str) -> Option<Elsewhere> {
     UserConfig::keys().iter().any(|known| known == key).then(|| Elsewhere {
         message: format!(
-            "`{key}` is not allowed in an app's {FILE}: it decides about your machine or your trust, and the app may be a \
-             stranger's"
+            "`{key}` is not allowed in an app's {FILE}: it decides about your machine or your trust, and the app may not be \
+             yours"
         ),
         hint: match key {
             "trust" => format!("use --trust, or a line in {USER_FILE}"),

@@ -501,7 +501,7 @@ mod tests {
         let both = told(&search).unwrap_err();
         assert!(both.ends_with(": node (package.json), zig (package.json)"), "{both}");
         let strangers = told(&RecipeSearch::new(dir.path(), None, Trust::Ask)).unwrap_err();
-        assert!(strangers.contains("brings its own recipe") && strangers.contains("zig.toml"), "{strangers}");
+        assert!(strangers.contains("has its own recipe") && strangers.contains("zig.toml"), "{strangers}");
         assert_eq!(told(&RecipeSearch::new(dir.path(), None, Trust::No)).as_deref(), Ok("node"));
         fs::write(dir.path().join("recipes/zig.toml"), "a cake = 3 eggs").unwrap();
         assert_eq!(told(&RecipeSearch::new(dir.path(), None, Trust::Ask)).as_deref(), Ok("node"), "that is no recipe");
