@@ -1,4 +1,4 @@
-//! A build as the user asked for it: flags, environment and files, merged into one value.
+//! The request for a build: flags, environment and files, merged into one value.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -13,37 +13,38 @@ use crate::{
 /// Alpine's own mirror, the default.
 pub const DEFAULT_MIRROR: &str = "https://dl-cdn.alpinelinux.org/alpine";
 
-/// What is built, and how. `None` and empty lists leave the choice to the recipe.
+/// A request for a build. `None` and empty lists leave the choice to the recipe.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The machine and the user that the image is built for.
+    /// The machine and the user that run the build.
     pub host: Host,
     /// The app's folder.
     pub app: PathBuf,
-    /// Where the root filesystem starts.
+    /// The base of the root filesystem.
     pub base: Base,
-    /// Whether another base may be used when the mirror of this one cannot be reached: the user chose no base.
+    /// Whether another base may be used when this one's mirror cannot be reached, because the user named no base.
     pub fallback: bool,
     /// The platforms that the image is built for; at least one.
     pub platforms: Vec<Platform>,
-    /// Where the base's packages are: a URL or a folder, instead of Alpine's own mirror or this machine's apt sources.
+    /// The mirror of the base's packages: a URL or a folder, instead of Alpine's own mirror or this machine's apt
+    /// sources.
     pub mirror: Option<String>,
-    /// Files and folders of keys that are trusted besides the distribution's.
+    /// Files and folders of keys that are trusted in addition to the distribution's.
     pub keys: Vec<PathBuf>,
-    /// Further repositories, as a line of `/etc/apk/repositories` names them (`URL` or `@TAG URL`), or one of
+    /// Additional repositories, each a line of `/etc/apk/repositories` (`URL` or `@TAG URL`) or of
     /// `/etc/apt/sources.list` (`deb URL SUITE COMPONENT`).
     pub repositories: Vec<String>,
-    /// Further packages.
+    /// Additional packages.
     pub packages: Vec<String>,
-    /// Further packages of the dev variant only.
+    /// Additional packages of the dev variant only.
     pub dev_packages: Vec<String>,
-    /// How layers that are made here are compressed.
+    /// The compression of layers that are made here.
     pub compression: Compression,
     /// Where the project's dependencies come from.
     pub deps: Deps,
     /// How dependencies are installed.
     pub step: StepOptions,
-    /// Variables, over the recipe's.
+    /// Variables, which win over the recipe's.
     pub env: BTreeMap<String, String>,
     /// `Entrypoint`, instead of the recipe's.
     pub entrypoint: Option<Command>,
@@ -53,11 +54,11 @@ pub struct Request {
     pub workdir: Option<Workdir>,
     /// The user, instead of the recipe's.
     pub user: Option<User>,
-    /// Ports, besides the recipe's.
+    /// Ports, in addition to the recipe's.
     pub ports: Vec<Port>,
     /// Labels of the configuration.
     pub labels: BTreeMap<String, String>,
-    /// Annotations of the manifest, over those that are filled in.
+    /// Annotations of the manifest, which win over the ones that are filled in.
     pub annotations: BTreeMap<String, String>,
     /// Files that are included although an ignore file excludes them.
     pub include: Vec<Pattern>,
@@ -65,7 +66,7 @@ pub struct Request {
     pub exclude: Vec<Pattern>,
     /// The largest size that the image may have.
     pub max_size: Option<Size>,
-    /// The time of everything in the image that holds one, in seconds since 1970 (SOURCE_DATE_EPOCH).
+    /// The time for every timestamp in the image, in seconds since 1970 (SOURCE_DATE_EPOCH).
     pub epoch: u64,
 }
 
@@ -74,14 +75,14 @@ pub struct Request {
 pub struct StepOptions {
     /// The secrets that steps get.
     pub secrets: Vec<SecretSource>,
-    /// Whether the install scripts of dependencies are not run.
+    /// Whether install scripts of dependencies are skipped.
     pub ignore_scripts: bool,
-    /// Whether all projects share the caches.
+    /// Whether all projects share caches.
     pub shared_cache: bool,
     /// Whether no network is used.
     pub offline: bool,
-    /// The OCI runtime, by name or path; `None` for the first that is found.
+    /// The OCI runtime, by name or path; `None` for the first one found.
     pub runtime: Option<String>,
-    /// Files of further certificates to trust.
+    /// Files with additional certificates to trust.
     pub ca: Vec<PathBuf>,
 }

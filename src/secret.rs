@@ -461,7 +461,7 @@ mod tests {
 
     #[test]
     fn a_step_knows_what_is_meant_for_it() {
-        use crate::recipe::Shelves;
+        use crate::recipe::RecipeSearch;
         let given = [&[][..], &["install"], &["compile", "dev"], &["dev"]];
         let list: Vec<_> = (0_u8..)
             .zip(given)
@@ -472,7 +472,7 @@ mod tests {
             .collect();
         let secrets = Secrets { list, ..Secrets::default() };
         let of = |recipe: &str, step| {
-            let recipe = Shelves::default().find(recipe).expect("built in");
+            let recipe = RecipeSearch::default().find(recipe).expect("built in");
             secrets.of(step, &recipe).into_iter().map(|secret| secret.id).collect::<String>()
         };
         for (recipe, install, compile) in [("node", "01", "2"), ("go", "01", "02"), ("static", "01", "02")] {
@@ -482,7 +482,7 @@ mod tests {
         let idle = |recipe: &str, steps: &[&str]| {
             let steps = steps.iter().map(|step| (*step).to_owned()).collect();
             let source = SecretSource { id: "s".into(), from: SecretFrom::Variable("S".into()), steps };
-            let recipe = Shelves::default().find(recipe).expect("built in");
+            let recipe = RecipeSearch::default().find(recipe).expect("built in");
             check_steps(&[source], &recipe).map_err(|error| error.to_string())
         };
         assert_eq!(idle("node", &["install"]), Ok(vec![]));

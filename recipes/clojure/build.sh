@@ -10,8 +10,8 @@ lein with-profile "uberjar$OFFLINE" "do" jar, classpath /tmp/classpath
 unzip -q "$(find target -name '*.jar')" -d "$OUT/classes"
 tr : '\n' < /tmp/classpath | while read -r jar || [ "$jar" ]; do if [ -f "$jar" ]; then cp "$jar" "$OUT/lib"; fi; done
 
-# The namespace that :main names is a class where it was compiled ahead of time (:gen-class, and :aot of the profile uberjar). Else
-# clojure.main runs it, and nobody knows which modules its source uses.
+# The namespace that :main names is a class where it was compiled ahead of time (:gen-class, and :aot of the profile
+# uberjar). Else clojure.main runs it, and the modules that its source uses are unknown.
 namespace=
 mv "$OUT/classes/META-INF/MANIFEST.MF" /tmp/manifests
 rm -rf "$OUT/classes/META-INF/leiningen"

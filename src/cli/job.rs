@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{
     CliError,
     args::{BuildOptions, SetupOptions},
-    http, shelves, store,
+    http, recipe_search, store,
 };
 use crate::{
     config::{
@@ -159,12 +159,12 @@ fn find_recipe(
     machine: &MachineOptions,
     ui: &Ui,
 ) -> Result<Recipe, CliError> {
-    let shelves = shelves(host, app, trust(app, machine));
+    let search = recipe_search(host, app, trust(app, machine));
     let recipe = match name {
-        Some(name) if is_of_app => shelves.find_for_app(name)?,
-        Some(name) => shelves.find(name)?,
+        Some(name) if is_of_app => search.find_for_app(name)?,
+        Some(name) => search.find(name)?,
         None => {
-            let (recipe, files) = shelves.detect(app)?;
+            let (recipe, files) = search.detect(app)?;
             ui.detail(&format!("recipe {} recognizes {}", recipe.name, files.join(", ")));
             recipe
         }
@@ -323,8 +323,8 @@ mod tests {
 
     #[test]
     fn scratch_of_a_release_takes_the_packages_of_that_release() {
-        use crate::{plan::alpine, recipe::Shelves, values::Distribution};
-        let recipe = Shelves::default().find("node").expect("built in");
+        use crate::{plan::alpine, recipe::RecipeSearch, values::Distribution};
+        let recipe = RecipeSearch::default().find("node").expect("built in");
         let host = Host::new([], Path::new("/"));
         for (base, expected) in [("scratch", "v3.23"), ("scratch:3.22", "v3.22"), ("alpine:3.22", "v3.22")] {
             let contents = ContentsOptions { base: base.parse().ok(), ..ContentsOptions::default() };

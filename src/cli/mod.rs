@@ -21,7 +21,7 @@ use crate::{
     image::{Artifact, FormatError},
     images::{self, GcOptions, ImagesError, LocalImages},
     pipeline::BuildError,
-    recipe::{LISTS, RUN, Recipe, RecipeError, Shelves, Trust},
+    recipe::{LISTS, RUN, Recipe, RecipeError, RecipeSearch, Trust},
     registry::{self, CredentialStore, ParseReferenceError, Reference, Registry, RegistryError, Stored},
     sandbox::SandboxError,
     secret::SecretError,
@@ -372,18 +372,18 @@ fn gc(host: &Host, all: bool, common: &CommonOptions) -> Result<(), CliError> {
     Ok(())
 }
 
-fn shelves(host: &Host, app: &Path, trust: Trust) -> Shelves {
-    Shelves::new(app, host.config_home().as_deref(), trust)
+fn recipe_search(host: &Host, app: &Path, trust: Trust) -> RecipeSearch {
+    RecipeSearch::new(app, host.config_home().as_deref(), trust)
 }
 
 fn recipes(host: &Host, name: Option<&str>, app: &Path) -> Result<(), CliError> {
     // They are shown, not used: no trust is needed.
-    let shelves = shelves(host, app, Trust::Yes);
+    let search = recipe_search(host, app, Trust::Yes);
     match name {
         Some("lists") => print_text(LISTS),
-        Some(name) => print_text(&shelves.find(name)?.text),
+        Some(name) => print_text(&search.find(name)?.text),
         None => {
-            let all = shelves.all()?;
+            let all = search.all()?;
             let width = all.iter().map(|recipe| recipe.name.len()).max().unwrap_or(0);
             let line = |r: &Recipe| match r.origin.file() {
                 None => format!("{:width$}  {}\n", r.name, r.description),
@@ -401,7 +401,7 @@ fn print_text(text: &str) -> Result<(), CliError> {
 
 /// Prints the files of the recipe `name`, each below a line with its name, or writes them into the folder `to`.
 fn recipe_files(host: &Host, name: &str, to: Option<&Path>, app: &Path) -> Result<(), CliError> {
-    let recipe = shelves(host, app, Trust::Yes).find(name)?;
+    let recipe = recipe_search(host, app, Trust::Yes).find(name)?;
     let Some(folder) = to else {
         let shown = |(name, content): (&String, &String)| format!("==> {RUN}/{name} <==\n{content}\n");
         return print_text(&recipe.programs.iter().map(shown).collect::<String>());
@@ -460,7 +460,7 @@ fn login(
 /// The completions know the built-in recipes as commands, although clap does not.
 fn completions(shell: clap_complete::Shell) -> Result<(), CliError> {
     let mut command = with_docker_shorts(Cli::command());
-    for recipe in Shelves::default().all()? {
+    for recipe in RecipeSearch::default().all()? {
         let name = recipe.name.clone();
         // One that is called as a command is reached by `build --recipe`.
         if command.find_subcommand(&name).is_some() {

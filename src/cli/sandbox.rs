@@ -62,7 +62,7 @@ fn unpack_dev(job: &Job) -> Result<(Project, DevVariant, Root, Caches), CliError
         error => Err(error),
     });
     let project = project.map_err(BuildError::from)?;
-    let request = pipeline::settle(&job.request, &job.recipe, fetcher, &job.ui)?;
+    let request = pipeline::resolve_base(&job.request, &job.recipe, fetcher, &job.ui)?;
     let variant = DevVariant::new(&request, &job.recipe, &project, fetcher)?;
     let root = variant.unpack(store, &job.ui)?;
     let caches = Caches::new(&job.recipe, &Owner::of(&job.request.step, &project), store)?;

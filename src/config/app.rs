@@ -14,24 +14,24 @@ use crate::{
     values::{Elsewhere, ValueError, keys, list, parse_groups},
 };
 
-/// The most bytes that the file may have.
+/// The largest size of the file, in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// A `microbuild.toml`. Its keys are the long names of the flags that describe an image; what it leaves out is `None` or
-/// empty. It may be a stranger's: no key reaches the user's files, credentials or trust.
+/// A `microbuild.toml`. Its keys are the long names of the flags that describe an image; a missing key is `None` or
+/// empty. The app may be untrusted: no key reaches the user's files, credentials or trust.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AppConfig {
     /// `recipe`: a recipe's name, or the path of a recipe file, which is read only in an app that the user trusts.
     pub recipe: Option<String>,
-    /// `tag`: the names that the image gets among the local images.
+    /// `tag`: the image's names among the local images.
     pub tag: Vec<LocalTag>,
-    /// What the root filesystem is made of.
+    /// The options for the content of the root filesystem.
     pub contents: ContentsOptions,
-    /// What the image says of itself, and which files of the app it holds.
+    /// The options for the image's configuration, and for the app's files in it.
     pub image: ImageOptions,
 }
 
-/// The keys that are no options, or mean less than the option of that name.
+/// The keys that are not options, or that allow less than the option of the same name.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct OwnKeys {
@@ -40,7 +40,8 @@ struct OwnKeys {
     tag: Vec<LocalTag>,
 }
 
-/// A name for a local image, such as `shop:1.4`: it names no registry, since the app must not say where an image is pushed.
+/// A name for a local image, such as `shop:1.4`. It has no registry, because the app must not decide where an image is
+/// pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalTag(String);
 
@@ -48,7 +49,8 @@ impl FromStr for LocalTag {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        // distribution/reference: what stands before the first `/` is a registry if it has a dot or a colon, or is localhost.
+        // distribution/reference: the part before the first `/` is a registry if it has a dot or a colon, or is
+        // localhost.
         let first = text.split_once('/').map_or("", |(first, _)| first);
         if first.contains(['.', ':']) || first == "localhost" {
             let expected = "a name without a registry, such as shop:1.4 (use -t, MICROBUILD_TAG or your own config.toml to name a registry)";
@@ -68,8 +70,8 @@ impl AppConfig {
     /// Reads the text of a `microbuild.toml`; `file` is its name in messages. Paths are left as they are written.
     ///
     /// # Errors
-    /// When it is not TOML, has an unknown key, one that only the user may set, or a value that its key cannot have; with
-    /// line and column.
+    /// When it is not TOML, when it has an unknown key or one that only the user may set, or when a value does not fit
+    /// its key; with line and column.
     pub fn parse(text: &str, file: &str) -> Result<Self, ConfigError> {
         let (mut own, mut contents, mut image) =
             (OwnKeys::default(), ContentsOptions::default(), ImageOptions::default());
@@ -78,11 +80,11 @@ impl AppConfig {
         Ok(Self { recipe, tag, contents, image })
     }
 
-    /// Reads `microbuild.toml` in the folder `app`, its relative paths taken from there. Without such a file: the
-    /// configuration that says nothing. `app` may be a single file, which has none.
+    /// Reads `microbuild.toml` in the folder `app`; relative paths start there. Without the file, or when `app` is a
+    /// single file, the configuration is empty.
     ///
     /// # Errors
-    /// As [`AppConfig::parse`], and when the file is there and cannot be read.
+    /// As [`AppConfig::parse`], and when the file exists and cannot be read.
     pub fn read(app: &Path) -> Result<Self, ConfigError> {
         if !app.is_dir() {
             return Ok(Self::default());
@@ -100,7 +102,7 @@ impl AppConfig {
         [keys::<OwnKeys>(), keys::<ContentsOptions>(), keys::<ImageOptions>()].concat()
     }
 
-    /// What it says of the root filesystem, and nothing that is the app's own.
+    /// Its options for the root filesystem, without those that belong to the app.
     #[must_use]
     pub fn without_app(self) -> Self {
         let (ContentsOptions { base, .. }, ImageOptions { platform, compression, .. }) = (self.contents, self.image);
@@ -112,12 +114,12 @@ impl AppConfig {
     }
 }
 
-/// A key that only the user may set, found in the app's file.
+/// The error of a key in the app's file that only the user may set.
 fn users_key(key: &str) -> Option<Elsewhere> {
     UserConfig::keys().iter().any(|known| known == key).then(|| Elsewhere {
         message: format!(
-            "`{key}` is not allowed in an app's {FILE}: it decides about your machine or your trust, and the app may be a \
-             stranger's"
+            "`{key}` is not allowed in an app's {FILE}: it decides about your machine or your trust, and the app may not be \
+             yours"
         ),
         hint: match key {
             "trust" => format!("use --trust, or a line in {USER_FILE}"),
@@ -187,7 +189,7 @@ mod tests {
         assert!(matches!(AppConfig::read(dir.path()), Err(ConfigError::App(_))));
     }
 
-    /// Each key of both files stands on one side of the line, and each option of a build in one of the files.
+    /// Each key belongs to one of the files, and each option of a build is a key of one of them.
     #[test]
     fn every_key_is_on_one_side() {
         let (app, user) = (AppConfig::keys(), UserConfig::keys());

@@ -1,16 +1,16 @@
-//! Build options, and the two files that they stand in.
+//! Build options, and the two configuration files.
 //!
-//! Every build option is a flag, a variable of the environment (`MICROBUILD_…`) and a key of one of two files, all under
-//! the same name and read by the same `FromStr`:
+//! Every build option is a flag, an environment variable (`MICROBUILD_…`) and a key of one of two files. All have the
+//! same name and are read by the same `FromStr`:
 //!
-//! - [`AppConfig`], the app's `microbuild.toml`, describes the **image**. The app may be a stranger's, so that nothing in it
+//! - [`AppConfig`], the app's `microbuild.toml`, describes the **image**. The app may be untrusted, so that nothing in it
 //!   reaches the user's machine, credentials or trust.
-//! - [`UserConfig`], the user's `$XDG_CONFIG_HOME/microbuild/config.toml`, speaks for the **machine**: where things are
-//!   written, which runtime and secrets are used, whom to trust.
+//! - [`UserConfig`], the user's `$XDG_CONFIG_HOME/microbuild/config.toml`, decides about the **machine**: output paths,
+//!   the runtime, secrets and trust.
 //!
-//! Each key stands in one of the two; in the other it is an error that says where it may stand. The first of flag,
-//! environment, file and recipe that says something counts; lists replace one another as wholes, tables (`env`, `label`,
-//! `annotation`) are merged key by key.
+//! Each key belongs to one of the two. In the other it is an error that names the right file. The first of flag,
+//! environment, file and recipe that has a value counts. A list replaces another one as a whole; tables (`env`,
+//! `label`, `annotation`) are merged key by key.
 //!
 //! ```toml
 //! # microbuild.toml
@@ -41,10 +41,10 @@ pub use options::{
 };
 pub use user::{UserConfig, is_trusted};
 
-/// What is wrong with a file of build options.
+/// The error of a file of build options.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// It is not what it should be.
+    /// The file's content is not valid.
     #[error(transparent)]
     Document(#[from] DocumentError),
     /// The app's file cannot be read.

@@ -1,5 +1,5 @@
-//! The options of a build, in groups. An option is one field of one group: clap reads the flag and the variable into it, serde
-//! the key of a file, and [`Merge`] puts the two over each other. Nothing else lists the options.
+//! The options of a build, in groups. An option is one field of one group: clap reads the flag and the variable into
+//! it, serde reads the key of a file, and [`Merge`] merges the two. There is no other list of options.
 //!
 //! A group belongs to one of the two files as a whole: [`ContentsOptions`] and [`ImageOptions`] are keys of the app's
 //! [`AppConfig`](super::AppConfig), the others of the user's [`UserConfig`](super::UserConfig). A field with `#[serde(skip)]` is a
@@ -25,13 +25,13 @@ use crate::{
     },
 };
 
-/// Values that come from two places, of which one counts more.
+/// Values from two places, one of which wins.
 pub trait Merge: Sized {
-    /// What `self` says; what `under` says where `self` says nothing.
+    /// Returns `self`, with the values of `under` where `self` has none.
     #[must_use]
     fn over(self, under: Self) -> Self;
 
-    /// Fills in what `under` says where `self` says nothing.
+    /// Fills in the values of `under` where `self` has none.
     fn fill(&mut self, under: &Self)
     where
         Self: Clone + Default,
@@ -55,7 +55,7 @@ impl Merge for bool {
 
 /// How two lists are merged depends on what is in them.
 pub trait Listed: Sized {
-    /// A list that says something replaces the other one as a whole.
+    /// A list that is not empty replaces the other one as a whole.
     fn list_over(list: Vec<Self>, under: Vec<Self>) -> Vec<Self> {
         if list.is_empty() { under } else { list }
     }
@@ -76,14 +76,14 @@ impl Listed for SecretSource {}
 impl Listed for Output {}
 impl Listed for Insecure {}
 
-/// A table is merged key by key: of several pairs with one key, the last counts.
+/// A table is merged key by key. Of several pairs with one key, the last counts.
 impl Listed for Pair {
     fn list_over(list: Vec<Self>, under: Vec<Self>) -> Vec<Self> {
         under.into_iter().chain(list).collect()
     }
 }
 
-/// Defines groups of options: each is what clap flattens into a command and what serde reads from a file, and merges field by
+/// Defines groups of options. clap flattens a group into a command, serde reads it from a file, and it merges field by
 /// field.
 macro_rules! groups {
     ($($(#[$about:meta])* pub struct $group:ident { $($(#[$attribute:meta])* pub $option:ident: $type:ty,)* })*) => {$(
@@ -101,7 +101,7 @@ macro_rules! groups {
 }
 
 groups! {
-    /// What the root filesystem is made of.
+    /// The options for the content of the root filesystem.
     pub struct ContentsOptions {
         /// Start from alpine[:RELEASE], scratch[:RELEASE] (Alpine's packages without a shell) or debian[:SUITE] [default: alpine]
         #[arg(long, env = "MICROBUILD_BASE", help_heading = "Contents")]
@@ -146,7 +146,7 @@ groups! {
         pub ignore_scripts: Option<bool>,
     }
 
-    /// What the image says of itself, and which files of the app it holds.
+    /// The options for the image's configuration, and for the app's files in it.
     pub struct ImageOptions {
         /// Build for these platforms, such as linux/amd64,linux/arm64 [default: this machine's]
         #[arg(
@@ -208,7 +208,7 @@ groups! {
         pub annotation: Vec<Pair>,
     }
 
-    /// What a build may use and trust on this machine.
+    /// The options for what a build may use and trust on this machine.
     pub struct MachineOptions {
         /// Use recipes from the app's own folder; `--trust=no` ignores them
         #[arg(
@@ -250,7 +250,7 @@ groups! {
         /// Take Alpine's packages from here instead of dl-cdn.alpinelinux.org/alpine, or Debian's instead of from this machine's apt sources
         #[arg(long, value_name = "URL|DIR", env = "MICROBUILD_MIRROR", help_heading = "Packages' sources")]
         pub mirror: Option<String>,
-        /// Trust these keys (Alpine: *.rsa.pub, Debian: *.gpg, *.asc) besides the base's own
+        /// Trust these keys (Alpine: *.rsa.pub, Debian: *.gpg, *.asc) in addition to the base's own
         #[arg(
             long,
             value_name = "DIR|FILE",
@@ -296,7 +296,7 @@ groups! {
         pub offline: Option<bool>,
     }
 
-    /// Where an image goes, and what it is called there.
+    /// The options for an image's destinations and names.
     pub struct DeliveryOptions {
         /// Name the image (several times for several names) [default: the project's name]
         #[arg(short, long, value_name = "REF", env = "MICROBUILD_TAG", value_delimiter = ',')]
@@ -323,9 +323,9 @@ groups! {
         pub metadata_file: Option<PathBuf>,
     }
 
-    /// How mirrors and registries are reached.
+    /// The options for connections to mirrors and registries.
     pub struct NetworkOptions {
-        /// Trust these CA certificates (PEM) besides the machine's own
+        /// Trust these CA certificates (PEM) in addition to the machine's own
         #[arg(long, value_name = "FILE", env = "MICROBUILD_CA", help_heading = "Network")]
         #[serde(deserialize_with = "list")]
         pub ca: Vec<PathBuf>,
@@ -345,7 +345,7 @@ groups! {
         pub insecure: Vec<Insecure>,
     }
 
-    /// What every command understands.
+    /// The options of every command.
     pub struct CommonOptions {
         /// Keep downloads and remembered results in this folder [default: $XDG_CACHE_HOME/microbuild]
         #[arg(long, value_name = "DIR", env = "MICROBUILD_CACHE_DIR", help_heading = "General")]
@@ -362,14 +362,14 @@ groups! {
             help_heading = "General"
         )]
         pub json: Option<bool>,
-        /// How progress is shown on stderr
+        /// Show progress on stderr in this form
         #[arg(long, value_enum, env = "MICROBUILD_PROGRESS", help_heading = "General")]
         pub progress: Option<ui::Mode>,
-        /// Say nothing on stderr but warnings and errors
+        /// Print only warnings and errors on stderr
         #[arg(short, long, env = "MICROBUILD_QUIET", value_parser = switch, help_heading = "General")]
         #[serde(skip)]
         pub quiet: bool,
-        /// Say more on stderr
+        /// Print more on stderr
         #[arg(
             short,
             long,

@@ -1,4 +1,4 @@
-//! The user's own `$XDG_CONFIG_HOME/microbuild/config.toml`, which says what a build may use and trust on this machine.
+//! The user's own `$XDG_CONFIG_HOME/microbuild/config.toml`, which sets what a build may use and trust on this machine.
 
 use std::{
     fs, io,
@@ -11,17 +11,17 @@ use crate::{
     values::{Elsewhere, keys, parse_groups},
 };
 
-/// A `config.toml` of the user. Its keys are the long names of the flags that speak for this machine; `trust` names the folders
-/// of apps. What it leaves out is `None` or empty.
+/// A `config.toml` of the user. Its keys are the long names of the flags that concern this machine; `trust` lists
+/// folders of apps. A missing key is `None` or empty.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct UserConfig {
     /// Where images go.
     pub delivery: DeliveryOptions,
-    /// What a build may use and trust.
+    /// The options for what a build may use and trust.
     pub machine: MachineOptions,
-    /// How mirrors and registries are reached.
+    /// The options for connections to mirrors and registries.
     pub network: NetworkOptions,
-    /// What every command understands.
+    /// The options of every command.
     pub common: CommonOptions,
 }
 
@@ -29,8 +29,8 @@ impl UserConfig {
     /// Reads the text of a `config.toml`; `file` is its name in messages. Paths are left as they are written.
     ///
     /// # Errors
-    /// When it is not TOML, has an unknown key, one that describes an image, or a value that its key cannot have; with line
-    /// and column.
+    /// When it is not TOML, when it has an unknown key or one that describes an image, or when a value does not fit its
+    /// key; with line and column.
     pub fn parse(text: &str, file: &str) -> Result<Self, ConfigError> {
         let mut config = Self::default();
         let Self { delivery, machine, network, common } = &mut config;
@@ -38,11 +38,11 @@ impl UserConfig {
         Ok(config)
     }
 
-    /// Reads `microbuild/config.toml` in `home` ([`Host::config_home`](crate::host::Host::config_home)), its relative paths taken from its folder. Without such a
-    /// file: the configuration that says nothing.
+    /// Reads `microbuild/config.toml` in `home` ([`Host::config_home`](crate::host::Host::config_home)), its relative
+    /// paths start in its folder. Without the file the configuration is empty.
     ///
     /// # Errors
-    /// As [`UserConfig::parse`], and when the file is there and cannot be read.
+    /// As [`UserConfig::parse`], and when the file exists and cannot be read.
     pub fn read(home: Option<&Path>) -> Result<Self, ConfigError> {
         let Some(folder) = home.map(|home| home.join("microbuild")) else { return Ok(Self::default()) };
         let path = folder.join("config.toml");
@@ -55,10 +55,10 @@ impl UserConfig {
         }
     }
 
-    /// The same, its relative paths taken from `folder`. What a build writes stays relative to the current folder.
+    /// Resolves relative paths from `folder`. Paths that a build writes to stay relative to the current folder.
     fn below(mut self, folder: &Path) -> Self {
         let Self { delivery, machine, network, common } = &mut self;
-        // Without `..`, so that a new option is thought of here.
+        // Without `..`, so that the compiler asks for new options here.
         let MachineOptions {
             trust: _,
             trusted,
@@ -104,16 +104,16 @@ impl UserConfig {
     }
 }
 
-/// Whether `app`, or a folder that it lies in, is one of the `folders` that [`MachineOptions::trusted`] names, links followed.
+/// Whether `app`, or a folder above it, is one of the `folders` of [`MachineOptions::trusted`], links followed.
 pub fn is_trusted(app: &Path, folders: &[PathBuf]) -> bool {
     let Ok(app) = fs::canonicalize(app) else { return false };
     folders.iter().filter_map(|folder| fs::canonicalize(folder).ok()).any(|folder| app.starts_with(folder))
 }
 
-/// The user's file, as messages name it; `XDG_CONFIG_HOME` may say otherwise.
+/// The name of the user's file in messages. `XDG_CONFIG_HOME` may move it.
 pub(super) const USER_FILE: &str = "~/.config/microbuild/config.toml";
 
-/// A key that describes an image, found in the user's file.
+/// The error of a key in the user's file that describes an image.
 fn apps_key(key: &str) -> Option<Elsewhere> {
     AppConfig::keys().iter().any(|known| known == key).then(|| Elsewhere {
         message: format!("`{key}` is not allowed in your own configuration: it describes an image"),

@@ -1,25 +1,25 @@
-//! What the words of a failing tool mean.
+//! The meaning of a failing tool's output.
 
 use std::borrow::Cow;
 
 use super::Language;
 
-/// What a line of a failing tool means.
+/// The meaning of a line of a failing tool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Explanation {
-    /// Something has to be compiled, and there is nothing to compile it with: the recipe's compilers may help.
+    /// A package has to be compiled, and there is no compiler: the recipe's compilers may help.
     NeedsCompiler,
-    /// Something that is compiled lacks a library, or a program: the text says what brings it.
+    /// The compilation lacks a library or a program. The text is the hint that names its package.
     Lacks(Cow<'static, str>),
-    /// What is not to be fetched was not kept either.
+    /// A file that must not be fetched is not in the cache.
     NotCached,
-    /// The lock file does not fit the project: the text says what mends it.
+    /// The lock file does not fit the project. The text is the hint.
     LockOutOfDate(Cow<'static, str>),
-    /// Anything else: the text says what may help.
+    /// Anything else. The text is the hint.
     Hint(Cow<'static, str>),
 }
 
-/// What a failing tool has said, line by line, and what to do about it.
+/// The diagnosis of a failing tool, from its output line by line.
 #[derive(Debug, Default)]
 pub struct Diagnosis {
     language: Option<&'static dyn Language>,
@@ -31,12 +31,13 @@ pub struct Diagnosis {
 }
 
 impl Diagnosis {
-    /// Of a tool of `language`.
+    /// Begins the diagnosis of a tool of `language`.
     pub fn new(language: Option<&'static dyn Language>) -> Self {
         Self { language, ..Self::default() }
     }
 
-    /// Takes note of a line, or a part of one. Of several explanations of a kind the first counts: what follows mostly comes of it.
+    /// Takes note of a line, or a part of one. Of several explanations of a kind the first counts: it mostly causes the
+    /// others.
     pub fn note(&mut self, line: &str) {
         let own = self.language.and_then(|language| language.explain(line));
         match own.or_else(|| of_compilers(line)) {
@@ -54,7 +55,7 @@ impl Diagnosis {
         self.needs_compiler
     }
 
-    /// What to do, for the user. `locked` is whether a lock file says what is installed, `offline` whether nothing may be fetched.
+    /// The hint for the user. `locked` is whether there is a lock file, `offline` whether the network is not used.
     pub fn hint(&self, locked: bool, offline: bool) -> Option<String> {
         if offline && self.not_cached {
             return Some("build once without --offline: the cache has what was installed before".into());
@@ -64,7 +65,7 @@ impl Diagnosis {
         }
         if self.needs_compiler {
             return Some(
-                "a package is compiled, and lacks what it is compiled with: --dev-package NAME brings that, such as --dev-package libpq-dev"
+                "a package cannot be compiled, because a library or tool is missing: add it with --dev-package NAME, such as --dev-package libpq-dev"
                     .into(),
             );
         }
@@ -72,16 +73,16 @@ impl Diagnosis {
     }
 }
 
-/// What `line` means by a table of the words that it may have; the first that it has count.
+/// Finds the meaning of `line` in a table of words. The first words that it contains count.
 pub(super) fn find(line: &str, sayings: &[(&str, Explanation)]) -> Option<Explanation> {
     sayings.iter().find(|(words, _)| line.contains(words)).map(|(_, explanation)| explanation.clone())
 }
 
-/// What compilers, and what calls them in every language, write.
+/// Explains the messages of compilers and build tools, which are the same in every language.
 fn of_compilers(line: &str) -> Option<Explanation> {
     const NO_COMPILER: [&str; 6] =
         ["gcc: not found", "g++: not found", "cc: not found", "make: not found", "C compiler", "Unknown compiler"];
-    // What CMake, Meson and configure scripts tell of one that is there.
+    // Words of CMake, Meson and configure scripts about a compiler that exists.
     const COMPILER: [&str; 5] =
         ["identification is", "checking ", "Check for working", "Detecting C", "for the host machine"];
     let has = |words: &[&str]| words.iter().any(|words| line.contains(words));
@@ -109,7 +110,7 @@ fn of_compilers(line: &str) -> Option<Explanation> {
     ))
 }
 
-/// The header that a line of GCC's or Clang's says is missing.
+/// The missing header in a line of GCC or Clang.
 fn header(line: &str) -> Option<&str> {
     let (_, rest) = line.split_once("fatal error: ")?;
     let (name, _) =
@@ -117,7 +118,7 @@ fn header(line: &str) -> Option<&str> {
     word(name).filter(|word| word.len() == name.len())
 }
 
-/// The module that a line of pkg-config's, or of a program that calls it, says is missing.
+/// The missing module in a line of pkg-config, or of a program that calls it.
 fn module(line: &str) -> Option<&str> {
     let rest = match line.split_once("Package '") {
         Some((_, rest)) => rest,
@@ -131,7 +132,7 @@ fn module(line: &str) -> Option<&str> {
         .then_some(name)
 }
 
-/// What `text` begins with that may be the name of a header, a library or a module.
+/// The beginning of `text` that may be the name of a header, a library or a module.
 fn word(text: &str) -> Option<&str> {
     let is_of_names = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+' | '.' | '/');
     let end = text.find(|c| !is_of_names(c)).unwrap_or(text.len());

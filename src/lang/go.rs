@@ -1,4 +1,4 @@
-//! Go: `go.mod` and `go.work` (<https://go.dev/ref/mod>), and what the command `go` says.
+//! Go: `go.mod` and `go.work` (<https://go.dev/ref/mod>), and the messages of the command `go`.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ impl Language for Go {
     fn read(&self, source: &Source<'_>) -> Result<Facts, LanguageError> {
         let module = source.read("go.mod")?.unwrap_or_default();
         let name = directive(&module, "module").map(|path| short(path).to_owned());
-        // A workspace's is at least that of its modules (go.dev/ref/mod, "go directive" of go.work).
+        // A workspace's version is at least that of its modules (go.dev/ref/mod, "go directive" of go.work).
         let work = source.read("go.work")?.unwrap_or_default();
         let of = |text, file| Some((directive(text, "go")?, file));
         let asked = of(&work, "go.work").or_else(|| of(&module, "go.mod"));
@@ -62,7 +62,8 @@ const SAYINGS: &[(&str, Explanation)] = &[
     ),
 ];
 
-/// What the line `name VALUE` of a file says; `//` begins a comment. Lines within parentheses begin with other words.
+/// The value in the line `name VALUE` of a file; `//` begins a comment. Lines within parentheses begin with other
+/// words.
 fn directive<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     let mut lines = text.lines().map(|line| line.split("//").next().unwrap_or(line));
     let value = lines.find_map(|line| {
@@ -72,7 +73,7 @@ fn directive<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     (!value.is_empty() && !value.contains(char::is_whitespace)).then_some(value)
 }
 
-/// The last part of a module's path; behind it stands the major version, from 2 on.
+/// The name in a module's path: its last part, before the major version (from 2 on).
 fn short(path: &str) -> &str {
     let is_version = |part: &str| {
         part.strip_prefix('v').is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))

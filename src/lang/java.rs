@@ -1,7 +1,7 @@
-//! Java and what else runs on its machine: `pom.xml` and Gradle's files, as far as they are plain.
+//! Java and other languages of the JVM: `pom.xml` and Gradle's files, as far as they are plain.
 //!
-//! Gradle's files are programs, and Maven puts a project together out of parents and profiles: only what stands in plain words is
-//! read, and the rest is as good as absent.
+//! Gradle's files are programs, and Maven combines parents and profiles into a project. Only literal values are read;
+//! others count as absent.
 
 use std::borrow::Cow;
 
@@ -58,7 +58,7 @@ fn wanted(range: &str, key: &'static str, file: &str, releases: Option<Releases>
     WantedRuntime::advised("Java", range, Some(key), file, releases)
 }
 
-/// What a `pom.xml` says (<https://maven.apache.org/pom.html>); a value that is put together (`${…}`) is not read.
+/// Reads a `pom.xml` (<https://maven.apache.org/pom.html>). A value with a property (`${…}`) is not read.
 fn of_maven(text: &str) -> Facts {
     let elements = elements(text);
     let at = |path: &str| {
@@ -68,14 +68,14 @@ fn of_maven(text: &str) -> Facts {
     let keys = ["maven.compiler.release", "java.version", "maven.compiler.target"];
     let runtime = keys.into_iter().find_map(|key| {
         let range = at(&format!("project/properties/{key}"))?;
-        // Java 8 and what was before it is also called 1.8.
+        // Java 8 and earlier versions are also called 1.8 and so on.
         wanted(&range, key, POM, Releases::at_least(range.strip_prefix("1.").unwrap_or(&range)))
     });
     let version = at("project/version").or_else(|| at("project/parent/version"));
     Facts { name: at("project/artifactId"), version, runtime, ..Facts::default() }
 }
 
-/// The toolchain that a Gradle file asks for: exactly that version.
+/// The toolchain that a Gradle file asks for: exactly this version.
 fn of_gradle(text: &str, file: &str) -> Option<WantedRuntime> {
     let mut found = ["JavaLanguageVersion.of(", "jvmToolchain("].into_iter().filter_map(|call| {
         let (_, rest) = text.split_once(call)?;
@@ -90,7 +90,7 @@ fn of_gradle(text: &str, file: &str) -> Option<WantedRuntime> {
 /// The text that a line of a Gradle file assigns to `name`: `version = '1.0'`, or `version '1.0'`.
 fn assigned(text: &str, name: &str) -> Option<String> {
     text.lines().find_map(|line| {
-        // Within a block it is something else's.
+        // Within a block it belongs to something else.
         let rest = line.strip_prefix(name)?.trim_start();
         let rest = rest.strip_prefix('=').unwrap_or(rest).trim();
         let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''))?;
@@ -99,9 +99,10 @@ fn assigned(text: &str, name: &str) -> Option<String> {
     })
 }
 
-/// The elements of an XML document that hold text, by their paths, in their order. Of what is damaged, what stands before that.
+/// The elements of an XML document that hold text, by their paths, in order. A damaged document is read up to the
+/// damage.
 fn elements(text: &str) -> Vec<(String, String)> {
-    /// Deeper than any that is asked for.
+    /// Deeper than any element that is used.
     const DEPTH: usize = 4;
     let mut found = Vec::new();
     let mut path: Vec<&str> = Vec::new();

@@ -1,10 +1,10 @@
-//! Languages: what this program knows of an app's language that a recipe cannot say as data.
+//! Languages: the knowledge about an app's language that a recipe cannot have as data.
 //!
-//! A recipe names its language (`language = "node"`), which is one [`Language`], in a file of its own here, and one line in
-//! [`ALL`]. A recipe without one is read by nothing: its own keys say everything.
+//! A recipe names its language (`language = "node"`). Each is one [`Language`] in a file of its own here, and one line
+//! in [`ALL`]. A recipe without a language has everything in its own keys.
 //!
-//! Reading a project is pure: a language opens files of the project's folder, through the [`AppFolder`] that it is given. It
-//! starts no process and looks neither at the network nor at the environment, so that its tests are folders.
+//! Reading a project is pure: a language opens files of the project's folder through the [`AppFolder`] that it gets. It
+//! starts no process and uses neither the network nor the environment, so that its tests are folders.
 
 mod explain;
 mod go;
@@ -49,16 +49,16 @@ pub const ALL: &[&dyn Language] = &[
     &rust::Rust,
 ];
 
-/// The most bytes that a file of a project may have which is read whole: lock files are the largest.
+/// The largest size of a file that is read as a whole, in bytes. Lock files are the largest.
 pub const LARGEST: u64 = 64 << 20;
 
-/// What this program knows of a language's projects and tools.
+/// The knowledge about a language's projects and tools.
 pub trait Language: fmt::Debug + Sync {
-    /// What recipes call it.
+    /// Its name in recipes.
     fn name(&self) -> &'static str;
 
-    /// Whether `folder`, in which a recipe has detected files of this language, has an app in it, and not just tools that an app
-    /// of another language is made with. It decides where files of several languages lie together.
+    /// Whether `folder` has an app of this language, and not only tools for an app of another language. A recipe has
+    /// recognized files of this language in it. The answer counts where files of several languages are in one folder.
     fn is_app(&self, _folder: &AppFolder) -> bool {
         true
     }
@@ -66,57 +66,58 @@ pub trait Language: fmt::Debug + Sync {
     /// Reads the project `source`.
     ///
     /// # Errors
-    /// When a file of it cannot be read as what it should be, or nothing says how the app starts and [`Source::starts`].
+    /// When a file has not the form that it should have; when [`Source::starts`] is set and no file that starts the app
+    /// is found.
     fn read(&self, source: &Source<'_>) -> Result<Facts, LanguageError>;
 
-    /// The app as a single file, where the file at `path` can be one. `None` when only folders can.
+    /// Reads the app as the single file at `path`. `None` when an app of this language is always a folder.
     ///
     /// # Errors
-    /// When it is not that kind of file, or cannot be read.
+    /// When it is another kind of file, or cannot be read.
     fn single_file(&self, _path: &Path) -> Result<Option<AppFile>, LanguageError> {
         Ok(None)
     }
 
-    /// Files that a step which installs or builds wants besides the project's own, made of these. They are written into the
-    /// folder that the step runs in, over a file of the project in their place.
+    /// Makes additional files for steps that install or build, from the project's own. They are written into the step's
+    /// folder and replace files of the project.
     ///
     /// # Errors
-    /// When a file of the project cannot be read as what it should be, or asks for what cannot be done.
+    /// When a file of the project has not the form that it should have, or asks for something that is not supported.
     fn prepare(&self, _source: &Source<'_>) -> Result<Vec<GeneratedFile>, LanguageError> {
         Ok(Vec::new())
     }
 
-    /// What a step has installed in `folder`, which has `files`: sorted by name and version, each once. What cannot be read is
-    /// left out: the tool that wrote it knows better.
+    /// Lists the packages that a step has installed in `folder`, which has `files`: sorted by name and version, each
+    /// once. Files that cannot be read are skipped.
     fn components(&self, _folder: &AppFolder, _files: &[AppFile]) -> Vec<Component> {
         Vec::new()
     }
 
-    /// Of the packages installed in `folder`, which has `files`, those that do not work before something is compiled for `os`
-    /// and `cpu` (the tool's words for them): their scripts were not run. Sorted by place.
+    /// Finds the packages installed in `folder`, which has `files`, that have to be compiled for `os` and `cpu` (the
+    /// tool's names for them) and whose scripts did not run. Sorted by path.
     fn uncompiled(&self, _folder: &AppFolder, _files: &[AppFile], _os: &str, _cpu: &str) -> Vec<String> {
         Vec::new()
     }
 
-    /// What a line means that a failing tool of this language wrote. What compilers write is the same in every language:
-    /// [`Diagnosis`] knows that.
+    /// Explains a line of a failing tool of this language. [`Diagnosis`] itself explains the messages of compilers,
+    /// which are the same in every language.
     fn explain(&self, _line: &str) -> Option<Explanation> {
         None
     }
 
-    /// How the dependencies lie that the user has installed in the app's folder, where that is not among the app's own files.
+    /// The layout of dependencies that the user has installed in the app's folder, for languages that keep them apart
+    /// from the app's own files.
     fn installed(&self) -> Option<Installed> {
         None
     }
 
-    /// Whether `command`, the first word of a process in a `Procfile`, leaves it to the project's own files what is started. No
-    /// image has such a command.
+    /// Whether `command`, the first word of a process in a `Procfile`, is a tool that reads the start command from the
+    /// project's own files. No image has such a tool.
     fn is_manager(&self, _command: &str) -> bool {
         false
     }
 
-    /// Whether the app's files may be programs, which take along the libraries that they are linked with, and may be files that
-    /// nothing starts.
+    /// Whether the app's files may be programs, whose libraries are added to the image, or files without any command.
     fn is_finished(&self) -> bool {
         false
     }
@@ -129,9 +130,9 @@ pub struct Source<'a> {
     pub folder: &'a AppFolder,
     /// Its absolute path, without links.
     pub root: &'a Path,
-    /// What of it goes into the image.
+    /// Its files that go into the image.
     pub files: &'a Listing,
-    /// Whether [`Facts::start`] is wanted; not where the user says what is started.
+    /// Whether [`Facts::start`] is needed: not where the user sets the command.
     pub starts: bool,
     /// Whether dependencies are to be installed; lock files are not read otherwise.
     pub installs: bool,
@@ -141,7 +142,7 @@ impl Source<'_> {
     /// The text of a file of the project, whether it goes into the image or not. `None` when there is none.
     ///
     /// # Errors
-    /// When it is no text, too large, or cannot be read.
+    /// When it is not text, too large, or cannot be read.
     pub fn read(&self, path: &str) -> Result<Option<String>, LanguageError> {
         Ok(self.folder.read(path, LARGEST)?)
     }
@@ -152,48 +153,48 @@ impl Source<'_> {
     }
 }
 
-/// What a project says of itself.
+/// The facts that a project states.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
-    /// What the project calls itself. Not the folder's name, which differs from one checkout to another.
+    /// The project's name. Not the folder's name, which differs from one checkout to another.
     pub name: Option<String>,
     /// Its version.
     pub version: Option<String>,
-    /// The versions of the runtime that it runs on.
+    /// The versions of the runtime that it asks for.
     pub runtime: Option<WantedRuntime>,
-    /// What is started. `None` when the project does not say: then the recipe's `entry` does.
+    /// How the app starts. `None` leaves it to the recipe's `entry`.
     pub start: Option<Start>,
-    /// Variables that the app is started with.
+    /// Variables for the app.
     pub env: BTreeMap<String, String>,
-    /// What has to be installed for it. `None` when the language does not know: then the recipe's `when` does.
+    /// The dependencies. `None` when the language does not know them: then the recipe's `when` decides.
     pub dependencies: Option<Dependencies>,
-    /// What the user should know, each a line.
+    /// Warnings for the user, each a line.
     pub warnings: Vec<String>,
 }
 
-/// How an app starts, to fill in a recipe's command.
+/// How an app starts: the values for a recipe's command.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Start {
-    /// `{options}`: what the runtime itself is told.
+    /// `{options}`: options of the runtime.
     pub options: Vec<String>,
     /// `{entry}`: the file that is run, relative to the app's folder.
     pub entry: String,
-    /// `{args}`: what the app is told.
+    /// `{args}`: arguments of the app.
     pub args: Vec<String>,
 }
 
-/// What a project says of its dependencies.
+/// The dependencies of a project.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dependencies {
-    /// The names of those that it cannot do without.
+    /// The names of those that it needs.
     pub required: Vec<String>,
     /// The names of the others.
     pub optional: Vec<String>,
-    /// Whether installing may read any file of the project, and not just those that say what is to be installed.
+    /// Whether the installation may read any file of the project, and not only those that describe dependencies.
     pub whole: bool,
-    /// The packages that run scripts of their own when they are installed, as the lock file says; sorted.
+    /// The packages with install scripts, according to the lock file; sorted.
     pub scripts: Vec<String>,
-    /// The lock files that are there, of all of the language's tools.
+    /// The lock files of the project, of all of the language's tools.
     pub locks: Vec<String>,
 }
 
@@ -204,33 +205,33 @@ impl Dependencies {
     }
 }
 
-/// The versions of a language's runtime that a project runs on.
+/// The versions of a language's runtime that a project asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WantedRuntime {
-    /// What the runtime is called: `Node`.
+    /// The runtime's name: `Node`.
     pub runtime: &'static str,
     /// The versions, as they are written.
     pub range: String,
-    /// The key that says it, when the file has keys: `engines.node`.
+    /// The key with the versions, when the file has keys: `engines.node`.
     pub key: Option<&'static str>,
-    /// The file that says it, relative to the app's folder.
+    /// The file with the versions, relative to the app's folder.
     pub file: String,
     /// Whether another version is an error. Otherwise it is a warning.
     pub strict: bool,
     versions: Versions,
 }
 
-/// A set of versions, as its language writes it.
+/// A set of versions, in the form of its language.
 #[derive(Debug, Clone, PartialEq)]
 enum Versions {
     /// npm's ranges.
     Npm(nodejs_semver::Range),
-    /// Those that look at release numbers only.
+    /// Ranges that compare release numbers only.
     Releases(versions::Releases),
 }
 
 impl WantedRuntime {
-    /// The versions `releases`, as `range` writes them, which `key` of `file` asks for: another version deserves a warning. `None`
+    /// The versions `releases`, written as `range`, that `key` of `file` asks for. Another version is a warning. `None`
     /// when `range` could not be read.
     fn advised(
         runtime: &'static str,
@@ -245,7 +246,7 @@ impl WantedRuntime {
 
     /// Whether `version`, a package's version (`24.11.1-r0`), is one of these.
     pub fn fits(&self, version: &str) -> bool {
-        // Before it stands Debian's epoch; behind the first `-`, `_`, `~` or `+` stand the package's own revision and
+        // Debian's epoch precedes it. After the first `-`, `_`, `~` or `+` are the package's own revision and
         // distributions' suffixes, which npm would take for pre-releases.
         let upstream = version.split_once(':').map_or(version, |(_, rest)| rest);
         let plain = upstream.split(['-', '_', '~', '+']).next().unwrap_or(upstream);
@@ -264,7 +265,7 @@ impl WantedRuntime {
     }
 }
 
-/// How dependencies lie that the user has installed in the app's folder.
+/// The layout of dependencies that the user has installed in the app's folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Installed {
     /// The name of the folders with packages, each below its own name.
@@ -273,18 +274,18 @@ pub struct Installed {
     pub command: &'static str,
 }
 
-/// A file that a step reads, made of a project's.
+/// An additional file for a step, made from the project's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GeneratedFile {
     /// Relative to the folder that the step runs in.
     pub path: String,
-    /// What it holds.
+    /// Its content.
     pub text: String,
-    /// Whether it can be executed.
+    /// Whether it is executable.
     pub executable: bool,
 }
 
-/// A package that was installed, for lists of what an image consists of.
+/// An installed package, for the lists of an image's contents.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Component {
     /// Its name.
@@ -295,10 +296,10 @@ pub struct Component {
     pub purl: String,
 }
 
-/// Why a project cannot be read.
+/// The error of a project that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LanguageError {
-    /// A file has not the form that it should have.
+    /// A file does not have the form that it should have.
     #[error("{}:{line}:{column}: {message}", file.display())]
     Syntax {
         /// The file.
@@ -310,20 +311,20 @@ pub enum LanguageError {
         /// What was expected and what was found.
         message: String,
     },
-    /// What a file says, or is, cannot be used.
+    /// A file, or its content, cannot be used.
     #[error("{message}")]
     Unusable {
         /// What was expected and what was found, with the file's path.
         message: String,
-        /// What to do.
+        /// The hint.
         hint: Option<String>,
     },
-    /// Nothing says what is to be run.
+    /// No file that starts the app was found.
     #[error("expected a file that starts the app, found none; looked at: {}", looked.join(", "))]
     NoEntry {
-        /// The places looked at.
+        /// The places that were searched.
         looked: Vec<String>,
-        /// What to do.
+        /// The hint.
         hint: String,
     },
     /// A file of the app cannot be opened, or not be read.
@@ -334,7 +335,7 @@ pub enum LanguageError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
@@ -398,14 +399,14 @@ fn read_toml(source: &Source<'_>, path: &str) -> Result<Option<toml::Table>, Lan
     source.read(path)?.map(|text| toml_document(&text, &source.place(path))).transpose()
 }
 
-/// The text at `path` in a document, key by key, when it says anything.
+/// The text at `path` in a document, key by key, unless it is empty.
 fn text_at<'t>(table: &'t toml::Table, path: &[&str]) -> Option<&'t str> {
     let (last, tables) = path.split_last()?;
     let table = tables.iter().try_fold(table, |table, key| table.get(*key)?.as_table())?;
     table.get(*last)?.as_str().filter(|text| !text.trim().is_empty())
 }
 
-/// What the files among `files` that are `meant` say of what is installed in `folder`.
+/// Reads the installed packages in `folder` from the `files` that are `meant`.
 fn components(
     folder: &AppFolder,
     files: &[AppFile],
@@ -420,7 +421,7 @@ fn components(
     components
 }
 
-/// The package URL of a package of the type `kind`; what stands before the last `/` of `name` is its namespace
+/// The package URL of a package of the type `kind`. The part of `name` before the last `/` is its namespace
 /// (<https://github.com/package-url/purl-spec>, "Rules for each purl component").
 fn purl(kind: &str, name: &str, version: &str) -> String {
     let encoded = |text: &str| {
@@ -446,7 +447,7 @@ pub(crate) fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
     let found = ALL.iter().find(|language| language.name() == name).copied();
     let known: Vec<&str> = ALL.iter().map(|language| language.name()).collect();
     found.map(Some).ok_or_else(|| {
-        // In serde's words for a value of an enumeration, which the reader of documents makes a hint of.
+        // In serde's form for an unknown variant, which the reader of documents turns into a hint.
         D::Error::custom(format_args!("unknown variant `{name}`, expected one of `{}`", known.join("`, `")))
     })
 }

@@ -1,4 +1,4 @@
-//! PHP: `composer.json` (<https://getcomposer.org/doc/04-schema.md>), and what Composer installs and says.
+//! PHP: `composer.json` (<https://getcomposer.org/doc/04-schema.md>), and the results and messages of Composer.
 
 use std::borrow::Cow;
 
@@ -36,7 +36,7 @@ impl Language for Php {
             |path| path.ends_with("vendor/composer/installed.json"),
             |text| {
                 let installed: Value = serde_json::from_str(text).ok()?;
-                // Composer 1 has the list alone.
+                // In Composer 1 the file is the list.
                 let packages = installed["packages"].as_array().or_else(|| installed.as_array())?;
                 let component = |package: &Value| {
                     let (name, version) =

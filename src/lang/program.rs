@@ -1,4 +1,4 @@
-//! Programs that were built elsewhere: a single file, or the one in a folder that is meant.
+//! Programs that were built elsewhere: a single file, or the main program of a folder.
 
 use std::{
     fs::File,
@@ -12,7 +12,7 @@ use crate::{
     listing::{AppFile, FileKind},
 };
 
-/// Programs of Linux, whatever they were made of.
+/// Programs for Linux, in any language.
 #[derive(Debug)]
 pub(super) struct Program;
 
@@ -31,7 +31,7 @@ impl Language for Program {
         Ok(Facts { start, warnings, ..Facts::default() })
     }
 
-    /// A program, in a folder of its own: it can be executed, whatever its mode is here.
+    /// Reads a program as an app of one file. It is executable, whatever its mode is here.
     fn single_file(&self, path: &Path) -> Result<Option<AppFile>, LanguageError> {
         alone(path).map(Some)
     }
@@ -41,13 +41,13 @@ impl Language for Program {
     }
 }
 
-/// How much of a file says what it is.
+/// The number of bytes that determine a file's kind.
 const HEAD: u64 = 256;
 
-/// The program at `path` as the only file of an app, in a folder of its own: it can be executed, whatever its mode is here.
+/// Reads the program at `path` as the only file of an app. It is executable, whatever its mode is here.
 ///
 /// # Errors
-/// When it is no program of Linux, or cannot be read.
+/// When it is not a program for Linux, or cannot be read.
 fn alone(path: &Path) -> Result<AppFile, LanguageError> {
     let unreadable = |source| LanguageError::Io { path: path.to_owned(), source };
     let name = path.file_name().and_then(|name| name.to_str());
@@ -61,11 +61,11 @@ fn alone(path: &Path) -> Result<AppFile, LanguageError> {
     }
 }
 
-/// The program in the folder `root` that is meant: the only one at its top, or the one that is called as the folder is; else the
-/// same of its folder `bin`. `None` when it holds no program at all.
+/// Finds the main program in the folder `root`: the only one at its top, or the one with the folder's name; else the
+/// same in its folder `bin`. `None` when there is no program.
 ///
 /// # Errors
-/// When there are several, or a script instead.
+/// When there are several programs, or a script instead.
 fn meant(source: &Source<'_>) -> Result<Option<String>, LanguageError> {
     let Source { folder: app, root, files, .. } = source;
     let executable = |path: &&str| matches!(files.get(path), Some(FileKind::File { executable: true, .. }));
@@ -89,7 +89,7 @@ fn meant(source: &Source<'_>) -> Result<Option<String>, LanguageError> {
             (None, [first, ..]) => {
                 let found = super::some(&programs);
                 let message = format!("expected one program in {}, found {found}", root.display());
-                let hint = Some(format!("--cmd './{first}' says which is started"));
+                let hint = Some(format!("choose one: --cmd './{first}'"));
                 return Err(LanguageError::Unusable { message, hint });
             }
         }
@@ -100,28 +100,28 @@ fn meant(source: &Source<'_>) -> Result<Option<String>, LanguageError> {
     }
 }
 
-/// What is at `path`, where a program should be.
+/// The error for a file at `path` that is not a program.
 fn no_program(path: &Path, found: &Kind) -> LanguageError {
     let hint = match found {
         Kind::Script(_) => {
             let name = path.file_name().unwrap_or_default().display();
             format!(
-                "what has an interpreter is another recipe's: `microbuild recipes`; a shell's: `microbuild build --recipe base \
+                "use the recipe for the script's language (`microbuild recipes`), or for a shell script `microbuild build --recipe base \
                  --base alpine --cmd 'sh {name}' FOLDER`"
             )
         }
-        _ => "`microbuild recipes` lists what builds programs out of their source".to_owned(),
+        _ => "use a recipe that builds the program from its source: `microbuild recipes`".to_owned(),
     };
     let message = format!("expected a program of Linux (ELF), found {found}: {}", path.display());
     LanguageError::Unusable { message, hint: Some(hint) }
 }
 
-/// What a file is to the kernel.
+/// A file's kind for the kernel.
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
     Program,
     Library,
-    /// A script, and what is to run it.
+    /// A script, and its interpreter.
     Script(String),
     Other(&'static str),
 }
@@ -137,7 +137,7 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// What `file` is, which is called `name`.
+/// Determines the kind of `file`, which has the name `name`.
 fn kind(name: &str, mut file: File) -> io::Result<Kind> {
     let mut head = Vec::new();
     file.by_ref().take(HEAD).read_to_end(&mut head)?;
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(meant_of(&[("a", &program), ("shop", &program), ("run", script)]), some("shop"));
         assert_eq!(meant_of(&[("run.sh", script), ("bin/a", &program)]), some("bin/a"));
         assert_eq!(meant_of(&[("a.txt", b""), ("lib/a", &program)]), Ok(None));
-        let error = "expected one program in shop, found a, b\nhint: --cmd './a' says which is started";
+        let error = "expected one program in shop, found a, b\nhint: choose one: --cmd './a'";
         assert_eq!(meant_of(&[("a", &program), ("b", &program)]), Err(error.into()));
         let error = meant_of(&[("run", script)]).unwrap_err();
         assert!(

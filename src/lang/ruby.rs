@@ -1,6 +1,7 @@
-//! Ruby: `Gemfile` and its like (<https://bundler.io/man/gemfile.5.html>), and what Bundler installs and says.
+//! Ruby: `Gemfile` and related files (<https://bundler.io/man/gemfile.5.html>), and the results and messages of
+//! Bundler.
 //!
-//! A `Gemfile` is a program. Only what stands in plain words in a line of it is read.
+//! A `Gemfile` is a program. Only literal values in a line of it are read.
 
 use std::borrow::Cow;
 
@@ -31,7 +32,8 @@ impl Language for Ruby {
             None => {
                 let file = ".ruby-version";
                 let text = source.read(file)?.unwrap_or_default();
-                // `ruby-3.3.1`, or of another make (`jruby-…`), which is not read. The last number is the developer's machine's.
+                // `ruby-3.3.1`, or another implementation (`jruby-…`), which is not read. The last number is only that
+                // of the developer's machine.
                 let version = text.trim();
                 let number = version.strip_prefix("ruby-").unwrap_or(version);
                 wanted(version, None, file, Releases::within(number, 2))
@@ -43,7 +45,7 @@ impl Language for Ruby {
     fn components(&self, folder: &AppFolder, files: &[AppFile]) -> Vec<Component> {
         let is_installed = |path: &str| path.ends_with(".gemspec") && path.rsplit('/').nth(1) == Some("specifications");
         super::components(folder, files, is_installed, |text| {
-            // RubyGems writes for itself, so that it need not run the file: `# stub: NAME VERSION PLATFORM FOLDERS`.
+            // RubyGems writes this line, so that it need not run the file: `# stub: NAME VERSION PLATFORM FOLDERS`.
             let stub = text.lines().find_map(|line| line.strip_prefix("# stub: "))?;
             let mut words = stub.split(' ');
             let (name, version, platform) = (words.next()?.to_owned(), words.next()?.to_owned(), words.next()?);

@@ -1,4 +1,4 @@
-//! Rust: `Cargo.toml` (<https://doc.rust-lang.org/cargo/reference/manifest.html>), and what Cargo says.
+//! Rust: `Cargo.toml` (<https://doc.rust-lang.org/cargo/reference/manifest.html>), and the messages of Cargo.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ impl Language for Rust {
         "rust"
     }
 
-    /// A module of Python's may be written in Rust.
+    /// A Python module may be written in Rust.
     fn is_app(&self, folder: &AppFolder) -> bool {
         let text = folder.read("pyproject.toml", LARGEST).ok().flatten().unwrap_or_default();
         !["maturin", "setuptools-rust", "setuptools_rust"].iter().any(|tool| text.contains(tool))
@@ -25,7 +25,7 @@ impl Language for Rust {
 
     fn read(&self, source: &Source<'_>) -> Result<Facts, LanguageError> {
         let manifest = read_toml(source, MANIFEST)?.unwrap_or_default();
-        // What a package takes from its workspace (`version.workspace = true`) stands there.
+        // Values that a package takes from its workspace (`version.workspace = true`).
         let said = |key: &str| {
             let inherited = || text_at(&manifest, &["workspace", "package", key]);
             text_at(&manifest, &["package", key]).or_else(inherited).map(str::to_owned)
@@ -87,12 +87,12 @@ const NEWER: &str = "the base has an older Rust than a package asks for: another
 const LIBRARY: &str = "the linker lacks a library, whose static form the program takes: --dev-package NAME-static or NAME-dev (Alpine), \
                        libNAME-dev (Debian) brings it";
 
-/// The channel that `rust-toolchain.toml`, or the older `rust-toolchain`, names: a version is taken for the least that will do, as
-/// later ones compile what earlier ones did.
+/// The channel in `rust-toolchain.toml`, or in the older `rust-toolchain`. A version counts as the minimum: later ones
+/// compile everything that earlier ones do.
 fn toolchain(source: &Source<'_>) -> Result<Option<WantedRuntime>, LanguageError> {
     for file in ["rust-toolchain.toml", "rust-toolchain"] {
         let Some(text) = source.read(file)? else { continue };
-        // The older file may be a bare line.
+        // The older file may be a single line.
         if file == "rust-toolchain" && !text.contains('[') {
             return Ok(wanted(text.trim(), None, file));
         }

@@ -21,7 +21,7 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// With `files`, by path; those without an extension can be executed.
+    /// Makes a project with `files`, by path. Those without an extension are executable.
     pub(super) fn new<T: AsRef<[u8]>>(files: &[(&str, T)]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let root = dir.path().join("shop");
@@ -44,7 +44,7 @@ impl Draft {
         Source { folder: &self.folder, root: &self.root, files: &self.files, starts: true, installs: true }
     }
 
-    /// What `language` reads; or what it says, and its hint, the folder's own path as `shop`.
+    /// The facts that `language` reads; or its message and hint, with the folder's own path as `shop`.
     pub(super) fn read(&self, language: &dyn Language) -> Result<Facts, String> {
         language.read(&self.source()).map_err(|error| self.told(&error))
     }
@@ -64,7 +64,7 @@ impl Draft {
         self.files.clone().into_files()
     }
 
-    /// What `language` finds installed, as package URLs.
+    /// The installed packages that `language` finds, as package URLs.
     pub(super) fn purls(&self, language: &dyn Language) -> Vec<String> {
         language.components(&self.folder, &self.files()).into_iter().map(|Component { purl, .. }| purl).collect()
     }

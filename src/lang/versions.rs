@@ -2,8 +2,8 @@
 
 use std::cmp::Ordering;
 
-/// A set of versions: those that fit all bounds of any row. Only release numbers are compared; suffixes for pre-releases are not
-/// looked at, so that a version that is called a misfit certainly is one.
+/// A set of versions: those that meet all bounds of any row. Only release numbers are compared. Suffixes for
+/// pre-releases are ignored, so that a version outside the set certainly does not fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Releases(Vec<Vec<Bound>>);
 
@@ -67,7 +67,8 @@ impl Releases {
         Some(Self(vec![bounds]))
     }
 
-    /// Composer's constraints (<https://getcomposer.org/doc/articles/versions.md>), which Poetry's are like: `^8.1 || ~7.4`.
+    /// Composer's constraints (<https://getcomposer.org/doc/articles/versions.md>): `^8.1 || ~7.4`. Poetry's are
+    /// similar.
     pub(super) fn composer(text: &str) -> Option<Self> {
         let rows = text.split('|').filter(|row| !row.trim().is_empty()).map(|row| {
             if let Some((from, to)) = row.split_once(" - ") {
@@ -79,7 +80,7 @@ impl Releases {
             let mut bounds = Vec::new();
             let mut pending = String::new();
             for part in row.split([',', ' ']).filter(|part| !part.is_empty()) {
-                // An operator may stand apart from its version.
+                // There may be a space after an operator.
                 pending += part;
                 if !pending.ends_with(|c: char| "<>=!^~".contains(c)) {
                     bounds.extend(composer_bounds(&std::mem::take(&mut pending))?);
@@ -90,7 +91,7 @@ impl Releases {
         Some(Self(rows.collect::<Option<_>>()?))
     }
 
-    /// Whether `version` is one of them; also when it is no version.
+    /// Whether `version` is one of them. A text that is not a version counts as one.
     pub(super) fn contain(&self, version: &str) -> bool {
         let Some(version) = numbers(version) else { return true };
         self.0.is_empty() || self.0.iter().any(|row| row.iter().all(|bound| bound.fits(&version)))
@@ -134,7 +135,7 @@ fn composer_bounds(part: &str) -> Option<Vec<Bound>> {
     }
 }
 
-/// `~> 1.2.3`: from that on, and below 1.3; `~> 1.2` below 2.
+/// `~> 1.2.3`: from 1.2.3 on, and below 1.3; `~> 1.2`: below 2.
 fn pessimistic(version: &str) -> Option<Vec<Bound>> {
     let release = numbers(version)?;
     let end = next(&release[..(release.len() - 1).max(1)]);
@@ -165,7 +166,7 @@ fn plain(operator: &str, version: &str) -> Option<Bound> {
     Some(Bound(is, numbers(version.trim_end_matches(['*', '.']))?))
 }
 
-/// An operator and the version behind it.
+/// An operator and the version after it.
 fn split(text: &str) -> (&str, &str) {
     let at = text.find(|c: char| !"<>=!~^".contains(c)).unwrap_or(text.len());
     (&text[..at], text[at..].trim())
@@ -180,13 +181,13 @@ fn next(release: &[u64]) -> Vec<u64> {
     next
 }
 
-/// As many zeros as one lacks are added to it.
+/// The shorter one is padded with zeros.
 fn compare(a: &[u64], b: &[u64]) -> Ordering {
     let at = |numbers: &[u64], at: usize| numbers.get(at).copied().unwrap_or(0);
     (0..a.len().max(b.len())).map(|i| at(a, i).cmp(&at(b, i))).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
 }
 
-/// The numbers that a version begins with; `None` when it begins with none.
+/// The numbers at the beginning of a version; `None` when there are none.
 fn numbers(text: &str) -> Option<Vec<u64>> {
     let text = text.trim();
     let text = text.strip_prefix('v').unwrap_or(text);

@@ -22,7 +22,7 @@ use crate::{
     store::{Bucket, Key},
 };
 
-/// What a verified index says of itself.
+/// The description in a verified index.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct State {
     description: String,
@@ -78,7 +78,7 @@ fn fetch_indexes(files: &[Location], fetcher: &Fetcher) -> Result<Vec<Unverified
     })
 }
 
-/// All that a solution depends on.
+/// Everything that a solution depends on.
 fn key(wanted: &AlpineWanted, dropped: &[String], arch: &str, keys: &KeyRing, indexes: &[UnverifiedIndex]) -> Key {
     let repositories = wanted.repositories.iter().zip(indexes);
     let repository = |(source, index): (&RepositorySource, &UnverifiedIndex)| {
@@ -93,7 +93,7 @@ fn key(wanted: &AlpineWanted, dropped: &[String], arch: &str, keys: &KeyRing, in
         .pairs("keys", keys.files().map(|(name, pem)| (name, Digest::of(pem))))
 }
 
-/// The indexes, once each is verified and `check` has nothing against what it says of itself.
+/// Fetches and verifies the indexes. `check` gets the description of each and may refuse it.
 fn open(
     indexes: &[UnverifiedIndex],
     keys: &KeyRing,
@@ -109,7 +109,7 @@ fn open(
     indexes.iter().enumerate().map(open).collect()
 }
 
-/// Checks that a verified index is that of the release that was requested, and no older than it was before.
+/// Checks that a verified index belongs to the requested release, and is no older than before.
 fn check(
     source: &RepositorySource,
     state: &State,
@@ -120,7 +120,7 @@ fn check(
     let revision = Revision::parse(&state.description);
     let branch = source.branch.as_deref().zip(revision.as_ref()).filter(|(branch, revision)| !revision.fits(branch));
     if let Some((branch, revision)) = branch
-        // Elsewhere the tags may be those of other recipes than Alpine's.
+        // In other repositories the tags may come from other build recipes than Alpine's.
         && (source.is_own || key::is_alpines(&state.signed_by))
     {
         let problem = index::Problem::OtherBranch { expected: branch.to_owned(), found: revision.to_string() };

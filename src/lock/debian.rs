@@ -1,4 +1,4 @@
-//! Debian's packages: a signed Release for each suite, which vouches for its lists of packages.
+//! Debian's packages: a signed Release for each suite, with the checksums of its lists of packages.
 
 use std::collections::BTreeSet;
 
@@ -31,16 +31,16 @@ use crate::{
     store::{Bucket, Key},
 };
 
-/// Suites without a companion for security updates.
+/// Suites that have no suite of security updates.
 const UNRELEASED: [&str; 4] = ["sid", "unstable", "experimental", "rc-buggy"];
 
 /// A suite at one source.
 struct Suite {
     source: Source,
     release: Release,
-    /// The lists of packages, of which each is one file, in several packings.
+    /// The lists of packages: each is one file, in several compressions.
     indexes: Vec<Vec<IndexFile>>,
-    /// Where the Release is, for messages.
+    /// The address of the Release, for messages.
     name: String,
 }
 
@@ -67,7 +67,7 @@ pub(super) fn lock(
     Ok(Lock { arch: arch.to_owned(), release: solution.release, packages })
 }
 
-/// Those of the `names` that are packages in the lists for `platform`.
+/// Returns those of the `names` that are packages in the lists for `platform`.
 ///
 /// # Errors
 /// As [`lock`](super::lock).
@@ -89,7 +89,7 @@ pub fn known(
     Ok(known.into_iter().collect())
 }
 
-/// The suites of the release, verified. All sources are fetched from at the same time.
+/// Fetches and verifies the suites of the release. All sources are fetched at the same time.
 fn suites(wanted: &DebianWanted, arch: &str, fetcher: &Fetcher) -> Result<Vec<Suite>, LockError> {
     let (sources, own) = wanted.sources(arch).map_err(crate::plan::PlanError::from)?;
     // Other archives may have suites of that name; Debian's and Ubuntu's own have the component main.
@@ -97,7 +97,7 @@ fn suites(wanted: &DebianWanted, arch: &str, fetcher: &Fetcher) -> Result<Vec<Su
         at > 0 && at < own && !source.components.iter().any(|component| component == "main")
     };
     let ask = |at: usize, source: &Source| {
-        // Of a mirror's components some may be another distribution's.
+        // Some of a mirror's components may belong to another distribution.
         let some = wanted.distribution().is_none() && at < own;
         suite(source, some, is_foreign(at, source), wanted, arch, fetcher)
     };
@@ -110,7 +110,7 @@ fn suites(wanted: &DebianWanted, arch: &str, fetcher: &Fetcher) -> Result<Vec<Su
     for (at, answer) in answers.into_iter().enumerate() {
         let ours = |suite: &Suite| wanted.distribution().is_none_or(|name| at >= own || suite.release.is_of(name));
         let found = match answer {
-            // An index that is older than it was, or gone, is not one of another archive.
+            // An index that is older than before, or that is gone, is still an error of this archive.
             Err(e @ LockError::Fetch(FetchError::Seen(_))) => return Err(e),
             Err(e) if is_foreign(at, &sources[at]) => {
                 fetcher.ui().warn(&format!("passed over: {e}"));
@@ -124,13 +124,13 @@ fn suites(wanted: &DebianWanted, arch: &str, fetcher: &Fetcher) -> Result<Vec<Su
     Ok(suites)
 }
 
-/// Says that the release has no security updates here, if it should have some.
+/// Warns when the release should have security updates and they are not found.
 fn warn_without_security(release: &str, sources: &[Source], suites: &[Suite], fetcher: &Fetcher) {
     let is_security = |source: &&Source| {
         let companion = source.suite.strip_prefix(release);
         companion.is_some_and(|companion| ["-security", "/updates"].contains(&companion))
     };
-    // A suite that is never released gets its fixes in the suite itself.
+    // A suite that is never released gets its fixes directly.
     if UNRELEASED.contains(&release) || suites.iter().any(|suite| is_security(&&suite.source)) {
         return;
     }
@@ -143,8 +143,8 @@ fn warn_without_security(release: &str, sources: &[Source], suites: &[Suite], fe
     ));
 }
 
-/// The suite at a source; `None` when it need not be there and is not. With `some`, components that it does not have
-/// are skipped; with `foreign` the suite itself is, when it cannot be fetched.
+/// Fetches the suite at a source; `None` when it is optional and does not exist. With `some`, components that it does
+/// not have are skipped. With `foreign`, a suite that cannot be fetched is skipped.
 fn suite(
     source: &Source,
     some: bool,
@@ -155,7 +155,7 @@ fn suite(
 ) -> Result<Option<Suite>, LockError> {
     let keys = wanted.keys(source)?;
     let Some(location) = source.file("InRelease") else { return Ok(None) };
-    // Only what is signed is remembered.
+    // Only a signed Release is remembered.
     let seen = if source.trusted { None } else { Some(fetcher.seen(&location)?) };
     let (files, release) = match fetcher.index(&location) {
         Ok(file) => {
@@ -165,11 +165,11 @@ fn suite(
         Err(e) if is_absent(&e) => match detached(source, &keys, &wanted.host, fetcher) {
             Ok(found) => found,
             Err(LockError::Fetch(other)) if is_absent(&other) => {
-                // Without any other suite there is no image: that it is gone shows by itself.
+                // Without any other suite the build fails, and reports that this one is gone.
                 if source.optional || foreign {
                     seen.as_ref().map_or(Ok(()), Seen::is_missing)?;
                 }
-                // Nearly every archive has an InRelease: that is what the message should name.
+                // Nearly every archive has an InRelease, so the message names that.
                 return if source.optional { Ok(None) } else { Err(e.into()) };
             }
             Err(other) => return Err(other),
@@ -184,7 +184,7 @@ fn suite(
         seen.accept(release.date.map(Mark::Date).as_ref())?;
     }
     files.iter().try_for_each(|file| fetcher.keep_index(file))?;
-    // Those of Debian's security updates are called `updates/main`, and their indexes lie in `main` all the same.
+    // The components of Debian's security updates are called `updates/main`, but their indexes are in `main`.
     let bare = |component: &str| component.rsplit('/').next().unwrap_or_default().to_owned();
     let there: Vec<String> = release.components.iter().map(|component| bare(component)).collect();
     let here = |component: &&String| there.is_empty() || there.contains(&bare(component));
@@ -196,12 +196,13 @@ fn suite(
     Ok(Some(Suite { source: source.clone(), release, indexes, name }))
 }
 
-/// Whether there is no such file: not at its place, or, with `--offline`, not when it was asked for last.
+/// Whether the file does not exist: now, or, with `--offline`, when it was last requested.
 fn is_absent(error: &FetchError) -> bool {
     error.is_missing() || matches!(error, FetchError::WasMissing(_))
 }
 
-/// The Release of a source whose signature lies in a file of its own, and what it came in.
+/// Fetches the Release of a source whose signature is in a file of its own. Returns the Release and the files that it
+/// came in.
 fn detached(source: &Source, keys: &KeyRing, host: &Host, fetcher: &Fetcher) -> Result<Signed, LockError> {
     let missing = || FetchError::Offline(source.suite.clone());
     let file = |name| fetcher.index(&source.file(name).ok_or_else(missing)?);
@@ -223,10 +224,10 @@ fn detached(source: &Source, keys: &KeyRing, host: &Host, fetcher: &Fetcher) -> 
     verified(text, vec![release, signature], source, keys, host, fetcher)
 }
 
-/// A Release whose signature counts, and the files that it came in.
+/// A Release with a valid signature, and the files that it came in.
 type Signed = (Vec<UnverifiedIndex>, Release);
 
-/// The Release, once its signature is checked, or was checked before; `files` are what it came in.
+/// Verifies the Release, unless an earlier build did. `files` are those that it came in.
 fn verified(
     text: Unverified,
     files: Vec<UnverifiedIndex>,
@@ -255,7 +256,7 @@ fn verified(
     Ok((files, release))
 }
 
-/// All that a solution depends on.
+/// Everything that a solution depends on.
 fn key(wanted: &DebianWanted, dropped: &Drop, arch: &str, suites: &[Suite]) -> Key {
     let suite = |suite: &Suite| {
         Key::new()
@@ -289,9 +290,9 @@ fn solve(
             owners.push(at);
         }
     }
-    // A package that is requested in addition to the recipe's must not lack what the recipe drops from its own; what
-    // the recipe's packages need, the recipe decides, also below another package. The whole solution explains better
-    // why requests cannot be met.
+    // A package that is requested in addition to the recipe's must not lack what the recipe drops from its own. The
+    // recipe decides about what its own packages need, also below another package. The solution of all requests
+    // explains better why they cannot be met.
     let (own, besides) = wanted.world.split_at(wanted.own);
     let all = &dropped.all[..];
     let own = if besides.is_empty() {
@@ -322,7 +323,7 @@ fn solve(
     })
 }
 
-/// The names of the packages that the requests need; none when the requests cannot be met.
+/// The names of the packages that the requests need; empty when the requests cannot be met.
 fn closure(
     repositories: &[Repository],
     arch: &str,
@@ -337,8 +338,8 @@ fn closure(
     packages.map(|package| package.record.name().to_owned()).collect()
 }
 
-/// A list of packages, in the best of its packings, from the store when that has it. By its hash, where the mirror
-/// keeps files under theirs: it stays there while the mirror is updated.
+/// Fetches a list of packages in its best compression, or takes it from the store. Where the mirror has files under
+/// their hashes, the list is fetched by its hash: that path stays valid while the mirror is updated.
 fn open(packings: &[IndexFile], suite: &Suite, fetcher: &Fetcher) -> Result<Index, LockError> {
     let Some(file) = packings.first() else { return Ok(Index::default()) };
     let by_hash = suite.release.by_hash.then(|| file.by_hash());

@@ -1,7 +1,8 @@
-//! From a plan to exact packages: reads the repositories' indexes, checks them, and solves what the plan asks for.
+//! The lock, from a plan to exact packages: reads and verifies the repositories' indexes, and solves the plan's
+//! requests.
 //!
-//! A solution is remembered under the digests of the indexes and of all else that it depends on: as long as no index
-//! changes, nothing is parsed or solved again.
+//! A solution is remembered under the digests of the indexes and its other inputs. As long as no index changes, nothing
+//! is parsed or solved again.
 
 mod alpine;
 pub mod debian;
@@ -28,10 +29,10 @@ use crate::{
 /// The packages of one platform's root filesystem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lock {
-    /// The distribution's word for the architecture.
+    /// The distribution's name for the architecture.
     pub arch: String,
-    /// The release as the distribution says it: `3.23.6` of Alpine, `12.11` of Debian; the branch's or suite's name
-    /// where it says nothing.
+    /// The distribution's release: `3.23.6` of Alpine, `12.11` of Debian; the branch's or suite's name where there is
+    /// no number.
     pub release: String,
     /// The packages.
     pub packages: Packages,
@@ -49,7 +50,7 @@ pub enum Packages {
 /// Files of packages: paths below the root, by the names of their packages.
 pub type Needs = BTreeMap<String, BTreeSet<String>>;
 
-/// What every kind of package has.
+/// The fields that every kind of package has.
 #[derive(Debug, Clone, Copy)]
 pub struct Row<'a> {
     /// Its name.
@@ -58,7 +59,7 @@ pub struct Row<'a> {
     pub version: &'a str,
     /// The size of its file, in bytes.
     pub size: u64,
-    /// Why it is there.
+    /// The reason why it is installed.
     pub because: &'a Because,
 }
 
@@ -74,7 +75,7 @@ impl<'a> Row<'a> {
 }
 
 impl Packages {
-    /// All of them, in their order.
+    /// All packages, in order.
     pub fn rows(&self) -> Vec<Row<'_>> {
         fn rows<R: Listed>(packages: &[Locked<R>]) -> Vec<Row<'_>> {
             packages.iter().map(|locked| Row::new(&locked.record, &locked.because)).collect()
@@ -85,8 +86,8 @@ impl Packages {
         }
     }
 
-    /// Adds those of `others`, of the same kind, that `needs` names: only the files at the paths that it names. Of one
-    /// that is there, these are taken, too.
+    /// Adds the packages of `others`, of the same kind, that `needs` names, with only the files at the paths in
+    /// `needs`. For a package that is already there, these files are taken, too.
     pub fn add(&mut self, others: &Self, needs: &Needs) {
         fn add<R: Listed>(packages: &mut Vec<Locked<R>>, others: &[Locked<R>], needs: &Needs) {
             for (name, paths) in needs {
@@ -123,15 +124,15 @@ impl Packages {
 }
 
 impl Lock {
-    /// Everything that images depend on here: the packages, in order, and what the distribution calls its release.
+    /// Everything here that images depend on: the packages, in order, and the distribution's release.
     pub fn key(&self) -> Key {
         let key = Key::new().text("architecture", &self.arch).text("release", &self.release);
         key.nested_list("packages", self.packages.keys())
     }
 
-    /// The version of the package that `names` as its authors count: without an epoch, without the distribution's
-    /// revision (`24.11.1` of `24.11.1-r0`, `18.20.4` of `18.20.4+dfsg-1~deb12u1`). Of several, the one that says most:
-    /// `8.2.29` of `php8.2-cli`, and not the `8.2` of `php-cli`.
+    /// The upstream version of the package that matches `names`: without an epoch and the distribution's revision
+    /// (`24.11.1` of `24.11.1-r0`, `18.20.4` of `18.20.4+dfsg-1~deb12u1`). Of several, the most precise: `8.2.29` of
+    /// `php8.2-cli`, and not the `8.2` of `php-cli`.
     pub fn version_of(&self, names: &Pattern) -> Option<String> {
         let rows = self.packages.rows();
         let versions = rows.iter().filter(|row| names.matches(row.name)).map(|row| self.upstream(row.version));
@@ -151,11 +152,11 @@ impl Lock {
     }
 }
 
-/// Why there is no lock.
+/// The error of a lock.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each is what its source says")]
 pub enum LockError {
-    /// The plan names keys or an architecture that are of no use.
+    /// The plan names keys or an architecture that cannot be used.
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// An index cannot be fetched.
@@ -164,7 +165,7 @@ pub enum LockError {
     /// An index is not trusted, or not an index.
     #[error(transparent)]
     Index(#[from] apk::index::IndexError),
-    /// No set of packages meets the plan.
+    /// No set of packages meets the plan's requests.
     #[error(transparent)]
     Unsolvable(#[from] Unsolvable),
     #[error(transparent)]
@@ -208,12 +209,12 @@ impl Explain for LockError {
     }
 }
 
-/// A remembered solution: records as an index has them.
+/// A remembered solution: records in the form of an index.
 #[derive(Serialize, Deserialize)]
 struct Remembered {
     release: String,
     packages: Vec<RememberedPackage>,
-    /// What is to be checked of Alpine's indexes each time. Debian's Releases are read each time.
+    /// The facts about Alpine's indexes that are checked each time. Debian's Releases are read each time.
     #[serde(default)]
     states: Vec<alpine::State>,
 }

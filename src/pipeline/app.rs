@@ -1,4 +1,4 @@
-//! The layers of an app: its files as they are, or what is made of them.
+//! The layers of an app: its own files, and results of steps.
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
@@ -12,25 +12,25 @@ use crate::{
     store::{Bucket, Key, Memo},
 };
 
-/// Where the app's files lie in an image: all that their layers have in common.
+/// The place of the app's files in an image, which their layers have in common.
 pub(super) struct App {
-    /// The folder that they lie in, below the root.
+    /// Their folder, below the root.
     pub(super) workdir: String,
-    /// The folders down to it, as the system layers have them.
+    /// The folders above it, as in the system layers.
     pub(super) parents: Folders,
-    /// Links to folders that the system layers have, and where they lead.
+    /// Links to folders in the system layers, with their targets.
     pub(super) links: BTreeMap<String, String>,
-    /// Time of every member.
+    /// The time of every member.
     pub(super) epoch: u64,
 }
 
 impl App {
-    /// At the root of nothing: how results of steps are kept for later steps.
+    /// The place for results that are kept for later steps: an empty root.
     pub(super) fn nowhere() -> Self {
         Self { workdir: String::new(), parents: Vec::new(), links: BTreeMap::new(), epoch: 0 }
     }
 
-    /// All that a layer depends on because of where the app lies.
+    /// Everything about the place that a layer depends on.
     pub(super) fn key(&self) -> Key {
         let owner = |meta: &Meta| format!("{:o} {} {}", meta.mode, meta.uid, meta.gid);
         let parents = self.parents.iter().map(|(path, meta)| (path, owner(meta)));
@@ -41,7 +41,7 @@ impl App {
             .text("epoch", self.epoch)
     }
 
-    /// The layer of `files`, which lie in the folder `root`.
+    /// Makes the layer of `files`, which are in the folder `root`.
     pub(super) fn layer(&self, title: &str, root: &AppFolder, files: Vec<AppFile>) -> AppLayer {
         AppLayer {
             title: title.to_owned(),
@@ -56,7 +56,7 @@ impl App {
 }
 
 impl Steps<'_> {
-    /// The layers of the app's own files, unless the image holds what steps make of them instead.
+    /// Makes the layers of the app's own files, unless the image has only results of steps.
     pub(super) fn own_layers(&self, app: &App) -> Result<Vec<MaybeCached>, BuildError> {
         let Steps { request, project, fetcher, secrets, .. } = self;
         let mut layers = Vec::new();
@@ -78,7 +78,7 @@ impl Steps<'_> {
 /// A layer, and whether it was remembered.
 pub(super) type MaybeCached = (Layer, bool);
 
-/// Refuses a layer with a secret's bytes in it, before anything of it is written.
+/// Refuses a layer that contains a secret, before it is written.
 pub(super) fn check_secrets(layer: &AppLayer, secrets: &Secrets) -> Result<(), BuildError> {
     if secrets.needles.is_empty() {
         return Ok(());
@@ -89,12 +89,13 @@ pub(super) fn check_secrets(layer: &AppLayer, secrets: &Secrets) -> Result<(), B
     }
 }
 
-/// The layer of an app's files: remembered under the digest of its tar, which costs reading them but not compressing them.
+/// Makes the layer of an app's files. It is remembered under the digest of its tar, so that unchanged files are read
+/// but not compressed again.
 fn app_layer(layer: &AppLayer, compression: Compression, fetcher: &Fetcher) -> Result<MaybeCached, BuildError> {
     let store = fetcher.store();
     let diff_id = layer.diff_id()?;
     let key = Key::new().text("diff_id", diff_id).text("title", &layer.title).text("compression", compression.id());
-    // A file that was changed while it was read makes another layer than the one that the key names.
+    // A file that changed while it was read makes another layer than the one of the key.
     let is_same = |record: &LayerRecord| record.diff_id == diff_id;
     let write = || layer.write(store.blobs(), compression);
     let Memo { value: record, cached } = store.memo(Bucket::Apps, &key, is_same, write)?;

@@ -1,4 +1,4 @@
-//! Which base an image starts from when nobody chose one.
+//! The choice of the base when the user names none.
 
 use super::BuildError;
 use crate::{
@@ -12,12 +12,12 @@ use crate::{
     values::{Base, Distribution},
 };
 
-/// The request, with another base where the mirror of its own cannot be reached and the request allows that: this machine's
-/// Debian, of which it has apt sources. That is said visibly, since the image is another one.
+/// Returns the request, with another base where its mirror cannot be reached and the request allows that: the Debian of
+/// this machine's apt sources. The image is then another one, so a warning names the base.
 ///
 /// # Errors
-/// When the mirror cannot be reached, and there is nothing else.
-pub fn settle(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> Result<Request, BuildError> {
+/// When the mirror cannot be used, and this machine has no apt sources.
+pub fn resolve_base(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> Result<Request, BuildError> {
     let mut settled = Request { fallback: false, ..request.clone() };
     let Distribution::Alpine(release) = &request.base.distribution else { return Ok(settled) };
     if !request.fallback || recipe.packages(&request.base).is_err() {
@@ -27,7 +27,7 @@ pub fn settle(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) ->
     let wanted = alpine::AlpineWanted::new(request, release, &[])?;
     let Some(index) = wanted.first_index(alpine::architecture(&platform)?) else { return Ok(settled) };
     let Err(error) = fetcher.reach(&index) else { return Ok(settled) };
-    // Words that only Alpine knows were meant for Alpine.
+    // A package written in apk's syntax is meant for Alpine.
     let understood = request.packages.iter().all(|package| package.parse::<PackageRequest>().is_ok());
     match debian::own_suite(&request.host).filter(|_| recipe.base.debian.is_some() && understood) {
         Some(suite) if error.is_unreachable() => {
@@ -35,7 +35,7 @@ pub fn settle(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) ->
             ui.warn(&warning(&error, &request.base, &settled.base));
             Ok(settled)
         }
-        // The straight line comes to the same error, and asks more patiently before it does.
+        // The build meets the same error, after more attempts.
         _ if error.is_unreachable() => Ok(settled),
         _ => Err(LockError::from(error).into()),
     }

@@ -1,16 +1,19 @@
-//! The folders that steps keep from one build to the next: what a package manager fetched, what a compiler made.
+//! Caches: the folders that steps keep from one build to the next, with downloads of a package manager and results of a
+//! compiler.
 //!
-//! Install scripts write into them, and what they leave there is run by later builds: `~/.npm/_npx/…/pnpm.cjs`, a module in
-//! `~/go/pkg/mod`. So each project has its own, for each recipe: a script changes nothing but what its own project's builds run. What
-//! all projects have in common is read-only to scripts (unpacked packages), or found by its digest and checked.
+//! Install scripts write into caches, and later builds run what they find there: `~/.npm/_npx/…/pnpm.cjs`, a module in
+//! `~/go/pkg/mod`. So each project has its own caches for each recipe: a script can only change what builds of its own
+//! project run. Everything that projects share is read-only to scripts (unpacked packages), or found by its digest and
+//! checked.
 //!
-//! A project is the path of its folder, links resolved, together with the address of the repository `origin` when it lies in a git
-//! work tree. The path, because the user chooses it: nothing in a stranger's folder makes that folder another project. The address,
-//! because CI systems check out one project after the other at the same path; there, one cache folder for each project is better
-//! still. A copy or a second work tree is another project, and begins with empty caches. With `--shared-cache` there is one set of
-//! caches for each recipe, for users who trust all that they build.
+//! A project is identified by the path of its folder, links resolved, and by the address of the remote `origin` when it
+//! is in a git work tree. The path counts because the user chooses it: nothing in an untrusted folder can make it
+//! another project. The address counts because CI systems check out one project after the other at the same path; a
+//! cache folder for each project is better there. A copy or a second work tree is another project, and begins with
+//! empty caches. With `--shared-cache` all projects share one set of caches for each recipe; it is for users who trust
+//! everything that they build.
 //!
-//! What a step made is remembered under its owner too, as far as it had caches: the result may come of what lay there.
+//! The result of a step with caches is remembered for their owner only: it may depend on their content.
 
 use std::{collections::BTreeSet, fs};
 
@@ -23,39 +26,39 @@ use crate::{
     store::{Folder, Key, Store, StoreError},
 };
 
-/// As much of a cache's path as stands in its folder's name, for those who look.
+/// The length of the readable part of a cache folder's name.
 const SHOWN: usize = 60;
 
-/// Whose caches are meant.
+/// The owner of caches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
-    /// All projects together.
+    /// All projects.
     Everyone,
     /// One project.
     Project(Digest),
 }
 
 impl Owner {
-    /// The owner of the caches for `project`, as `step` has it.
+    /// Returns the owner of the caches for `project`, according to `step`.
     pub fn of(step: &StepOptions, project: &Project) -> Self {
         if step.shared_cache {
             return Self::Everyone;
         }
         let path = fs::canonicalize(&project.root).unwrap_or_else(|_| project.root.clone());
         let mut identity = path.into_os_string().into_encoded_bytes();
-        // No path has this byte in it.
+        // No path contains this byte.
         identity.push(0);
         identity.extend(project.source.as_deref().unwrap_or_default().bytes());
         Self::Project(Digest::of(identity))
     }
 }
 
-/// The folders of `recipe` that are kept, by their paths in the container.
+/// The cache folders of `recipe`, by their paths in the container.
 fn paths(recipe: &Recipe) -> BTreeSet<&String> {
     recipe.steps.iter().flat_map(|step| &step.cache).collect()
 }
 
-/// Whose caches the result of a step of `recipe` depends on: nobody's when there are none.
+/// The owner of the caches that the result of a step of `recipe` depends on; `None` without caches.
 pub(super) fn influence(recipe: &Recipe, owner: &Owner) -> Option<String> {
     if paths(recipe).is_empty() {
         return None;
@@ -66,19 +69,19 @@ pub(super) fn influence(recipe: &Recipe, owner: &Owner) -> Option<String> {
     })
 }
 
-/// The folders that are kept between builds, and the home that they lie in.
+/// The folders that are kept between builds, and the home folder for them.
 #[derive(Default)]
 pub struct Caches {
-    /// Where they are mounted.
+    /// Their mounts.
     pub(super) mounts: Vec<Mount>,
     folders: Vec<Folder>,
 }
 
 impl Caches {
-    /// Those that `recipe` names, of `store`, for `owner`. Nobody removes them while this value lives.
+    /// Opens the caches of `recipe` for `owner` in `store`. They are not removed while this value lives.
     ///
     /// # Errors
-    /// When they cannot be made.
+    /// When they cannot be created.
     pub fn new(recipe: &Recipe, owner: &Owner, store: &Store) -> Result<Self, StoreError> {
         let home = Mount::Tmpfs { target: "/root".into(), mode: 0o700 };
         let mut caches = Self { mounts: vec![home], folders: Vec::new() };
@@ -92,7 +95,7 @@ impl Caches {
     }
 }
 
-/// What the folder is called: the recipe, the path, and a digest of these and the owner.
+/// The name of a cache folder: the recipe, the path, and a digest of these and the owner.
 fn name(recipe: &str, owner: &Owner, target: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
     let shown: String = format!("{recipe}{target}").chars().map(plain).take(SHOWN).collect();

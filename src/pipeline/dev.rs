@@ -1,4 +1,4 @@
-//! The dev variant: the runtime with the language's tools, in which dependencies are installed and tests are run.
+//! The dev variant: the runtime with the language's tools. Dependencies are installed in it, and tests run in it.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -19,30 +19,30 @@ use crate::{
     ui::Ui,
 };
 
-/// How its layers are compressed: they are unpacked here once, and pushed nowhere.
+/// The compression of its layers, which are unpacked here once and never pushed.
 const COMPRESSION: Compression = Compression::Gzip(1);
 
-/// What the machine is called in a container.
+/// The host name in a container.
 pub const HOSTNAME: &str = "microbuild";
 
-/// A command to be run in a dev variant.
+/// A command for a dev variant.
 #[derive(Debug)]
 pub struct DevJob<'a> {
     /// The command.
     pub args: Vec<String>,
     /// The folder that is mounted at the work directory.
     pub folder: PathBuf,
-    /// Variables, over all others.
+    /// Variables, which win over all others.
     pub env: BTreeMap<String, String>,
-    /// What is mounted besides.
+    /// Additional mounts.
     pub mounts: Vec<Mount>,
-    /// Variables that hold the path of a secret's file, by the secret's id.
+    /// Variables for the path of a secret's file, by the secret's id.
     pub secret_files: BTreeMap<String, String>,
-    /// What it may know.
+    /// The secrets that it gets.
     pub secrets: Vec<Secret>,
     /// The user's environment.
     pub host: &'a Host,
-    /// Its network and whom it trusts there.
+    /// Its network, and the certificates that it trusts.
     pub step: &'a StepOptions,
 }
 
@@ -50,7 +50,7 @@ pub struct DevJob<'a> {
 pub struct DevVariant {
     /// Its packages.
     pub lock: Lock,
-    /// What its layers are made of.
+    /// The inputs of its layers.
     pub(super) system: System,
     /// The folder that the app is mounted at.
     pub workdir: String,
@@ -68,7 +68,7 @@ impl DevVariant {
         Self::with(request, recipe, project, scripts && !request.step.ignore_scripts, fetcher)
     }
 
-    /// The same with the recipe's compilers.
+    /// Chooses the packages for `project`, with the recipe's compilers.
     ///
     /// # Errors
     /// As [`DevVariant::new`].
@@ -94,17 +94,17 @@ impl DevVariant {
         Ok(Self { lock, system, compiles, workdir: plan.configuration.workdir })
     }
 
-    /// Its root filesystem, unpacked into `store` once.
+    /// Returns its root filesystem, which is unpacked into `store` once.
     ///
     /// # Errors
-    /// When a package cannot be had, or the store cannot hold it.
+    /// When a package cannot be fetched, or the store cannot be written.
     pub fn unpack(&self, store: &Store, ui: &Ui) -> Result<Root, BuildError> {
         let layers: Vec<Layer> = self.system.layers()?.layers.into_iter().map(|(layer, _)| layer).collect();
         let app = roots::Target { path: self.workdir.clone(), is_file: false };
         Ok(roots::unpack(store, &layers, &[app], ui).map_err(StepError::from)?)
     }
 
-    /// The sandbox in which `job` is run for an app of `recipe`, in this variant unpacked at `root`.
+    /// Returns the sandbox that runs `job` for an app of `recipe`, in this variant unpacked at `root`.
     ///
     /// # Errors
     /// When a file of certificates cannot be read.
@@ -117,15 +117,15 @@ impl DevVariant {
     ) -> Result<Sandbox, StepError> {
         let surroundings = Surroundings::of_machine(|name| job.host.variable(name), &job.step.ca);
         let surroundings = surroundings.map_err(StepError::Certificates)?;
-        let given = Given::new(&job.secrets, &job.secret_files);
+        let secrets = SecretMounts::new(&job.secrets, &job.secret_files);
         let mut mounts = caches.mounts.clone();
         mounts.push(Mount::Bind { source: job.folder, target: self.workdir.clone(), writable: true });
         mounts.extend(programs(recipe));
         mounts.extend(surroundings.mounts);
-        mounts.extend(given.mounts);
+        mounts.extend(secrets.mounts);
         mounts.extend(job.mounts);
         let mut env = home();
-        [surroundings.env, job.env, given.env].into_iter().for_each(|more| env.extend(more));
+        [surroundings.env, job.env, secrets.env].into_iter().for_each(|more| env.extend(more));
         Ok(Sandbox {
             root: root.path().to_owned(),
             writable: false,
@@ -140,8 +140,7 @@ impl DevVariant {
         })
     }
 
-    /// The variables, and the variables for secrets' files, that all steps of `project` together have: those of the command of
-    /// `microbuild dev`.
+    /// The variables of all steps of `project`, and those for secrets' files. The command of `microbuild dev` has them.
     pub fn variables(
         recipe: &Recipe,
         project: &Project,
@@ -152,13 +151,13 @@ impl DevVariant {
         (env, steps().flat_map(|step| step.secret.clone()).collect())
     }
 
-    /// Names all that its root filesystem depends on.
+    /// The digest of everything that its root filesystem depends on.
     pub fn key(&self) -> Key {
         self.system.key()
     }
 }
 
-/// The recipe's own files.
+/// Mounts the recipe's own files.
 fn programs(recipe: &Recipe) -> impl Iterator<Item = Mount> {
     recipe.programs.iter().map(|(name, content)| Mount::File {
         content: FileContent(content.clone().into_bytes()),
@@ -173,29 +172,30 @@ fn home() -> BTreeMap<String, String> {
         .into()
 }
 
-/// Secrets as the step gets them: files, and variables.
+/// The mounts and variables for a step's secrets.
 #[derive(Default)]
-struct Given {
+struct SecretMounts {
     /// The files.
     mounts: Vec<Mount>,
     /// The variables.
     env: BTreeMap<String, String>,
 }
 
-impl Given {
-    /// `secrets` for a sandbox; `named` are variables for the path of a secret's file, by its id.
+impl SecretMounts {
+    /// Makes mounts and variables of `secrets`. `named` are variables for the path of a secret's file, by the secret's
+    /// id.
     fn new(secrets: &[Secret], named: &BTreeMap<String, String>) -> Self {
-        let mut given = Self::default();
+        let mut all = Self::default();
         for secret in secrets {
             let target = format!("/run/secrets/{}", secret.id);
             if let Some(variable) = named.get(&secret.id) {
-                given.env.insert(variable.clone(), target.clone());
+                all.env.insert(variable.clone(), target.clone());
             }
             if let (true, Ok(value)) = (secret.variable, std::str::from_utf8(&secret.bytes)) {
-                given.env.insert(secret.id.clone(), value.to_owned());
+                all.env.insert(secret.id.clone(), value.to_owned());
             }
-            given.mounts.push(Mount::File { content: FileContent(secret.bytes.clone()), target });
+            all.mounts.push(Mount::File { content: FileContent(secret.bytes.clone()), target });
         }
-        given
+        all
     }
 }

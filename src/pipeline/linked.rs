@@ -1,4 +1,4 @@
-//! What programs are linked with that were built elsewhere: libraries of packages, or of this machine.
+//! The libraries of programs that were built elsewhere: from packages, or from this machine.
 
 use std::{
     fs::{self, File},
@@ -26,18 +26,18 @@ use crate::{
     values::Base,
 };
 
-/// Why a program's libraries cannot be had.
+/// The error of a search for a program's libraries.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// It is for another processor.
+    /// The program is for another processor.
     #[error("expected a program for {platform}, found {file} for another processor")]
     Processor {
-        /// What the image is for.
+        /// The image's platform.
         platform: Platform,
         /// The program.
         file: String,
     },
-    /// It is linked with another C library than the base has.
+    /// The program is linked with another C library than the base's.
     #[error(
         "expected programs that are linked statically or with the {expected} of {base}, found {file}, which needs {found}"
     )]
@@ -48,17 +48,17 @@ pub enum LinkError {
         expected: &'static str,
         /// The program.
         file: String,
-        /// The C library that it wants.
+        /// The C library that it needs.
         found: &'static str,
     },
-    /// Its libraries would be this machine's, which is another.
+    /// The libraries would come from this machine, which has another processor.
     #[error(
         "expected a program for this machine ({host}), whose libraries would be taken, found {file} for {platform}"
     )]
     Foreign {
         /// This machine.
         host: Platform,
-        /// What the image is for.
+        /// The image's platform.
         platform: Platform,
         /// The program.
         file: String,
@@ -86,7 +86,7 @@ impl Explain for LinkError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Processor { .. } => Some("--platform says what the image is for, such as linux/arm64".into()),
+            Self::Processor { .. } => Some("set the image's platform with --platform, such as linux/arm64".into()),
             Self::Libc { found: "glibc", .. } => {
                 Some("--base debian takes its libraries from Debian's packages, --base scratch from this machine".into())
             }
@@ -102,17 +102,17 @@ impl Explain for LinkError {
     }
 }
 
-/// Libraries that programs of the project are linked with.
+/// The libraries that programs of the project are linked with.
 #[derive(Default)]
 pub(super) struct Linked {
-    /// Packages, and which of their files.
+    /// Packages, and the files that are needed of them.
     packages: Option<(Packages, Needs)>,
-    /// Files of this machine, in a folder as they are to lie in the image.
+    /// Files of this machine, in a folder with their paths in the image.
     machine: Option<Workspace>,
 }
 
 impl Linked {
-    /// Adds to the `packages` of the image.
+    /// Adds them to the `packages` of the image.
     pub(super) fn link(&self, packages: &mut Packages) {
         if let Some((from, needs)) = &self.packages {
             packages.add(from, needs);
@@ -121,7 +121,7 @@ impl Linked {
 }
 
 impl Steps<'_> {
-    /// What the project's own programs are linked with.
+    /// Finds the libraries that the project's own programs are linked with.
     pub(super) fn linked(&self, platform: &Platform, plan: &Plan) -> Result<Linked, BuildError> {
         if !self.recipe.language.is_some_and(Language::is_finished) {
             return Ok(Linked::default());
@@ -132,7 +132,7 @@ impl Steps<'_> {
         let entry = entry.map(|entry| entry.trim_start_matches('/').to_owned());
         programs::keep(&mut programs, plan.arch(platform), entry.as_deref())
             .map_err(|file| LinkError::Processor { platform: platform.clone(), file })?;
-        // What is started says which C library is wanted, else the first program.
+        // The program that starts decides which C library is needed, else the first program.
         let started = entry.and_then(|entry| programs.files.get_key_value(&entry));
         let mut all = started.into_iter().chain(&programs.files);
         let Some((file, elf)) = all.find(|(_, elf)| elf.interpreter.is_some()) else {
@@ -153,7 +153,8 @@ impl Steps<'_> {
         }
     }
 
-    /// Copies what this machine's loader would take, and says what that is: nothing of the machine gets into an image unseen.
+    /// Copies the files that this machine's loader would take, and lists them: no file of the machine gets into an
+    /// image unnoticed.
     fn of_machine(&self, programs: &Programs) -> Result<Linked, BuildError> {
         let machine = Machine::new(self.request.host.root());
         let taken = machine.libraries(&programs.files, &programs.links, &programs.extra).map_err(LinkError::Missing)?;
@@ -179,7 +180,7 @@ impl Steps<'_> {
         Ok(Linked { machine: Some(folder), packages: None })
     }
 
-    /// Finds it in the packages that libraries of these names are in.
+    /// Finds the libraries in the packages for these names.
     fn of_packages(&self, platform: &Platform, plan: &Plan, programs: &Programs) -> Result<Linked, BuildError> {
         let mut request = self.request.clone();
         request.packages.extend(candidates(plan, platform, programs, self.fetcher)?);
@@ -189,7 +190,7 @@ impl Steps<'_> {
         Ok(Linked { packages: Some((lock.packages, needs)), machine: None })
     }
 
-    /// The layer of this machine's libraries, when there are any.
+    /// Makes the layer of this machine's libraries, when there are any.
     pub(super) fn linked_layer(&self, linked: &Linked, app: &App) -> Result<Option<MaybeCached>, BuildError> {
         let Some(folder) = &linked.machine else { return Ok(None) };
         let files = Project::made(folder.path(), &[])?;
@@ -210,13 +211,13 @@ fn copy(library: &Path, target: &Path) -> io::Result<()> {
     out.set_permissions(about.permissions())
 }
 
-/// The C library that a program wants.
+/// The C library that a program needs.
 fn libc(elf: &Elf) -> &'static str {
     let name = elf.interpreter.as_deref().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
     if name.starts_with("ld-musl-") { "musl" } else { "glibc" }
 }
 
-/// The packages that may have what the programs need, as the plan's base would be asked for them.
+/// The packages that may have the libraries that the programs need, as requests for the plan's base.
 fn candidates(
     plan: &Plan,
     platform: &Platform,
@@ -237,13 +238,14 @@ fn candidates(
     }
 }
 
-/// Whether the name of a library is no more than that: what it becomes a part of has versions, tags and paths, too.
+/// Whether a library's name is plain. It becomes a part of a package request, where other characters mean versions,
+/// tags and paths.
 fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte))
 }
 
-/// What Debian may call the package of a library: `libfoo.so.1` is in libfoo1, `libfoo2.so.1` in libfoo2-1, `libfoo-3.so` in
-/// libfoo-3 (policy 8.1); since 2024 some end in t64. A few that every program has are called otherwise.
+/// The possible names of a library's package in Debian: `libfoo.so.1` is in libfoo1, `libfoo2.so.1` in libfoo2-1,
+/// `libfoo-3.so` in libfoo-3 (policy 8.1); since 2024 some end in t64. A few that every program needs have other names.
 fn packages_of(library: &str) -> Vec<String> {
     let known = match library {
         "libz.so.1" => Some("zlib1g"),

@@ -1,15 +1,14 @@
-//! The straight line: from a request to an artifact.
+//! The pipeline: from a request to an artifact.
 //!
 //! ```text
 //! Request → Recipe + Project → Plan → Lock → Packages → Tree → Layers → Image
 //! ```
 //!
-//! Dependencies are a layer that is made beside that line: in a container, by the language's own package manager
-//! ([`DevVariant`] is where).
+//! Results of steps are layers that are made beside that line: in a container of the [`DevVariant`], by the language's
+//! own tools.
 //!
-//! What has been made once is remembered: the layers of a root filesystem under all that they are made of, the app's layer
-//! under the digest of its tar. A layer that is remembered is made again only when a sink asks for bytes that the store no
-//! longer has.
+//! Results are remembered: the layers of a root filesystem under the digest of their inputs, the app's layer under the
+//! digest of its tar. A remembered layer is made again only when a sink asks for bytes that the store no longer has.
 
 mod app;
 mod base;
@@ -28,7 +27,7 @@ use std::{
 };
 
 use app::{App, MaybeCached, check_secrets};
-pub use base::settle;
+pub use base::resolve_base;
 pub use caches::{Caches, Owner};
 pub use dev::{DevJob, DevVariant, HOSTNAME};
 pub use linked::LinkError;
@@ -56,34 +55,34 @@ use crate::{
     values::{Base, Command},
 };
 
-/// Why there is no image.
+/// The error of a build.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The recipe cannot be had.
+    /// The recipe cannot be found or read.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
-    /// The app's folder does not make an image.
+    /// The app's folder cannot become an image.
     #[error(transparent)]
     Project(#[from] ProjectError),
     /// The request cannot be understood.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// No packages.
+    /// No packages were chosen.
     #[error(transparent)]
     Lock(Box<LockError>),
-    /// A package cannot be had.
+    /// A package cannot be fetched.
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    /// The packages make no root filesystem.
+    /// The packages do not make a root filesystem.
     #[error(transparent)]
     Rootfs(#[from] RootfsError),
-    /// A step has no result.
+    /// A step failed.
     #[error(transparent)]
     Step(Box<StepError>),
-    /// A program's libraries cannot be had.
+    /// A program's libraries cannot be found.
     #[error(transparent)]
     Link(Box<LinkError>),
-    /// What apps of a recipe run on is made with each of them.
+    /// The recipe has no base image, because each app brings its own runtime.
     #[error(
         "expected a recipe with a runtime for all its apps, found {0}, which makes one with each app, out of what that needs"
     )]
@@ -94,15 +93,15 @@ pub enum BuildError {
     /// The documents cannot be written.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// The store failed.
+    /// The store cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The image is too large.
     #[error("expected at most {} ({limit} bytes, --max-size), found an image of {} ({size} bytes)", ui::size(*limit), ui::size(*size))]
     TooLarge {
-        /// The most that it may have, in bytes.
+        /// The limit, in bytes.
         limit: u64,
-        /// What it has.
+        /// Its size, in bytes.
         size: u64,
         /// Its largest layer.
         largest: String,
@@ -122,7 +121,7 @@ impl From<LinkError> for BuildError {
 }
 
 impl BuildError {
-    /// What a shell's `$?` would be when a signal ended the build: 130 for Ctrl-C. `None` when nothing did.
+    /// The exit code of a build that a signal ended, as a shell's `$?`: 130 for Ctrl-C. `None` without a signal.
     pub fn status(&self) -> Option<u8> {
         match self {
             Self::Step(error) => match **error {
@@ -174,24 +173,24 @@ impl Explain for BuildError {
     }
 }
 
-/// What a build made.
+/// The result of a build.
 #[derive(Debug)]
 pub struct Built {
     /// The images.
     pub artifact: Artifact,
-    /// What their root filesystems start from.
+    /// The base of their root filesystems.
     pub base: Base,
-    /// What each image consists of, in the artifact's order.
+    /// The contents of each image, in the artifact's order.
     pub platforms: Vec<PlatformReport>,
-    /// The packages of the dev variant, where steps were run in it.
+    /// The packages of the dev variant, where steps ran in it.
     pub dev: Option<Lock>,
     /// The project, after which the image may be named.
     pub project: Arc<Project>,
-    /// How long each step took, in their order.
+    /// The duration of each step, in their order.
     pub timings: Vec<(String, Duration)>,
 }
 
-/// What an image consists of.
+/// The contents of an image.
 #[derive(Debug)]
 pub struct PlatformReport {
     /// What it runs on.
@@ -200,11 +199,11 @@ pub struct PlatformReport {
     pub lock: Lock,
     /// For each layer of the image, whether it was remembered.
     pub cached: Vec<bool>,
-    /// What the packages' files have that the recipe leaves out, or that no container looks at, in bytes.
+    /// The size of the packages' files that are left out, by the recipe or because no container uses them, in bytes.
     pub left_out: u64,
 }
 
-/// Makes what `request` asks for with `recipe`.
+/// Builds the images of `request` with `recipe`.
 ///
 /// # Errors
 /// The first failure of any step; see [`BuildError`].
@@ -212,7 +211,7 @@ pub fn build(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> 
     let mut clock = Clock::start();
     let unused = check_steps(&request.step.secrets, recipe).map_err(StepError::from)?;
     unused.iter().for_each(|warning| ui.warn(warning));
-    let request = &base::settle(request, recipe, fetcher, ui)?;
+    let request = &base::resolve_base(request, recipe, fetcher, ui)?;
     let (project, plan) = plan(request, recipe, ui)?;
     let project = Arc::new(project);
     clock.lap("plan");
@@ -252,7 +251,7 @@ fn plan(request: &Request, recipe: &Recipe, ui: &Ui) -> Result<(Project, Plan), 
     Ok((project, plan))
 }
 
-/// The image of `parts`: its layers, from the one that changes least.
+/// Makes the image of `parts`. Its first layer is the one that changes least.
 fn image(
     parts: Parts<'_>,
     plan: &Plan,
@@ -299,7 +298,7 @@ impl Clock {
         Self { last: Instant::now(), laps: Vec::new() }
     }
 
-    /// Ends the step `name`; a step that comes again (for another platform) is added to itself.
+    /// Ends the step `name`. The times of a step that runs several times (for several platforms) are added up.
     fn lap(&mut self, name: &str) {
         let now = Instant::now();
         let took = now - std::mem::replace(&mut self.last, now);

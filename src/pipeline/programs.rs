@@ -1,4 +1,4 @@
-//! Programs and libraries that no package has: those that were compiled, or that somebody brings along.
+//! Programs and libraries that are not from packages: results of steps, and files of the app.
 
 use crate::{
     app_folder::AppFolder,
@@ -7,8 +7,8 @@ use crate::{
     rootfs::{Programs, is_for},
 };
 
-/// The ELF files and links among `files`, which lie in the folder `root` here and in `workdir` in the image. What begins as ELF
-/// and is none is loaded by nobody, and left out.
+/// The ELF files and links among `files`, which are in the folder `root` here and in `workdir` in the image. A file
+/// that begins like ELF and is not valid is left out: no loader accepts it.
 pub(super) fn read(root: &AppFolder, files: &[AppFile], workdir: &str, extra: Vec<String>) -> Programs {
     let mut programs = Programs { extra, ..Programs::default() };
     for file in files {
@@ -25,10 +25,10 @@ pub(super) fn read(root: &AppFolder, files: &[AppFile], workdir: &str, extra: Ve
     programs
 }
 
-/// Keeps those that are for `arch`, a distribution's word.
+/// Keeps the programs for `arch`, a distribution's name of a processor.
 ///
 /// # Errors
-/// The path of a program that is not, when it is the `entry` or none is.
+/// The path of a program for another processor, when it is the `entry` or when no program is for `arch`.
 pub(super) fn keep(programs: &mut Programs, arch: &str, entry: Option<&str>) -> Result<(), String> {
     let is_program = |elf: &Elf| elf.interpreter.is_some() || !elf.dynamic;
     let mut foreign = programs.files.iter().filter(|(_, elf)| !is_for(elf, arch));

@@ -1,10 +1,10 @@
-//! The packages of a build, as one value that is complete before any layer is made: those of every image, with the libraries that
-//! its programs are linked with, and those of the dev variant.
+//! The packages of a build, as one value that is complete before any layer is made: those of every image, with the
+//! libraries that its programs are linked with, and those of the dev variant.
 
 use super::{
     BuildError,
     linked::Linked,
-    plan as plan_of, settle,
+    plan as plan_of, resolve_base,
     steps::{Output, Steps},
 };
 use crate::{
@@ -22,26 +22,26 @@ use crate::{
 /// The packages of a build.
 #[derive(Debug, Clone)]
 pub struct Resolution {
-    /// What the images start from.
+    /// The base of the images.
     pub base: Base,
     /// The packages of each image.
     pub images: Vec<Resolved>,
-    /// The packages of the dev variant, where steps are run in it.
+    /// The packages of the dev variant, where steps run in it.
     pub dev: Option<Lock>,
 }
 
 /// The packages of one image.
 #[derive(Debug, Clone)]
 pub struct Resolved {
-    /// What it runs on.
+    /// Its platform.
     pub platform: Platform,
-    /// Its packages, those among them that only lend libraries to its programs.
+    /// Its packages, including those that only provide libraries for its programs.
     pub lock: Lock,
-    /// The steps that no build has run yet. Nobody knows which libraries their results are linked with.
+    /// The steps that no build has run yet. The libraries that their results are linked with are unknown.
     pub unknown: Vec<String>,
 }
 
-/// An image's packages, and the results that some of them are there for.
+/// An image's packages, and the results of steps that need some of them.
 pub(super) struct Parts<'a> {
     pub(super) platform: &'a Platform,
     pub(super) lock: Lock,
@@ -49,15 +49,15 @@ pub(super) struct Parts<'a> {
     pub(super) linked: Linked,
 }
 
-/// Chooses the packages for what `request` asks for. Fetches indexes; and packages, where programs of the app are linked with
-/// libraries of some. Runs no step: what an earlier build has learnt of their results counts.
+/// Chooses the packages for `request`. Fetches indexes, and packages where programs of the app are linked with
+/// libraries. Runs no step: the libraries of a step's result are known from an earlier build, or not at all.
 ///
 /// # Errors
-/// As the first steps of [`build`](super::build).
+/// As for the first steps of [`build`](super::build).
 pub fn resolve(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -> Result<Resolution, BuildError> {
-    let request = &settle(request, recipe, fetcher, ui)?;
+    let request = &resolve_base(request, recipe, fetcher, ui)?;
     let (project, plan) = plan_of(request, recipe, ui)?;
-    // Of secrets only the names count here; one that cannot be read now is the build's matter.
+    // Only the names of secrets count here. The build reports a secret that cannot be read.
     let secrets = Secrets::read(&request.step.secrets, &request.host).unwrap_or_default();
     let steps = Steps::new(request, recipe, &project, &secrets, fetcher, ui);
     steps.check(&plan.platforms)?;
@@ -66,7 +66,8 @@ pub fn resolve(request: &Request, recipe: &Recipe, fetcher: &Fetcher, ui: &Ui) -
 }
 
 impl<'a> Steps<'a> {
-    /// The packages for `platform`, and the results of the steps, which are run unless they are remembered.
+    /// Chooses the packages for `platform`, and returns the results of the steps. A step runs unless its result is
+    /// remembered.
     pub(super) fn parts(
         &self,
         platform: &'a Platform,
@@ -105,11 +106,11 @@ impl<'a> Steps<'a> {
         Ok(Resolved { platform: platform.clone(), lock, unknown })
     }
 
-    /// The packages that `plan` asks for. The project runs on the version of the language among them.
+    /// Chooses the packages that `plan` asks for, and checks that the project runs on their version of the language.
     fn lock(&self, platform: &Platform, plan: &Plan) -> Result<Lock, BuildError> {
         let lock = lock(plan, platform, self.fetcher)?;
         let version = |lock: &Lock| plan.version_from.as_ref().and_then(|name| lock.version_of(name));
-        // A compiled language is in the dev variant only.
+        // A compiled language has packages in the dev variant only.
         let dev = || Ok::<_, BuildError>(self.dev_lock()?.as_ref().and_then(version));
         if let Some(version) = version(&lock).map_or_else(dev, |version| Ok(Some(version)))? {
             self.project.check_runtime(&version)?.into_iter().for_each(|warning| self.warn(warning));

@@ -12,7 +12,7 @@ use crate::{
     ui::Ui,
 };
 
-/// The annotation that tells the version of what is in an image (OCI image specification, "Annotations").
+/// The annotation for the version of an image's content (OCI image specification, "Annotations").
 const VERSION: &str = "org.opencontainers.image.version";
 
 /// A base image, and the version of the language in it.
@@ -20,11 +20,11 @@ const VERSION: &str = "org.opencontainers.image.version";
 pub struct BaseImage {
     /// The image.
     pub built: Built,
-    /// The version; `None` where the image holds none of the language's packages, as of those whose programs need none.
+    /// The version; `None` where the image has none of the language's packages, because its programs need none.
     pub version: Option<String>,
 }
 
-/// Makes the root filesystem that apps of `recipe` get, without one: the runtime, or with `dev` all that the recipe's tools are.
+/// Builds the root filesystem of apps of `recipe`, without an app: the runtime, or with `dev` the dev variant.
 ///
 /// # Errors
 /// As [`build`](super::build).
@@ -39,7 +39,7 @@ pub fn base_image(
         return Err(BuildError::NoRuntime(recipe.name.clone()));
     }
     let mut clock = Clock::start();
-    let request = &base::settle(request, recipe, fetcher, ui)?;
+    let request = &base::resolve_base(request, recipe, fetcher, ui)?;
     let project = Project::without_app(recipe);
     let mut plan =
         if dev { Plan::dev(request, recipe, &project, true)? } else { Plan::new(request, recipe, &project)? };

@@ -1,4 +1,4 @@
-//! The layers of a root filesystem, remembered under all that they are made of.
+//! The layers of a root filesystem, remembered under the digest of their inputs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,30 +46,30 @@ type Assemble<R> = fn(&[Installed<R>], &Settings, &ReadMembers<'_>) -> Result<Tr
 
 /// The layers of a root filesystem.
 pub(super) struct SystemLayers {
-    /// Each, and whether it was remembered.
+    /// Each layer, and whether it was remembered.
     pub(super) layers: Vec<MaybeCached>,
-    /// The folder in which the app lies, below the root, without links on the way.
+    /// The app's folder, below the root, with links resolved.
     pub(super) workdir: String,
     /// The folders above the app with mode and owner.
     pub(super) parents: Folders,
-    /// Links to folders, and where they lead.
+    /// Links to folders, with their targets.
     pub(super) links: BTreeMap<String, String>,
-    /// What the packages' files have that are left out, in bytes.
+    /// The size of the packages' files that are left out, in bytes.
     pub(super) left_out: u64,
 }
 
 /// The layers of a root filesystem as they are remembered.
 #[derive(Serialize, Deserialize)]
 struct RememberedSystem {
-    /// Each with the place of its package in the lock, when it is one's.
+    /// Each layer, with its package's index in the lock when it is a package's own.
     layers: Vec<(LayerRecord, Option<usize>)>,
-    /// The folder in which the app will lie.
+    /// The app's folder.
     workdir: String,
-    /// Links to folders, and where they lead.
+    /// Links to folders, with their targets.
     links: BTreeMap<String, String>,
-    /// The folders down to the one in which the app will lie, with mode and owner.
+    /// The folders above the app and its own, with mode and owner.
     parents: Vec<(String, (u32, u32, u32))>,
-    /// What the packages' files have that are left out, in bytes.
+    /// The size of the packages' files that are left out, in bytes.
     left_out: u64,
 }
 
@@ -88,13 +88,13 @@ impl System {
         })
     }
 
-    /// Names all that the layers depend on.
+    /// The digest of everything that the layers depend on.
     pub(super) fn key(&self) -> Key {
         let key = Key::new().nested("lock", &self.lock.key()).nested("settings", &self.settings.key());
         key.text("compression", self.compression.id())
     }
 
-    /// The layers, remembered or made.
+    /// Returns the layers, remembered or new.
     pub(super) fn layers(&self) -> Result<SystemLayers, BuildError> {
         let store = self.fetcher.store();
         let key = self.key();
@@ -114,7 +114,7 @@ impl System {
         Ok(SystemLayers { layers, workdir, parents, links, left_out })
     }
 
-    /// The data of the package `at` that place, fetched again when the store no longer has it.
+    /// Returns the data of the package with the index `at`. It is fetched again when the store no longer has it.
     fn restored(&self, path: PathBuf, at: usize) -> Option<Arc<dyn Content>> {
         fn content<R: Listed + 'static>(
             path: PathBuf,
@@ -144,7 +144,7 @@ impl System {
         if let Some(extra) = &self.settings.libraries {
             let read = reader(&packages, blobs);
             for missing in rootfs::check_libraries(&tree, &packages, &self.settings.arch, &read, extra)? {
-                self.fetcher.ui().warn(&format!("{missing}; whatever would load it does without"));
+                self.fetcher.ui().warn(&format!("{missing}; programs that load it must work without it"));
             }
         }
         let apart = package_layers(&packages, &tree);
@@ -158,7 +158,7 @@ impl System {
         Ok(RememberedSystem { layers, workdir, links: tree.folder_links(), parents, left_out })
     }
 
-    /// The packages, fetched and verified, and what they make.
+    /// Fetches and verifies the packages, and makes their tree.
     fn tree<R: Listed>(
         &self,
         locked: &[Locked<R>],
@@ -176,8 +176,8 @@ impl System {
         Ok((packages, tree))
     }
 
-    /// The files of the packages that `programs` are linked with. A library that lacks something is a warning when `may_lack`
-    /// says so of its path below the root, and an error otherwise.
+    /// The files of the packages that `programs` are linked with. A file that lacks a library is a warning when
+    /// `may_lack` accepts its path below the root, and an error otherwise.
     pub(super) fn needs(&self, programs: &Programs, may_lack: &dyn Fn(&str) -> bool) -> Result<Needs, BuildError> {
         match &self.lock.packages {
             Packages::Alpine(packages) => self.needs_of(packages, alpine::assemble, programs, may_lack),
@@ -201,7 +201,7 @@ impl System {
             return Err(RootfsError::from(ClosureError { missing }).into());
         }
         for missing in optional {
-            self.fetcher.ui().warn(&format!("{missing}; whatever would load it does without"));
+            self.fetcher.ui().warn(&format!("{missing}; programs that load it must work without it"));
         }
         Ok(found.paths.into_iter().map(|(at, paths)| (packages[at].record.name().to_owned(), paths)).collect())
     }

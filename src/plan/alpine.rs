@@ -12,36 +12,36 @@ use crate::{
     values::Release,
 };
 
-/// Where packages come from, and those that are asked for.
+/// The sources of packages, and the requested packages.
 #[derive(Debug, Clone)]
 pub struct AlpineWanted {
     /// The folder of a mirror with the release: `v3.23`.
     pub branch: String,
     /// Where packages come from, in the order of preference.
     pub repositories: Vec<RepositorySource>,
-    /// The packages that are asked for.
+    /// The requested packages.
     pub world: Vec<Dependency>,
     /// Files and folders of keys that are trusted in addition to Alpine's own.
     keys: Vec<PathBuf>,
 }
 
-/// A repository: a folder with a folder for each architecture below it.
+/// A repository: a folder with a subfolder for each architecture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepositorySource {
-    /// Where it is fetched from.
+    /// The address that it is fetched from.
     pub location: Location,
     /// Its line in the image's `/etc/apk/repositories`: Alpine's own address, whatever mirror it was fetched from, so that
     /// the image does not depend on the mirror. `None` for a folder of this machine.
     pub line: Option<String>,
-    /// Its tag, when it serves only what is pinned to it.
+    /// Its tag, when only packages pinned to it come from here.
     pub tag: Option<String>,
     /// The branch of Alpine that it belongs to, as far as its address tells: `v3.23`, `edge`.
     pub branch: Option<String>,
-    /// Whether it is one of the release that was asked for.
+    /// Whether it belongs to the requested release.
     pub is_own: bool,
 }
 
-/// Go's platforms and apk's words for their architectures.
+/// Go's platforms and apk's names for their architectures.
 const PLATFORMS: [(&str, &str); 9] = [
     ("linux/386", "x86"),
     ("linux/amd64", "x86_64"),
@@ -54,7 +54,7 @@ const PLATFORMS: [(&str, &str); 9] = [
     ("linux/s390x", "s390x"),
 ];
 
-/// apk's word for the architecture of `platform`.
+/// Returns apk's name for the architecture of `platform`.
 ///
 /// # Errors
 /// When Alpine has none.
@@ -63,10 +63,10 @@ pub fn architecture(platform: &Platform) -> Result<&'static str, PlanError> {
 }
 
 impl AlpineWanted {
-    /// The packages `asked` for, from the release's repositories and those that the request names.
+    /// Reads the packages `asked` for, from the release's repositories and those that the request names.
     ///
     /// # Errors
-    /// When a package or a repository cannot be understood.
+    /// When a package or a repository cannot be read.
     pub fn new(request: &Request, release: &Release, asked: &[String]) -> Result<Self, PlanError> {
         let branch = release.branch();
         let repositories = repositories(request, &branch)?;
@@ -74,22 +74,22 @@ impl AlpineWanted {
         Ok(Self { branch, repositories, world, keys: request.keys.clone() })
     }
 
-    /// The index that says first whether the mirror can be reached, for `arch`.
+    /// The index for `arch` that is fetched first to learn whether the mirror can be reached.
     pub fn first_index(&self, arch: &str) -> Option<Location> {
         self.repositories.first().map(|repository| repository.index(arch))
     }
 
-    /// The keys that vouch for packages of `arch`: Alpine's own and those that the request names.
+    /// The trusted keys for packages of `arch`: Alpine's own and those that the request names.
     ///
     /// # Errors
-    /// When one of these cannot be read.
+    /// When one that the request names cannot be read.
     pub fn keys(&self, arch: &str) -> Result<KeyRing, PlanError> {
         let mut keys = KeyRing::alpine(arch);
         self.keys.iter().try_for_each(|path| keys.add_path(path))?;
         Ok(keys)
     }
 
-    /// What apk is told in the image; with `configuration` it is to find its way there.
+    /// The configuration of apk in the image. With `configuration`, apk can install packages there.
     ///
     /// # Errors
     /// When a key cannot be read.
@@ -134,7 +134,7 @@ fn repositories(request: &Request, branch: &str) -> Result<Vec<RepositorySource>
             return Err(bad());
         }
         let location = Location::new(address);
-        // Display leaves out a password, which has no business in an image.
+        // Display leaves out a password, which must not get into an image.
         let line = matches!(location, Location::Url(_)).then(|| location.to_string());
         let branch = address.trim_end_matches('/').rsplit('/').nth(1).filter(|name| is_branch(name)).map(str::to_owned);
         Ok(RepositorySource { location, line, tag, branch, is_own: false })

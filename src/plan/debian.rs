@@ -1,4 +1,4 @@
-//! Debian's sources and packages, and Ubuntu's.
+//! Sources and packages of Debian and Ubuntu.
 
 use std::path::PathBuf;
 
@@ -16,19 +16,20 @@ use crate::{
     values::Suite,
 };
 
-/// The suite when neither the user nor the machine's apt sources name one: Debian's stable release.
+/// The default suite, when neither the user nor the machine's apt sources name one: Debian's stable release.
 const DEFAULT_SUITE: &str = "trixie";
-/// The components of a mirror that are asked for packages: `universe` is Ubuntu's, and passed over where there is none.
+/// The components of a mirror that are searched for packages. `universe` is Ubuntu's, and skipped where it does not
+/// exist.
 const COMPONENTS: [&str; 2] = ["main", "universe"];
 
-/// Where packages come from, and those that are asked for.
+/// The sources of packages, and the requested packages.
 #[derive(Debug, Clone)]
 pub struct DebianWanted {
     /// The release: `bookworm`.
     pub suite: Suite,
-    /// The packages that are asked for.
+    /// The requested packages.
     pub world: Vec<PackageRequest>,
-    /// How many of these, the first ones, are those of the recipe's runtime: what is dropped and stripped is meant for
+    /// How many of these, from the first, are those of the recipe's runtime. The recipe's `drop` and `strip` apply to
     /// them.
     pub own: usize,
     origin: Upstream,
@@ -44,7 +45,7 @@ enum Upstream {
     Mirror(Location),
 }
 
-/// Go's platforms and dpkg's words for their architectures.
+/// Go's platforms and dpkg's names for their architectures.
 const PLATFORMS: [(&str, &str); 10] = [
     ("linux/386", "i386"),
     ("linux/amd64", "amd64"),
@@ -58,7 +59,7 @@ const PLATFORMS: [(&str, &str); 10] = [
     ("linux/s390x", "s390x"),
 ];
 
-/// dpkg's word for the architecture of `platform`.
+/// Returns dpkg's name for the architecture of `platform`.
 ///
 /// # Errors
 /// When Debian has none.
@@ -66,18 +67,19 @@ pub fn architecture(platform: &Platform) -> Result<&'static str, PlanError> {
     architecture_of(platform, "Debian", &PLATFORMS)
 }
 
-/// The release of the apt sources of `host`, when there are some that packages can be fetched from.
+/// The release of this machine's own apt sources, when packages can be fetched from some.
 pub fn own_suite(host: &Host) -> Option<Suite> {
     let sources = Sources::of_machine(host.root()).ok()?;
     sources.own_release().ok()?.parse().ok()
 }
 
 impl DebianWanted {
-    /// The packages `asked` for, of which the first `own_requests` are the recipe's runtime: from the mirror that the
-    /// request names, or else from this machine's own apt sources; of `suite`, or else of the machine's own release.
+    /// Reads the packages `asked` for; the first `own_requests` are the recipe's runtime. They come from the mirror
+    /// that the request names, or else from this machine's own apt sources; of `suite`, or else of the machine's own
+    /// release.
     ///
     /// # Errors
-    /// When a package or a repository cannot be understood, or when this machine has no apt sources.
+    /// When a package or a repository cannot be read, or when this machine has no apt sources.
     pub fn new(
         request: &Request,
         suite: Option<&Suite>,
@@ -110,7 +112,7 @@ impl DebianWanted {
         })
     }
 
-    /// `debian`, `ubuntu`, when the machine's own sources are asked: a suite of another archive is passed over.
+    /// `debian` or `ubuntu`, when the machine's own sources are used. A suite of another archive is skipped.
     pub fn distribution(&self) -> Option<&str> {
         match &self.origin {
             Upstream::Machine(sources) => Some(&sources.distribution),
@@ -118,8 +120,8 @@ impl DebianWanted {
         }
     }
 
-    /// The sources of the release for an architecture, and how many of them are the distribution's own: the others
-    /// follow them.
+    /// The sources of the release for an architecture, and how many of them are the distribution's own. Those come
+    /// first.
     ///
     /// # Errors
     /// When there are none.
@@ -133,15 +135,15 @@ impl DebianWanted {
         Ok((sources, own))
     }
 
-    /// The keys that vouch for a source: those that the request names; and those that the source names, or else those
-    /// that this machine trusts.
+    /// The trusted keys for a source: those that the request names, and those that the source names, or else those that
+    /// this machine trusts.
     ///
     /// # Errors
     /// When one cannot be read.
     pub fn keys(&self, source: &Source) -> Result<KeyRing, KeyError> {
         let distribution = self.distribution().unwrap_or("debian");
         let machine = source.keys.ring(self.host.root(), distribution);
-        // With keys that the user names, the machine need not have the distribution's own.
+        // When the user names keys, the distribution's own may be missing on this machine.
         let machine = if self.keys.is_empty() { machine? } else { machine.unwrap_or_default() };
         // Messages name the first few.
         let mut ring = KeyRing::new();

@@ -1,4 +1,4 @@
-//! What an image must contain and how it is started, before any package is chosen.
+//! The plan: what an image must contain and how it starts, before any package is chosen.
 
 pub mod alpine;
 pub mod debian;
@@ -21,37 +21,37 @@ use crate::{
 /// The search path of every image that sets none.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What is to be built. See the module's documentation.
+/// The plan of a build. See the module's documentation.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Where the root filesystem starts; of Debian, with its suite.
+    /// The base of the root filesystem; for Debian, with its suite.
     pub base: Base,
     /// The images to make.
     pub platforms: Vec<Platform>,
-    /// Where packages come from, and those that are asked for.
+    /// The sources of packages, and the requested packages.
     pub wanted: Wanted,
-    /// Dependencies that are knowingly left out.
+    /// Dependencies that are left out on purpose.
     pub drop: Drop,
     /// Paths of packages that are left out.
     pub strip: PatternSet,
-    /// The package whose version counts as the runtime's.
+    /// The package whose version is the runtime's.
     pub version_from: Option<Pattern>,
-    /// What the image is started with.
+    /// The command, environment and metadata of the image.
     pub configuration: Configuration,
-    /// Whether it is the dev variant, which is not shipped.
+    /// Whether it is the dev variant, which is not published.
     pub is_dev: bool,
 }
 
-/// Dependencies that are knowingly left out.
+/// Dependencies that are left out on purpose.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Drop {
-    /// Those of what the recipe's own packages need.
+    /// Left out among the dependencies of the recipe's own packages.
     pub own: Vec<String>,
-    /// Those of all requested packages.
+    /// Left out among the dependencies of all requested packages.
     pub all: Vec<String>,
 }
 
-/// Where packages come from, and those that are asked for.
+/// The sources of packages, and the requested packages.
 #[derive(Debug, Clone)]
 pub enum Wanted {
     /// Alpine's.
@@ -60,16 +60,16 @@ pub enum Wanted {
     Debian(debian::DebianWanted),
 }
 
-/// Why there is no plan.
+/// The error of a plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// The recipe does not know the base.
+    /// The recipe has no packages for the base.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
     /// A package's name cannot be read.
     #[error("package to install: {0}")]
     Package(#[from] apk::dependency::ParseDependencyError),
-    /// The same, of Debian.
+    /// A Debian package's name cannot be read.
     #[error("package to install: {0}")]
     DebianPackage(#[from] deb::solve::ParsePackageRequestError),
     /// A repository cannot be read.
@@ -78,7 +78,7 @@ pub enum PlanError {
     /// A key cannot be read.
     #[error(transparent)]
     Key(#[from] apk::key::KeyError),
-    /// Nothing says where Debian's packages are.
+    /// No source for Debian's packages is known.
     #[error(transparent)]
     Sources(#[from] deb::sources::SourcesError),
     /// The distribution has no such architecture.
@@ -86,12 +86,12 @@ pub enum PlanError {
     Platform {
         /// Alpine or Debian.
         distribution: &'static str,
-        /// What was asked for.
+        /// The requested platform.
         platform: Platform,
-        /// Those that it is built for.
+        /// The platforms that it is built for.
         known: Vec<&'static str>,
     },
-    /// Nothing says what is to be started.
+    /// No command is known.
     #[error("the image would not know what to start: recipe {0} names neither entrypoint nor cmd")]
     NoCommand(String),
 }
@@ -124,13 +124,13 @@ impl Explain for PlanError {
     }
 }
 
-/// The word of `known` (Go's platforms, and a distribution's words for their architectures) for `platform`.
+/// The name in `known` (Go's platforms, with a distribution's names for their architectures) for `platform`.
 fn architecture_of(
     platform: &Platform,
     distribution: &'static str,
     known: &[(&'static str, &'static str)],
 ) -> Result<&'static str, PlanError> {
-    // arm64's only variant goes without saying, arm without one is v7: as containerd has it.
+    // As in containerd: arm64's only variant may be left out, and arm without a variant is v7.
     let name = match platform.to_string().as_str() {
         "linux/arm64/v8" => "linux/arm64".to_owned(),
         "linux/arm" => "linux/arm/v7".to_owned(),
@@ -159,11 +159,11 @@ pub fn host_platform() -> Platform {
 }
 
 impl Plan {
-    /// What `request` comes to with this recipe and this project.
+    /// Makes the plan of `request` with this recipe and this project.
     ///
     /// # Errors
-    /// When the recipe does not know the base, or a package, repository or platform cannot be understood; when nothing says
-    /// where Debian's packages are.
+    /// When the recipe has no packages for the base, or a package, repository or platform cannot be read; when no
+    /// source for Debian's packages is known.
     pub fn new(request: &Request, recipe: &Recipe, project: &Project) -> Result<Self, PlanError> {
         let packages = recipe.packages(&request.base)?;
         let asked: Vec<String> = packages.packages.iter().chain(&request.packages).cloned().collect();
@@ -182,7 +182,7 @@ impl Plan {
         })
     }
 
-    /// The distribution's word for the processor of `platform`; of one that it is not built for, Go's.
+    /// The distribution's name for the processor of `platform`, or Go's where the distribution is not built for it.
     pub fn arch<'p>(&self, platform: &'p Platform) -> &'p str {
         let arch = match &self.wanted {
             Wanted::Alpine(_) => alpine::architecture(platform),
@@ -191,10 +191,10 @@ impl Plan {
         arch.unwrap_or(&platform.architecture)
     }
 
-    /// Whether it says what is started, unless that is nothing.
+    /// Checks that the plan has a command, unless the image needs none.
     ///
     /// # Errors
-    /// When it does not.
+    /// When it has none.
     pub fn check_command(&self, recipe: &Recipe) -> Result<(), PlanError> {
         let is_there = recipe.language.is_some_and(Language::is_finished)
             || !self.configuration.entrypoint.is_empty()
@@ -202,8 +202,8 @@ impl Plan {
         if is_there { Ok(()) } else { Err(PlanError::NoCommand(recipe.name.clone())) }
     }
 
-    /// The dev variant in which `project`'s dependencies are installed and its tests are run: what the image has, and the
-    /// recipe's tools besides, those that `compiles` among them when that is so; always for this machine's processor.
+    /// Makes the plan of the dev variant for `project`: the image's packages and the recipe's tools, with its compilers
+    /// when `compiles` is set. It is always for this machine's processor.
     ///
     /// # Errors
     /// As [`Plan::new`].
@@ -228,10 +228,11 @@ impl Plan {
         })
     }
 
-    /// How the root filesystem is made out of packages for the architecture `arch` of the distribution's release `release`.
+    /// The options for a root filesystem of packages for the architecture `arch` of the distribution's release
+    /// `release`.
     ///
     /// # Errors
-    /// When a key that the image is to have cannot be read.
+    /// When a key for the image cannot be read.
     pub fn rootfs(&self, arch: &str, release: &str) -> Result<Settings, PlanError> {
         let apk = match &self.wanted {
             Wanted::Alpine(wanted) => wanted.settings(arch, self.base.shell)?,
@@ -250,7 +251,8 @@ impl Plan {
 }
 
 impl Plan {
-    /// Makes the dev variant an image of its own, in which tools are run: by root, with none of the runtime's variables.
+    /// Turns the plan of the dev variant into one of an image for tools: they run as root, without the runtime's
+    /// variables.
     pub fn for_tools(&mut self, request: &Request) {
         let configuration = &mut self.configuration;
         configuration.env =
@@ -262,7 +264,7 @@ impl Plan {
         }
     }
 
-    /// The folders that LD_LIBRARY_PATH names in the image.
+    /// The folders in the image's LD_LIBRARY_PATH.
     pub fn library_path(&self) -> Vec<String> {
         let value = self.configuration.env.get("LD_LIBRARY_PATH").map_or("", String::as_str);
         value.split(':').filter(|folder| !folder.is_empty()).map(str::to_owned).collect()
@@ -278,8 +280,8 @@ impl Wanted {
     }
 }
 
-/// Where the packages `asked` for come from on `base`, and the base with all that it was not asked to say. The first `own` are
-/// those of the recipe's runtime.
+/// Reads the packages `asked` for on `base`, and completes the base with the suite or release. The first `own` packages
+/// are the recipe's runtime.
 fn wanted(request: &Request, base: &Base, asked: &[String], own: usize) -> Result<(Base, Wanted), PlanError> {
     match &base.distribution {
         Distribution::Alpine(release) => {
@@ -293,7 +295,7 @@ fn wanted(request: &Request, base: &Base, asked: &[String], own: usize) -> Resul
     }
 }
 
-/// The package whose version is the runtime's: the base's own word for it counts.
+/// The package whose version is the runtime's. The base's own name for it counts first.
 fn version_from(recipe: &Recipe, packages: &BasePackages) -> Option<Pattern> {
     packages.version_from.clone().or_else(|| recipe.version_from.clone())
 }
@@ -319,8 +321,8 @@ fn configuration(request: &Request, recipe: &Recipe, project: &Project) -> Confi
     }
 }
 
-/// What is known of the app, under the names that the OCI image specification has for it ("Annotations"). There is no `base.name`:
-/// it is the reference of an image, and a base of packages is none.
+/// The app's annotations, with the names of the OCI image specification ("Annotations"). There is no `base.name`: it is
+/// the reference of an image, and a base of packages is not an image.
 fn annotations(request: &Request, project: &Project) -> BTreeMap<String, String> {
     let known = [
         ("created", Some(timestamp(request.epoch))),

@@ -1,19 +1,19 @@
-//! Where an app's source is kept, read from the files of its git repository without running git.
+//! The commit and the address of an app's source, read from the files of its git repository without running git.
 //!
-//! See gitrepository-layout(5) and git-config(1). None of this may fail a build: what cannot be read is not known. A
-//! repository that keeps its refs in another way than as files (reftable) has no known revision.
+//! See gitrepository-layout(5) and git-config(1). None of this may fail a build: what cannot be read is unknown. A
+//! repository that does not keep its refs as files (reftable) has no known revision.
 
 use std::{fs, path::Path};
 
 use crate::app_folder::{AppFolder, EntryKind};
 
-/// How many symbolic refs lead on to another before they are taken for a circle, as in git itself.
+/// How many symbolic refs are followed before they count as a loop, as in git itself.
 const SYMBOLIC_DEPTH: usize = 5;
 
 /// The largest file of a repository that is read: `packed-refs` holds a line for each ref.
 const LARGEST: u64 = 64 << 20;
 
-/// What a repository says of the work tree in it.
+/// The commit and the address of a work tree.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Commit {
     /// The commit that is checked out, 40 or 64 hexadecimal digits.
@@ -22,7 +22,7 @@ pub(super) struct Commit {
     pub(super) source: Option<String>,
 }
 
-/// What the repository says in whose work tree `folder`, an absolute path, lies.
+/// Reads the repository whose work tree contains `folder`, an absolute path.
 pub(super) fn commit(folder: &Path) -> Commit {
     let Some(Repository { own, common }) = folder.ancestors().find_map(Repository::of) else {
         return Commit::default();
@@ -31,19 +31,20 @@ pub(super) fn commit(folder: &Path) -> Commit {
     Commit { revision: resolve(&own, &common), source: origin.and_then(|url| web_address(&url)) }
 }
 
-/// A repository, of which only files within its folders are read.
+/// A repository. Only files within its folders are read.
 struct Repository {
     /// The git folder of a work tree.
     own: AppFolder,
-    /// That of the whole repository: the same, but for a further work tree.
+    /// The git folder of the whole repository: another one only for an additional work tree.
     common: AppFolder,
 }
 
 impl Repository {
-    /// The repository of the work tree whose top is `folder`.
+    /// Opens the repository of the work tree whose top is `folder`.
     ///
-    /// In a further work tree (git-worktree(1)) and in a submodule, `.git` is a file that names a git folder elsewhere. Whoever
-    /// made the folder may have written it: the git folder counts only when it names this work tree in turn, as git keeps it.
+    /// In an additional work tree (git-worktree(1)) and in a submodule, `.git` is a file that names a git folder
+    /// elsewhere. The app may be untrusted, and so is this file: the git folder counts only when it names this work
+    /// tree in turn, as git keeps it.
     fn of(folder: &Path) -> Option<Self> {
         let door = AppFolder::open(folder).ok()?;
         match door.top().entries().ok()?.iter().find(|entry| entry.name == ".git")?.kind {
@@ -66,7 +67,8 @@ impl Repository {
             if !same(Path::new(back.trim_end()), &folder.join(".git")) {
                 return None;
             }
-            // The whole repository's folder is what it lies in, as `worktrees/NAME`; `commondir` could name any other.
+            // The repository's folder is the one that contains it as `worktrees/NAME`; `commondir` could name any
+            // folder.
             let own_path = fs::canonicalize(own.path()).ok()?;
             let worktrees = own_path.parent().filter(|folder| folder.ends_with("worktrees"))?;
             return Some(Self { common: AppFolder::open(worktrees.parent()?).ok()?, own });
@@ -80,7 +82,7 @@ fn read(git: &AppFolder, path: &str) -> Option<String> {
     git.read(path, LARGEST).ok().flatten()
 }
 
-/// The commit that HEAD leads to. A work tree's own refs lie in its own folder, all others in the common one.
+/// The commit that HEAD leads to. A work tree's own refs are in its own folder, all others in the common one.
 fn resolve(git: &AppFolder, common: &AppFolder) -> Option<String> {
     let mut content = read(git, "HEAD")?;
     for _ in 0..SYMBOLIC_DEPTH {
@@ -89,7 +91,7 @@ fn resolve(git: &AppFolder, common: &AppFolder) -> Option<String> {
             let good = matches!(digits.len(), 40 | 64) && digits.bytes().all(|b| b.is_ascii_hexdigit());
             return good.then(|| digits.to_ascii_lowercase());
         };
-        // What is read never lies outside the repository.
+        // No file outside the repository is read.
         if !name.starts_with("refs/") || name.split('/').any(|part| part == ".." || part.is_empty()) {
             return None;
         }
@@ -107,7 +109,7 @@ fn packed_ref<'a>(packed: &'a str, name: &str) -> Option<&'a str> {
     refs.into_iter().find(|(_, this)| this.trim_end() == name).map(|(digits, _)| digits)
 }
 
-/// The URL of a remote in a git configuration file; the first, which is where git fetches from.
+/// The URL of a remote in a git configuration file. The first one counts: git fetches from it.
 fn remote_url(config: &str, remote: &str) -> Option<String> {
     config_of(config, "remote", &format!("\"{remote}\""), "url")
 }
@@ -130,7 +132,7 @@ fn config_of(config: &str, section: &str, subsection: &str, wanted: &str) -> Opt
     None
 }
 
-/// The value behind a `=`: quotes and a comment at its end taken away.
+/// The value after a `=`, without quotes and without a comment at its end.
 fn config_value(text: &str) -> String {
     let mut value = String::new();
     let mut quoted = false;
@@ -146,14 +148,13 @@ fn config_value(text: &str) -> String {
     value.trim_end().to_owned()
 }
 
-/// The address under which a person, or a scanner, finds the repository of `url`: `https`, without user, password,
-/// port of ssh, query and `.git`, so that it is the same for whoever cloned over ssh and whoever over https. A path of
-/// this machine is nobody's business and has none.
+/// The web address of the repository of `url`: `https`, without user, password, port of ssh, query and `.git`, so that
+/// clones over ssh and over https have the same one. A path of this machine is private and has none.
 fn web_address(url: &str) -> Option<String> {
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest),
         None => {
-            // scp's form, `[user@]host:path`; a `/` before the colon, or one letter (a drive), make it a path.
+            // scp's form, `[user@]host:path`. A `/` before the colon, or a single letter (a drive), makes it a path.
             let (host, path) = url.split_once(':').filter(|(host, _)| host.len() > 1 && !host.contains('/'))?;
             return web_address(&format!("ssh://{host}/{}", path.trim_start_matches('/')));
         }
@@ -170,7 +171,7 @@ fn web_address(url: &str) -> Option<String> {
     let path = path.split(['?', '#']).next().unwrap_or(path).trim_matches('/');
     let path = path.strip_suffix(".git").unwrap_or(path).trim_end_matches('/');
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '_');
-    // A `@` in the path may stand behind a password that itself holds a `/`.
+    // A `@` in the path may end a password that contains a `/`.
     let clean_path = !path.is_empty() && !path.contains('@') && !path.contains(char::is_control);
     let fine = !host.is_empty() && host.chars().all(good) && clean_path;
     fine.then(|| format!("{web}://{}/{path}", host.to_ascii_lowercase()))
@@ -281,7 +282,7 @@ mod tests {
         assert_eq!(commit(&at("main/sub")), Commit { revision: Some(B.into()), source: None });
     }
 
-    /// An app's folder may be a stranger's: what it says of itself must not bring in another repository's address.
+    /// An app's folder may be untrusted: its `.git` must not bring in another repository's address.
     #[test]
     fn another_repository_is_never_read() {
         let dir = tempfile::tempdir().unwrap();
@@ -296,7 +297,7 @@ mod tests {
         let of = |app: &str| commit(&at(app));
         write(&at("names/.git"), "gitdir: ../victim/.git\n");
         write(&at("worktree/.git"), "gitdir: ../victim/.git/worktrees/wt\n");
-        // One that agrees, and leads on.
+        // One that names the work tree, and leads on.
         write(&at("common/.git"), "gitdir: fake\n");
         write(&at("common/fake/HEAD"), A);
         write(&at("common/fake/gitdir"), "../.git\n");

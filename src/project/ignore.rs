@@ -1,25 +1,26 @@
-//! Which files of an app stay out of its image: the ignore file, what is always left out, `--include` and `--exclude`.
+//! Rules for the files of an app that stay out of its image: the ignore file, the built-in rules, `--include` and
+//! `--exclude`.
 
 use crate::{
     app_folder::CONFIG_FILE,
     glob::{Pattern, PatternError},
 };
 
-/// The ignore files, of which the first that exists counts.
+/// The names of ignore files. The first that exists counts.
 pub(super) const FILES: [&str; 2] = [".microbuildignore", ".dockerignore"];
 
-/// Files at the top of the app that describe the image and have no use in it.
+/// Files at the top of the app that describe the image and are not needed in it.
 const DESCRIPTIONS: [&str; 5] = [".microbuildignore", ".dockerignore", "Dockerfile", CONFIG_FILE, "microbuild.lock"];
 
-/// The patterns of an ignore file, or the line (from 1) that is not one, and why.
+/// Reads the patterns of an ignore file. The error is the line (from 1) that is not a pattern, with the cause.
 pub(super) fn parse(text: &str) -> Result<Vec<Pattern>, (usize, PatternError)> {
-    // Docker's reader drops a byte order mark too; a comment's `#` stands in the first column.
+    // As Docker does: a byte order mark is dropped, and a comment's `#` is in the first column.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = text.lines().enumerate().filter(|(_, line)| !line.starts_with('#') && !line.trim().is_empty());
     lines.map(|(at, line)| line.parse().map_err(|error| (at + 1, error))).collect()
 }
 
-/// A list of rules; the last one that fits a path, or a folder that it lies in, decides.
+/// A list of rules. The last one that matches a path, or a folder above it, decides.
 #[derive(Debug, Default)]
 pub(super) struct Rules(Vec<Rule>);
 
@@ -32,12 +33,12 @@ struct Rule {
 #[derive(Debug)]
 enum Fits {
     Pattern(Pattern),
-    /// This very path.
+    /// Exactly this path.
     Path(String),
     /// Anything of this name, in any folder.
     Name(&'static str),
-    /// `.env`, `.env.production`, …, `.npmrc` and its like: where secrets lie. Not `.env.example`, which says what they are
-    /// called.
+    /// Files that hold secrets: `.env`, `.env.production`, …, `.npmrc` and the like. Not `.env.example`, which only
+    /// names them.
     Secrets,
     /// The caches that build tools keep in a folder of dependencies of this name.
     CacheOf(String),
@@ -59,16 +60,16 @@ impl Fits {
     }
 }
 
-/// What the rules say of a folder, for whatever lies in it: which of them fit it or a folder above.
+/// The rules that match a folder, or one above it; they apply to everything in the folder.
 #[derive(Debug, Clone)]
 pub(super) struct Scope(Vec<bool>);
 
 impl Rules {
-    /// The rules for an app: `file` (its ignore file), then what is always left out, then `include`, then `exclude`.
+    /// The rules for an app: `file` (its ignore file), then the built-in rules, then `include`, then `exclude`.
     ///
-    /// Docker lets an ignore file's `!src` take back everything below `src`; here that never takes a `.env` along, which
-    /// only `--include` can do. `without` are the folders that steps make anew;
-    /// `descriptions` are paths besides the usual ones that describe the image.
+    /// In Docker, an ignore file's `!src` takes back everything below `src`. Here it does not take back a `.env`; only
+    /// `--include` does. `without` are the folders that steps make anew. `descriptions` are additional paths that
+    /// describe the image.
     pub(super) fn for_app(
         file: Vec<Pattern>,
         include: &[Pattern],
@@ -88,8 +89,8 @@ impl Rules {
         rules
     }
 
-    /// The rules for installed dependencies in `folders`, which are taken as they are: only the caches that build tools leave in
-    /// them, and what `exclude` names, stay out.
+    /// The rules for installed dependencies in `folders`. All their files are taken, except caches of build tools and
+    /// what `exclude` names.
     pub(super) fn for_dependencies(folders: &[Pattern], exclude: &[Pattern]) -> Self {
         let name = |pattern: &Pattern| pattern.to_string().rsplit('/').next().unwrap_or_default().to_owned();
         let caches = folders.iter().map(|folder| Rule { fits: Fits::CacheOf(name(folder)), takes: false });
@@ -98,14 +99,14 @@ impl Rules {
         rules
     }
 
-    /// The rules that leave out what `exclude` names, and nothing else.
+    /// The rules that only exclude what `exclude` names.
     pub(super) fn without(exclude: &[Pattern]) -> Self {
         let mut rules = Self::default();
         rules.patterns(exclude.iter().cloned(), false);
         rules
     }
 
-    /// `inverted`: a plain pattern takes in, and one with `!` leaves out.
+    /// Adds patterns. With `inverted`, a plain pattern includes, and one with `!` excludes.
     fn patterns(&mut self, patterns: impl IntoIterator<Item = Pattern>, inverted: bool) {
         let rule = |pattern: Pattern| Rule { takes: pattern.is_negated() != inverted, fits: Fits::Pattern(pattern) };
         self.0.extend(patterns.into_iter().map(rule));
@@ -116,19 +117,19 @@ impl Rules {
         Scope(vec![false; self.0.len()])
     }
 
-    /// The scope of the folder `path`, which lies in a folder of scope `above`.
+    /// The scope of the folder `path`, in a folder of scope `above`.
     pub(super) fn enter(&self, above: &Scope, path: &str) -> Scope {
         Scope(self.0.iter().zip(&above.0).map(|(rule, fitted)| *fitted || rule.fits.fits(path)).collect())
     }
 
-    /// Whether `path`, which lies in a folder of scope `above`, stays out.
+    /// Whether `path`, in a folder of scope `above`, stays out.
     pub(super) fn leaves_out(&self, above: &Scope, path: &str) -> bool {
         let decides = self.0.iter().zip(&above.0).rev().find(|(rule, fitted)| **fitted || rule.fits.fits(path));
         decides.is_some_and(|(rule, _)| !rule.takes)
     }
 
-    /// Whether anything below the folder `path` of this scope, which itself stays out, may yet be taken in: when a rule
-    /// after the one that leaves it out could fit there.
+    /// Whether files below the excluded folder `path` of this scope may still be included: when a rule after the one
+    /// that excludes the folder could match there.
     pub(super) fn may_take_below(&self, scope: &Scope, path: &str) -> bool {
         let undecided = self.0.iter().zip(&scope.0).rev().take_while(|(_, fitted)| !**fitted).map(|(rule, _)| rule);
         undecided.filter(|rule| rule.takes).any(|rule| match &rule.fits {
@@ -158,7 +159,7 @@ mod tests {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
-    /// Whether `path` stays out, asked folder by folder as a walk does.
+    /// Whether `path` stays out, checked folder by folder as in a walk.
     fn leaves_out(rules: &Rules, path: &str) -> bool {
         let mut scope = rules.top();
         for (at, _) in path.match_indices('/') {
@@ -238,7 +239,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// A walk that goes only where `may_take_below` lets it finds all that is taken.
+        /// A walk that enters only the folders that `may_take_below` allows finds every included file.
         #[test]
         fn no_folder_is_passed_by_that_holds_something_taken(
             file in prop::collection::vec(r"!?(\*\*/|\*/|a/|b/){0,2}(a|b|\*|\*\*|a\*)", 0..5),

@@ -1,4 +1,5 @@
-//! The project: an app's folder, read once. What of it goes into the image, how it starts, and what it says of itself.
+//! The project: an app's folder, read once. It has the files for the image, the command that starts the app, and the
+//! app's name and version.
 
 mod git;
 mod ignore;
@@ -26,18 +27,18 @@ use crate::{
     values::Deps,
 };
 
-/// What a build's options say of the project.
+/// The build options that concern the project.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// What becomes of dependencies.
+    /// Where dependencies come from.
     pub deps: Deps,
-    /// Files to take that the ignore file, or microbuild itself, leaves out.
+    /// Files to include although the ignore file, or microbuild itself, excludes them.
     pub include: Vec<Pattern>,
-    /// Files to leave out besides; wins over `include`.
+    /// Additional files to exclude; wins over `include`.
     pub exclude: Vec<Pattern>,
-    /// Stands for the recipe's entrypoint; the recipe's cmd then counts no more, as with Docker.
+    /// Replaces the recipe's entrypoint and drops the recipe's cmd, as Docker does.
     pub entrypoint: Option<Vec<String>>,
-    /// Stands for the recipe's cmd.
+    /// Replaces the recipe's cmd.
     pub cmd: Option<Vec<String>>,
 }
 
@@ -46,15 +47,15 @@ pub struct Options {
 pub struct Project {
     /// The folder.
     pub root: PathBuf,
-    /// The app's own files, sorted by path, every folder before what it holds.
+    /// The app's own files, sorted by path, each folder before its content.
     pub files: Vec<AppFile>,
-    /// Installed dependencies (`node_modules` and what lies below), sorted in the same way; empty unless copied.
+    /// Installed dependencies (`node_modules` and everything below), sorted in the same way; empty unless copied.
     pub dependencies: Vec<AppFile>,
-    /// What is done about dependencies: [`Deps::None`] when there are none, or none are wanted.
+    /// Where dependencies come from: [`Deps::None`] when there are none, or none are wanted.
     pub deps: Deps,
-    /// The recipe's steps that are run for it, in order.
+    /// The recipe's steps that run for it, in order.
     pub steps: Vec<ProjectStep>,
-    /// The file that is run, relative to the folder; `None` when options say what is run.
+    /// The file that is run, relative to the folder; `None` when options set the command.
     pub entry: Option<String>,
     /// `Config.Entrypoint`.
     pub entrypoint: Vec<String>,
@@ -62,7 +63,7 @@ pub struct Project {
     pub cmd: Vec<String>,
     /// Variables that the project itself sets; they win over the recipe's.
     pub env: BTreeMap<String, String>,
-    /// What the project calls itself. Not the folder's name, which differs from one checkout to another.
+    /// The project's name. Not the folder's name, which differs from one checkout to another.
     pub title: Option<String>,
     /// Its version.
     pub version: Option<String>,
@@ -70,19 +71,19 @@ pub struct Project {
     pub revision: Option<String>,
     /// The web address of its source.
     pub source: Option<String>,
-    /// The versions of the runtime that it runs on, when it says so; see [`Project::check_runtime`].
+    /// The versions of the runtime that it asks for, if any; see [`Project::check_runtime`].
     pub runtime: Option<WantedRuntime>,
-    /// What whoever builds should know, each a line.
+    /// Warnings for the user, each a line.
     pub warnings: Vec<String>,
 }
 
-/// What is wrong with a project.
+/// An error of a project.
 #[derive(Debug, thiserror::Error)]
 pub enum ProjectError {
     /// The app is not a folder.
     #[error("expected the app's folder, found {} at {}", found, path.display())]
     NotAFolder {
-        /// What was given.
+        /// The path.
         path: PathBuf,
         /// What is there.
         found: &'static str,
@@ -111,15 +112,15 @@ pub enum ProjectError {
     /// A file whose name an image cannot have.
     #[error("expected a name that {expected}, found {}", path.display())]
     Name {
-        /// What a name must be.
+        /// What the name must be.
         expected: &'static str,
         /// The file.
         path: PathBuf,
     },
-    /// Something that is neither file, folder nor link.
+    /// A path that is neither a file, a folder nor a link.
     #[error("expected a file, a folder or a symbolic link, found a socket, pipe or device: {}", path.display())]
     Special {
-        /// The thing.
+        /// The path.
         path: PathBuf,
     },
     /// A symbolic link to something outside the app's folder.
@@ -127,21 +128,21 @@ pub enum ProjectError {
     Link {
         /// The link.
         path: PathBuf,
-        /// What it holds.
+        /// Its target.
         target: String,
     },
-    /// The language cannot read it.
+    /// The language cannot read the project.
     #[error(transparent)]
     Language(#[from] LanguageError),
-    /// The runtime's version is not one that the project runs on.
+    /// The runtime's version is not one that the project asks for.
     #[error("expected a version of {} that fits {} (`{}`), found {version}", wanted.runtime, wanted.place(), wanted.range)]
     Runtime {
-        /// What the project says.
+        /// The versions that the project asks for.
         wanted: Box<WantedRuntime>,
         /// The version chosen.
         version: String,
     },
-    /// The project has dependencies that nothing installs.
+    /// The project has dependencies, and no step installs them.
     #[error("recipe {recipe} has no step that installs what the project depends on ({})", some(names))]
     NotInstalled {
         /// The recipe.
@@ -149,10 +150,10 @@ pub enum ProjectError {
         /// Their names.
         names: Vec<String>,
     },
-    /// Nothing says what is run: none of the files that a recipe knows is there.
+    /// No command is known: none of the files in the recipe's `entry` exists.
     #[error("expected {} in {}, found none of them", some(names), folder.display())]
     NoFile {
-        /// What was looked for.
+        /// The files that were looked for.
         names: Vec<String>,
         /// The app's folder.
         folder: PathBuf,
@@ -164,17 +165,17 @@ pub enum ProjectError {
         file: PathBuf,
         /// The process's name.
         process: String,
-        /// What stands there.
+        /// The command.
         found: String,
     },
-    /// Dependencies were to be copied and do not lie there.
+    /// Dependencies are to be copied, and are not installed in the app's folder.
     #[error("expected installed dependencies in {}, found none of {}", folder.display(), some(names))]
     Missing {
-        /// Where they should be.
+        /// The folder for them.
         folder: PathBuf,
-        /// The names of those that are missing.
+        /// The names of the missing ones.
         names: Vec<String>,
-        /// What installs them there.
+        /// The command that installs them.
         install: String,
     },
     /// A file was written to while the image was built.
@@ -211,14 +212,14 @@ impl Explain for ProjectError {
     fn hint(&self) -> Option<String> {
         let leave_out = || Some("leave it out: a line in .dockerignore, or --exclude".to_owned());
         match self {
-            Self::NotAFolder { .. } => Some("give the folder that the app lies in; --cmd says what is run".into()),
+            Self::NotAFolder { .. } => Some("give the app's folder; --cmd sets the command".into()),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("make it readable, or leave it out: a line in .dockerignore, or --exclude".into())
             }
             Self::Name { .. } | Self::Special { .. } => leave_out(),
             Self::File(error) => error.hint(),
             Self::Link { .. } => Some(
-                "what it points to would not be in the image: put that into the app, or leave the link out with a line \
+                "what it points to would not be in the image: put it into the app, or leave the link out with a line \
                  in .dockerignore or --exclude"
                     .into(),
             ),
@@ -236,8 +237,8 @@ impl Explain for ProjectError {
             Self::Missing { install, .. } => {
                 Some(format!("`{install}` puts them there; without --deps copy the build installs them itself"))
             }
-            Self::NoFile { .. } => Some("--cmd says what is run: --cmd 'python3 tool.py'; so does a Procfile: `web: python3 tool.py`".into()),
-            Self::Procfile { .. } => Some("what a shell would do with it, --cmd \"sh -c '…'\" does where the base has a shell (alpine)".into()),
+            Self::NoFile { .. } => Some("set the command: --cmd 'python3 tool.py', or a Procfile with `web: python3 tool.py`".into()),
+            Self::Procfile { .. } => Some("let a shell run it: --cmd \"sh -c '…'\" on a base that has a shell (alpine)".into()),
             Self::Changed { .. } => Some("build again when nothing writes to the app's folder".into()),
             Self::Io { .. } | Self::Ignore { .. } => None,
         }
@@ -245,13 +246,13 @@ impl Explain for ProjectError {
 }
 
 impl Project {
-    /// Reads the app in the folder `app` for an image after `recipe`. No file but the ignore file, the `Procfile`, git's own and
-    /// those that the recipe's language reads is opened, each through an [`AppFolder`].
+    /// Reads the app in the folder `app` for an image of `recipe`. Only the ignore file, the `Procfile`, git's files
+    /// and those that the recipe's language reads are opened, each through an [`AppFolder`].
     ///
     /// # Errors
-    /// When something in the folder cannot go into an image, or nothing says what is to be run; see [`ProjectError`].
+    /// When a file in the folder cannot go into an image, or no command is known; see [`ProjectError`].
     pub fn read(app: &Path, recipe: &Recipe, options: &Options) -> Result<Self, ProjectError> {
-        // A single file is the user's choice: where its name is a link, what that leads to is meant.
+        // The user chose the single file: where it is a link, its target is meant.
         let unreadable = |source| ProjectError::Io { path: app.to_owned(), source };
         let real = if app.is_file() { Some(fs::canonicalize(app).map_err(unreadable)?) } else { None };
         let alone = match (recipe.language, &real) {
@@ -319,7 +320,7 @@ impl Project {
             steps,
             dependencies: dependencies.into_files(),
             entrypoint: entrypoint.fill(&start),
-            // A folder of files without a program starts nothing.
+            // A folder of files without a program has no command.
             cmd: if start.entry.is_empty() && cmd.has_places() { Vec::new() } else { cmd.fill(&start) },
             entry: Some(start.entry).filter(|entry| !entry.is_empty()),
             env: facts.env,
@@ -335,45 +336,45 @@ impl Project {
     /// The app's folder, opened.
     ///
     /// # Errors
-    /// When it is not there any more.
+    /// When it no longer exists.
     pub fn folder(&self) -> Result<AppFolder, ProjectError> {
         Ok(AppFolder::open(&self.root)?)
     }
 
-    /// No app at all, of a language's base image: it starts with what the recipe's command begins with, as far as that says nothing
-    /// of an app.
+    /// The empty project of a language's base image. Its command is the recipe's, up to the first word that needs an
+    /// app.
     pub fn without_app(recipe: &Recipe) -> Self {
         let words = |template: &Template| template.fixed();
         let cmd = if recipe.app.is_made { Vec::new() } else { words(&recipe.app.cmd) };
         Self { cmd, entrypoint: words(&recipe.app.entrypoint), title: Some(recipe.name.clone()), ..Self::default() }
     }
 
-    /// Whether the project runs on `version` of the language's runtime, a package's version (`24.11.1-r0`). A warning for the
-    /// user where it may not.
+    /// Checks that the project runs on `version` of the language's runtime, a package's version (`24.11.1-r0`). Returns
+    /// a warning for the user where it may not.
     ///
     /// # Errors
-    /// When it says that it does not, in a way that is meant to be binding.
+    /// When the project rules this version out, and its language counts that as an error.
     pub fn check_runtime(&self, version: &str) -> Result<Option<String>, ProjectError> {
         let Some(wanted) = self.runtime.as_ref().filter(|wanted| !wanted.fits(version)) else { return Ok(None) };
         let error = ProjectError::Runtime { wanted: Box::new(wanted.clone()), version: version.to_owned() };
         if wanted.strict { Err(error) } else { Ok(Some(error.to_string())) }
     }
 
-    /// Everything below `root`, where a compiler has put it, but for `strip`; sorted as [`Project::files`] are.
+    /// Lists everything below `root`, where a step has written it, without `strip`. Sorted like [`Project::files`].
     ///
     /// # Errors
-    /// When something there cannot go into an image.
+    /// When a file there cannot go into an image.
     pub fn made(root: &Path, strip: &[Pattern]) -> Result<Vec<AppFile>, ProjectError> {
         Ok(walk::walk(&AppFolder::open(root)?, &ignore::Rules::without(strip), None)?.files.into_files())
     }
 }
 
 impl AppFile {
-    /// Opens this regular file, which lies in the folder `root`; never what a link in its place leads to. No more than its `size`
-    /// bytes are to be read: it may grow at any time.
+    /// Opens this regular file in the folder `root`; a link in its place is not followed. Read at most `size` bytes of
+    /// it: it may grow at any time.
     ///
     /// # Errors
-    /// When it cannot be opened, or has another length than when the folder was read.
+    /// When it cannot be opened, or when its length has changed since the folder was read.
     pub fn open(&self, root: &AppFolder) -> Result<File, ProjectError> {
         let expected = match self.kind {
             FileKind::File { size, .. } => size,
@@ -389,7 +390,7 @@ impl AppFile {
     }
 }
 
-/// A part of the image's command: the recipe's, to be filled in, or what options say instead.
+/// A part of the image's command: the recipe's, to be filled in, or the one from options.
 enum Words<'a> {
     Recipe(&'a Template),
     Given(Vec<String>),
@@ -417,7 +418,7 @@ impl<'a> Words<'a> {
     }
 }
 
-/// The folder `app` by its absolute path, without links.
+/// Returns the absolute path of the folder `app`, without links.
 fn folder(app: &Path) -> Result<PathBuf, ProjectError> {
     let not_a_folder = |found| Err(ProjectError::NotAFolder { path: app.to_owned(), found });
     match fs::canonicalize(app) {
@@ -428,7 +429,7 @@ fn folder(app: &Path) -> Result<PathBuf, ProjectError> {
     }
 }
 
-/// Checks that what `needs` cannot do without is among the `dependencies` in the folder `app`.
+/// Checks that the required dependencies of `needs` are among the `dependencies` in the folder `app`.
 fn check_copied(
     recipe: &Recipe,
     app: &Path,
@@ -446,8 +447,8 @@ fn check_copied(
     Err(ProjectError::Missing { folder: app.join(folder), names, install })
 }
 
-/// What of the folder `app`, whose absolute path is `root` and which has things of these `names`, goes into the image. What a
-/// step would make anew stays out, unless it is to be copied.
+/// Lists the files of the folder `app` that go into the image. `root` is its absolute path, `names` are the names at
+/// its top. Folders that a step makes anew stay out, unless they are to be copied.
 fn list(
     app: &AppFolder,
     root: &Path,
@@ -474,7 +475,7 @@ fn list(
     Ok(found)
 }
 
-/// The patterns of the app's ignore file.
+/// Reads the patterns of the app's ignore file.
 fn ignore_file(app: &AppFolder) -> Result<Vec<Pattern>, ProjectError> {
     for name in ignore::FILES {
         if let Some(text) = app.read(name, LARGEST)? {

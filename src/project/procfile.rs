@@ -1,4 +1,5 @@
-//! `Procfile`: what an app starts, as Heroku and its successors read it (<https://devcenter.heroku.com/articles/procfile>).
+//! `Procfile`: the commands of an app's processes, as Heroku and its successors read it
+//! (<https://devcenter.heroku.com/articles/procfile>).
 
 use super::{LARGEST, ProjectError};
 use crate::{app_folder::AppFolder, recipe::Recipe, values};
@@ -6,8 +7,8 @@ use crate::{app_folder::AppFolder, recipe::Recipe, values};
 /// The file's name.
 const FILE: &str = "Procfile";
 
-/// The command of the process `web`, or else of the only one. `None` without a Procfile, or where it leaves the choice to a
-/// package manager that the recipe's language knows.
+/// Reads the command of the process `web`, or else of the only process. `None` without a Procfile, or where the command
+/// starts a package manager that the recipe's language knows.
 pub(super) fn read(app: &AppFolder, recipe: &Recipe) -> Result<Option<Vec<String>>, ProjectError> {
     let Some(text) = app.read(FILE, LARGEST)? else { return Ok(None) };
     let processes = parse(&text);
@@ -24,7 +25,7 @@ pub(super) fn read(app: &AppFolder, recipe: &Recipe) -> Result<Option<Vec<String
     Ok((!managed && !words.is_empty()).then_some(words))
 }
 
-/// `name: command`, one in a line.
+/// Reads the processes: `name: command`, one per line.
 fn parse(text: &str) -> Vec<(&str, &str)> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     let is_name =

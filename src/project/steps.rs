@@ -1,4 +1,4 @@
-//! Which of a recipe's steps a project has, and what these see of it.
+//! A recipe's steps that a project has, and the files that they see.
 
 use std::collections::BTreeSet;
 
@@ -14,25 +14,24 @@ use crate::{
 /// A step of a recipe that a project has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProjectStep {
-    /// Its place among the recipe's steps.
+    /// Its index among the recipe's steps.
     pub at: usize,
-    /// The lock file that says exactly what is installed; `None` when there is none.
+    /// The lock file; `None` when there is none.
     pub lock: Option<String>,
     /// The project's files that the step sees, sorted by path.
     pub files: Vec<AppFile>,
-    /// Further files that the step sees, which the language has made of the project's.
+    /// Additional files that the step sees, which the language makes from the project's.
     pub generated: Vec<GeneratedFile>,
-    /// Whether the app cannot do without the result.
+    /// Whether the app needs the result.
     pub required: bool,
-    /// The packages that run scripts of their own when they are installed, as the lock file says.
+    /// The packages with install scripts, according to the lock file.
     pub scripts: Vec<String>,
 }
 
-/// The places of the steps of `recipe` that a project has whose top holds files of these `names`, in order. `dependencies` is
-/// what its language knows of what it depends on. Steps that install are left out where nothing is to be installed.
+/// The indexes of the steps of `recipe` that a project has, in order. `names` are the files at the project's top.
+/// `dependencies` are those that its language knows. Steps that install are left out where there is nothing to install.
 ///
-/// Of several steps of one name the first counts that a file asks for, by its name in `when` or `lock`; else the one without
-/// `when`.
+/// Of several steps with one name, the first whose `when` or `lock` names a file counts; else the one without `when`.
 pub(super) fn of_project(names: &[String], recipe: &Recipe, dependencies: Option<&lang::Dependencies>) -> Vec<usize> {
     let nothing_to_install = dependencies.is_some_and(lang::Dependencies::is_empty);
     let is_asked_for = |step: &Step| {
@@ -52,10 +51,10 @@ pub(super) fn of_project(names: &[String], recipe: &Recipe, dependencies: Option
     chosen
 }
 
-/// The steps at the places `chosen` that are run with `deps`: with any other than `auto` none that installs.
+/// The steps at the indexes `chosen` that run with `deps`. Steps that install run with `auto` only.
 ///
 /// # Errors
-/// When the project depends on something that none of them installs.
+/// When the project has dependencies that none of them installs.
 pub(super) fn to_run(
     chosen: &[usize],
     recipe: &Recipe,
@@ -75,22 +74,22 @@ pub(super) fn to_run(
     }
 }
 
-/// What there is for a project's steps to see.
+/// The files that a project's steps can see.
 pub(super) struct Seen<'a> {
     /// The app's folder.
     pub(super) folder: &'a AppFolder,
     /// Its files that go into the image.
     pub(super) files: &'a [AppFile],
-    /// What the project says of its dependencies.
+    /// The project's dependencies.
     pub(super) dependencies: &'a lang::Dependencies,
-    /// Files that the language has made for what installs.
+    /// Files that the language has made for steps that install.
     pub(super) generated: &'a [GeneratedFile],
-    /// What the user has left out.
+    /// The files that the user excludes.
     pub(super) exclude: &'a [Pattern],
 }
 
 impl Seen<'_> {
-    /// `step`, which is at the place `at` in its recipe, as this project has it.
+    /// Makes `step`, at the index `at` of its recipe, a step of this project.
     pub(super) fn by(&self, at: usize, step: &Step, warnings: &mut Vec<String>) -> Result<ProjectStep, ProjectError> {
         let needs = self.dependencies;
         let lock = step.lock.iter().find(|name| self.folder.is_file(name)).cloned();
@@ -103,7 +102,7 @@ impl Seen<'_> {
         }
         let mut files: Vec<AppFile> = Vec::new();
         if !step.files.is_empty() {
-            // An ignore file that keeps them out of the image does not keep them from the package manager.
+            // The package manager gets them even where an ignore file keeps them out of the image.
             let rules = Rules::for_app(Vec::new(), &step.files, self.exclude, &[], None);
             let wanted = PatternSet::new(step.files.clone());
             files = walk::top(self.folder, &rules, &|name| wanted.matches(name))?.into_files();

@@ -13,7 +13,7 @@ use crate::{
     listing::{AppFile, FileKind, Listing},
 };
 
-/// What a walk found.
+/// The result of a walk.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) files: Listing,
@@ -22,27 +22,27 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// One file, and nothing else.
+    /// A result of a single file.
     pub(super) fn of(file: AppFile) -> Self {
         Self { files: [file].into_iter().collect(), ..Self::default() }
     }
 }
 
-/// A folder that is yet to be read.
+/// A folder that is not read yet.
 struct Folder<'a> {
     path: String,
-    /// The folder that it lies in, and its name there; `None` of the app's own. It is opened when its turn comes, so that no
-    /// more folders are open than lie above each other.
+    /// The folder above it, and its name there; `None` for the app's own. It is opened only when it is read, so that at
+    /// most one folder of each depth is open.
     place: Option<(app_folder::Folder, std::ffi::OsString)>,
     scope: Scope,
     rules: &'a Rules,
-    /// Whether it is itself in the image; otherwise only what rules take back in.
+    /// Whether the folder itself is in the image. If not, only files that rules take back in are.
     taken: bool,
     of_dependencies: bool,
 }
 
-/// Lists what `rules` leave of the folder `app`. Folders that the patterns of `dependencies` name are listed apart, after
-/// its rules.
+/// Lists the files of the folder `app` that `rules` do not exclude. Folders that match a pattern of `dependencies` are
+/// listed separately, by the rules there.
 pub(super) fn walk(
     app: &AppFolder,
     rules: &Rules,
@@ -59,7 +59,7 @@ pub(super) fn walk(
             Some((above, name)) => above.folder(name).map_err(unreadable)?,
         };
         for Entry { name, kind } in opened.entries().map_err(unreadable)? {
-            // A name that is not UTF-8 can be left out by what matches the rest of it.
+            // A name that is not UTF-8 is left out by a pattern that matches its readable rest.
             let path =
                 format!("{}{}{}", folder.path, if folder.path.is_empty() { "" } else { "/" }, name.to_string_lossy());
             let is_folder = kind == EntryKind::Folder;
@@ -90,7 +90,8 @@ pub(super) fn walk(
     Ok(found)
 }
 
-/// What `rules` leave of the top of the folder `app` and `wanted` takes, links followed: what lies in its folders is not looked at.
+/// Lists the files at the top of the folder `app` that `rules` do not exclude and `wanted` accepts, links followed.
+/// Folders are not entered.
 pub(super) fn top(app: &AppFolder, rules: &Rules, wanted: &dyn Fn(&str) -> bool) -> Result<Listing, ProjectError> {
     let mut listing = Listing::default();
     for name in names(app)? {
@@ -106,13 +107,13 @@ pub(super) fn top(app: &AppFolder, rules: &Rules, wanted: &dyn Fn(&str) -> bool)
     Ok(listing)
 }
 
-/// The names of what lies at the top of the folder `app`.
+/// The names at the top of the folder `app`.
 pub(super) fn names(app: &AppFolder) -> Result<Vec<String>, ProjectError> {
     let entries = app.top().entries().map_err(|source| ProjectError::Io { path: app.path().to_owned(), source })?;
     Ok(entries.iter().map(|entry| entry.name.to_string_lossy().into_owned()).collect())
 }
 
-/// Something that lies in a folder of the app.
+/// An entry of a folder of the app.
 struct Place<'a> {
     app: &'a AppFolder,
     folder: &'a app_folder::Folder,
@@ -126,12 +127,12 @@ impl Place<'_> {
         self.app.path().join(self.path)
     }
 
-    /// What a thing that is to go into the image is, when it can.
+    /// Determines the kind of an entry for the image.
     fn inspect(&self, kind: EntryKind, warnings: &mut Vec<String>) -> Result<FileKind, ProjectError> {
         let unfit = |expected| ProjectError::Name { expected, path: self.full() };
         let unreadable = |source: io::Error| ProjectError::Io { path: self.full(), source };
         let name = self.name.to_str().ok_or_else(|| unfit("is UTF-8"))?;
-        // In a layer that says: delete this name from the layers below (OCI image specification, "Whiteouts").
+        // In a layer, such a name deletes a file of the layers below (OCI image specification, "Whiteouts").
         if name.starts_with(".wh.") {
             return Err(unfit("does not begin with .wh., which images delete files with"));
         }
@@ -150,10 +151,10 @@ impl Place<'_> {
         }
     }
 
-    /// A link within the app is kept, and so is an absolute one: it names a place in the image (`/tmp`, `/run/secrets/…`, a
-    /// volume). One that climbs out of the app can only mean a place on this machine.
+    /// Links within the app are kept, and so are absolute ones: they name a path in the image (`/tmp`,
+    /// `/run/secrets/…`, a volume). A relative link out of the app can only mean a path on this machine.
     fn link(&self, target: String, warnings: &mut Vec<String>) -> Result<FileKind, ProjectError> {
-        /// What every container has, so that a link to it deserves no warning.
+        /// Folders that every container has. A link to one gets no warning.
         const EVERYWHERE: [&str; 5] = ["/dev/", "/proc/", "/run/", "/sys/", "/tmp/"];
         if target.starts_with('/') {
             if !EVERYWHERE.iter().any(|place| format!("{target}/").starts_with(place)) {

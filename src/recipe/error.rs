@@ -1,4 +1,4 @@
-//! What is wrong with a recipe, or with the request for one.
+//! Errors of recipes, and of the search for them.
 
 use std::{
     io,
@@ -12,13 +12,13 @@ use crate::{
     values::DocumentError,
 };
 
-/// What is wrong with a recipe, or with the wish for one.
+/// An error of a recipe, or of the search for one.
 #[derive(Debug, thiserror::Error)]
 pub enum RecipeError {
-    /// It is not what a recipe should be.
+    /// The text is not a valid recipe.
     #[error(transparent)]
     Document(#[from] DocumentError),
-    /// It contradicts itself.
+    /// The recipe contradicts itself.
     #[error("{file}: {message}")]
     Meaning {
         /// The file.
@@ -26,12 +26,12 @@ pub enum RecipeError {
         /// What was expected and what was found.
         message: String,
     },
-    /// There is no recipe of that name.
+    /// No recipe has that name.
     #[error("expected the name of a recipe ({}), found `{name}`", known.join(", "))]
     Unknown {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// The names that there are, sorted.
+        /// The known names, sorted.
         known: Vec<String>,
     },
     /// No recipe recognizes the files of an app, or several do.
@@ -47,21 +47,21 @@ pub enum RecipeError {
     NotAFile {
         /// The path.
         path: PathBuf,
-        /// What is there.
+        /// What the path leads to instead.
         found: &'static str,
     },
-    /// The recipe has nothing for that base.
+    /// The recipe has no packages for the base.
     #[error("recipe {recipe}: expected packages for base {base}, found packages for {} only", known.join(", "))]
     NoBase {
         /// The recipe's name.
         recipe: String,
-        /// The base asked for.
+        /// The requested base.
         base: &'static str,
         /// The bases that it has packages for.
         known: Vec<&'static str>,
     },
-    /// It lies in the app's folder, and the user has not said that this is to be trusted.
-    #[error("the app brings its own recipe {}, which says what is run to build it and in its image; it is not taken unasked", path.display())]
+    /// The recipe is in the app's folder, which the user does not trust.
+    #[error("the app has its own recipe {}, which decides what runs on this machine and in the image; you have not trusted it", path.display())]
     NotTrusted {
         /// The recipe.
         path: PathBuf,
@@ -76,7 +76,7 @@ pub enum RecipeError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
@@ -118,7 +118,7 @@ impl Explain for RecipeError {
             }
             Self::NotAFile { .. } => Some("a recipe's name has neither a / nor .toml in it".into()),
             Self::NotTrusted { path, app } => Some(format!(
-                "read it, then `microbuild {} {}`, or --trust, or trust = [\"{}\"] in your own config.toml; --trust=no leaves it alone",
+                "read it, then `microbuild {} {}`, or --trust, or trust = [\"{}\"] in your own config.toml; --trust=no ignores it",
                 path.display(),
                 app.display(),
                 std::path::absolute(app).as_deref().unwrap_or(app).display()

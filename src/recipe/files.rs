@@ -1,8 +1,8 @@
-//! Files of a recipe: programs that its commands run and that are longer than a line, each in its own language.
+//! Files of a recipe: scripts that its commands run, each in its own language.
 //!
-//! A command names such a file by its path in the sandbox, `/run/recipe/maven.sh`, and a file may name others in the same way.
-//! Exactly the files that are named so belong to the recipe. They are looked for in the folder that is called as the recipe's own
-//! file and lies beside it, then in the folders of microbuild that the key `files` lists.
+//! A command names such a file by its path in the sandbox, `/run/recipe/maven.sh`, and a file may name others in the
+//! same way. The recipe has exactly the files that are named like this. They are looked up in the folder beside the
+//! recipe's own file that has its name, then in the built-in folders that the key `files` lists.
 
 use std::{collections::BTreeMap, str::FromStr};
 
@@ -14,10 +14,10 @@ use crate::{
     values::{self, DocumentError},
 };
 
-/// Where the files of a recipe lie while its steps run.
+/// The folder of a recipe's files while its steps run.
 pub const RUN: &str = "/run/recipe";
 
-/// Reads a file beside a recipe's own file, by its name: `None` when there is none.
+/// Reads a file beside a recipe's own file, by its name. `None` when the file does not exist.
 pub(super) type Beside<'a> = &'a dyn Fn(&str) -> Result<Option<String>, RecipeError>;
 
 /// A folder of files, by their names.
@@ -73,15 +73,16 @@ impl FromStr for FolderName {
     }
 }
 
-/// Folders of files that microbuild brings along.
+/// Built-in folders of files.
 pub(super) fn folders<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     values::list::<FolderName, D>(deserializer).map(|list| list.into_iter().map(|folder| folder.0).collect())
 }
 
-/// The files that `texts`, those of the recipe `text` in `file`, name below [`RUN`], and those that these files name.
+/// Finds the files that `texts` name below [`RUN`], and the files that these name. `texts` are the texts of the recipe
+/// `text` in `file`.
 ///
 /// # Errors
-/// When one of them is neither `beside` the recipe nor in one of the `folders`; when it cannot be read.
+/// When a file is neither `beside` the recipe nor in one of the `folders`; when it cannot be read.
 pub(super) fn named(
     text: &str,
     file: &str,
@@ -90,7 +91,7 @@ pub(super) fn named(
     beside: Beside<'_>,
 ) -> Result<BTreeMap<String, String>, RecipeError> {
     let mut found: BTreeMap<String, String> = BTreeMap::new();
-    // The name of a file, and the text that names it, as the user knows that: the recipe's own or that of another of its files.
+    // The name of a file, and the text that names it for messages: the recipe, or another of its files.
     let wanted = |names: Vec<String>, by: &Option<String>| names.into_iter().map(|name| (name, by.clone())).collect();
     let mut todo: Vec<(String, Option<String>)> =
         texts.iter().flat_map(|text| wanted(names(text), &None)).collect::<Vec<_>>();
@@ -112,13 +113,13 @@ pub(super) fn named(
     Ok(found)
 }
 
-/// The file `name` of the first of the `folders` that has it.
+/// The file `name` from the first of the `folders` that has it.
 fn brought_along(name: &str, folders: &[String]) -> Option<&'static str> {
     let folders = folders.iter().filter_map(|folder| FOLDERS.iter().find(|(known, _)| known == folder));
     folders.flat_map(|(_, files)| files.iter()).find(|(known, _)| *known == name).map(|(_, content)| *content)
 }
 
-/// The names of the files that `text` names by their paths below [`RUN`].
+/// The names of the files whose paths below [`RUN`] are in `text`.
 fn names(text: &str) -> Vec<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let rest = text.split(RUN).skip(1).filter_map(|rest| rest.strip_prefix('/'));
@@ -126,7 +127,7 @@ fn names(text: &str) -> Vec<String> {
     names.filter(|name| !name.is_empty() && !name.starts_with('.')).map(str::to_owned).collect()
 }
 
-/// The error that `text`, which is called `file`, names a file that is not there.
+/// The error for a missing file that `text` names; `file` is the name of `text`.
 fn missing(name: &str, text: &str, file: &str) -> RecipeError {
     let path = format!("{RUN}/{name}");
     let start = text.find(&path).unwrap_or(0);
@@ -151,7 +152,7 @@ mod tests {
     use super::*;
     use crate::{
         error::Explain as _,
-        recipe::{Origin, Recipe, Shelves, Trust},
+        recipe::{Origin, Recipe, RecipeSearch, Trust},
     };
 
     const SMALL: &str = "name = 'x'\ndescription = 'x'\n[base.alpine]\npackages = ['x']\n";
@@ -168,13 +169,17 @@ mod tests {
             .iter()
             .flat_map(|(folder, files)| files.iter().map(move |(name, _)| format!("{folder}/{name}")))
             .collect();
-        // Not a file that is run: lists for recipes (`super::lists`).
+        // Not a script: the lists for recipes (`super::lists`).
         lying.retain(|name| name != "shared/lists.toml");
         lying.sort();
         known.sort();
         assert_eq!(lying, known);
-        let run: Vec<String> =
-            Shelves::default().all().unwrap().into_iter().flat_map(|recipe| recipe.programs.into_values()).collect();
+        let run: Vec<String> = RecipeSearch::default()
+            .all()
+            .unwrap()
+            .into_iter()
+            .flat_map(|recipe| recipe.programs.into_values())
+            .collect();
         for (folder, files) in FOLDERS {
             for (name, content) in *files {
                 assert!(run.iter().any(|program| program == content), "{folder}/{name} is run by no recipe");
@@ -201,50 +206,51 @@ mod tests {
             fs::write(path, text).unwrap();
         };
         let user = config.join("microbuild/recipes");
-        let shelves = Shelves::new(&app, Some(&config), Trust::Yes);
+        let search = RecipeSearch::new(&app, Some(&config), Trust::Yes);
         write(&user.join("mine.toml"), &mine);
-        let error = shelves.find("mine").unwrap_err();
+        let error = search.find("mine").unwrap_err();
         assert!(error.to_string().contains("mine.toml:9:11: the recipe has no file a.sh"), "{error}");
         assert!(error.hint().unwrap().starts_with("put a.sh into the folder beside the recipe"));
         write(&user.join("mine/a.sh"), "user /run/recipe/b.sh");
-        let error = shelves.find("mine").unwrap_err().to_string();
+        let error = search.find("mine").unwrap_err().to_string();
         assert!(
             error.contains("file a.sh of ") && error.contains("mine.toml:1:6: the recipe has no file b.sh"),
             "{error}"
         );
         write(&user.join("mine/b.sh"), "other");
-        let found = shelves.find("mine").unwrap();
+        let found = search.find("mine").unwrap();
         assert_eq!(found.programs.keys().collect::<Vec<_>>(), ["a.sh", "b.sh"]);
         let digest = found.files_digest();
         write(&user.join("mine/b.sh"), "changed");
-        assert_ne!(shelves.find("mine").unwrap().files_digest(), digest);
+        assert_ne!(search.find("mine").unwrap().files_digest(), digest);
 
-        // The app's own recipe has the app's files, by name and by path, and no link leads out of there.
+        // The app's own recipe has the app's files, whether it is named or given as a path. No link leads out of the
+        // app.
         write(&app.join("recipes/mine.toml"), &mine);
-        assert!(shelves.find("mine").is_err(), "the user's files are not the app's");
+        assert!(search.find("mine").is_err(), "the user's files are not the app's");
         write(&app.join("recipes/mine/a.sh"), "app");
         let path = app.join("recipes/mine.toml");
         for name in ["mine", path.to_str().unwrap()] {
-            let found = shelves.find(name).unwrap();
+            let found = search.find(name).unwrap();
             assert_eq!((found.programs["a.sh"].as_str(), found.origin), ("app", Origin::App(path.clone())));
         }
         fs::remove_file(app.join("recipes/mine/a.sh")).unwrap();
         std::os::unix::fs::symlink(user.join("mine/a.sh"), app.join("recipes/mine/a.sh")).unwrap();
         for name in ["mine", path.to_str().unwrap()] {
-            let error = shelves.find(name).unwrap_err().to_string();
+            let error = search.find(name).unwrap_err().to_string();
             assert!(error.contains("leads out"), "{error}");
         }
         write(&user.join("large.toml"), &mine.replacen("mine", "large", 1));
         write(&user.join("large/a.sh"), &"x".repeat(1 << 21));
-        assert!(shelves.find("large").unwrap_err().to_string().contains("more than"));
+        assert!(search.find("large").unwrap_err().to_string().contains("more than"));
     }
 
     #[test]
     fn a_copy_of_a_recipe_has_its_files_and_one_of_its_own_wins() {
         let dir = tempfile::tempdir().unwrap();
-        let go = Shelves::default().find("go").unwrap();
+        let go = RecipeSearch::default().find("go").unwrap();
         let path = dir.path().join("mine.toml");
-        let find = || Shelves::default().find(path.to_str().unwrap());
+        let find = || RecipeSearch::default().find(path.to_str().unwrap());
         fs::write(&path, &go.text).unwrap();
         assert_eq!(find().unwrap().programs, go.programs);
         fs::write(&path, "name = 'mine'\nlike = 'go'\n").unwrap();

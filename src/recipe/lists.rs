@@ -1,4 +1,5 @@
-//! Lists that recipes have in common: `recipes/shared/lists.toml`. An entry `{name}` of a list in a recipe stands for all entries of that one.
+//! Named lists that several recipes use: `recipes/shared/lists.toml`. The entry `{name}` of a list in a recipe stands
+//! for all entries of the list `name`.
 
 use std::{collections::BTreeMap, fmt, str::FromStr, sync::LazyLock};
 
@@ -6,7 +7,7 @@ use serde::Deserializer;
 
 use crate::{near::nearest, values};
 
-/// The lists, as they are written.
+/// The text of the lists.
 pub const LISTS: &str = include_str!("../../recipes/shared/lists.toml");
 
 /// The lists, by name.
@@ -15,7 +16,7 @@ static BY_NAME: LazyLock<BTreeMap<String, Vec<String>>> = LazyLock::new(|| {
     lists.expect("lists.toml is part of the program, and a test reads it")
 });
 
-/// What one entry of a list in a recipe stands for: itself, or all of a list.
+/// The values that one entry of a list in a recipe stands for: the entry itself, or all entries of a named list.
 enum Entry<T> {
     One(T),
     List(Vec<T>),
@@ -47,15 +48,15 @@ impl<T> Entry<T> {
     }
 }
 
-/// A list, which may have others in it.
+/// Reads a list that may contain named lists.
 pub(super) fn list<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
     values::list::<Entry<T>, D>(deserializer).map(|list| list.into_iter().flat_map(Entry::into_all).collect())
 }
 
-/// The same of things whose order shows in the image: sorted when there is a list in it, so that it makes no difference what stands in
-/// which list.
+/// Reads a list whose order shows in the image. A list that contains named lists is sorted, so that moving an entry
+/// from one list to another does not change the image.
 pub(super) fn sorted<'de, T: FromStr<Err: fmt::Display> + Ord, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {

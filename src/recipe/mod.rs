@@ -1,13 +1,13 @@
 //! Recipes: what an app written in some language needs, as a small TOML file.
 //!
-//! `recipes/README.md` documents every key by example. The built-in recipes are the files of `recipes/`; a user's own
-//! stand in the app's `recipes/` or in `$XDG_CONFIG_HOME/microbuild/recipes/`, and win over a built-in one of their name.
+//! `recipes/README.md` documents every key by example. The built-in recipes are the files of `recipes/`; your own are
+//! in the app's `recipes/` or in `$XDG_CONFIG_HOME/microbuild/recipes/`, and replace a built-in one of the same name.
 
 mod error;
 mod files;
 mod lists;
 mod paths;
-mod shelves;
+mod search;
 mod step;
 mod template;
 mod tools;
@@ -33,13 +33,13 @@ pub use error::RecipeError;
 use files::Beside;
 pub use files::RUN;
 pub use lists::LISTS;
-pub use shelves::{Shelves, Trust, is_path};
+pub use search::{RecipeSearch, Trust, is_path};
 pub use step::{Conditions, Extra, Foreign, Invocation, Keep, OUT, Place, Step};
 pub use template::Template;
 use template::template;
 pub use tools::{Tool, Tools};
 
-/// The recipes that the program brings along, by name.
+/// The built-in recipes, by name.
 const BUILT_IN: &[(&str, &str)] = &[
     ("base", include_str!("../../recipes/base.toml")),
     ("bun", include_str!("../../recipes/bun.toml")),
@@ -65,7 +65,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("static", include_str!("../../recipes/static.toml")),
 ];
 
-/// Where a recipe came from.
+/// Where a recipe was found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Origin {
     /// It is part of the program.
@@ -73,7 +73,7 @@ pub enum Origin {
     BuiltIn,
     /// It is the user's own: this file.
     User(PathBuf),
-    /// It lies in the app's folder, which may be a stranger's: this file.
+    /// It is in the app's folder, which may be untrusted: this file.
     App(PathBuf),
 }
 
@@ -103,34 +103,35 @@ pub struct Recipe {
     /// Its name: lower-case letters, digits, `-`.
     #[serde(deserialize_with = "name")]
     pub name: String,
-    /// The built-in recipe that says what this one does not.
+    /// The built-in recipe whose values apply where this recipe has none.
     pub like: Option<String>,
-    /// What it is for, in a line.
+    /// A description of one line.
     pub description: String,
-    /// Files at the top of a project's folder, and paths below it, any of which says that it is one for this recipe.
+    /// Patterns for files at the top of a project, and paths below it. A project with any of these is recognized.
     #[serde(default, deserialize_with = "paths::patterns")]
     pub detect: Vec<Pattern>,
-    /// The recipes that it wins over where a project's files speak for both.
+    /// The recipes that it wins over when both recognize a project.
     #[serde(default, deserialize_with = "values::list")]
     pub over: Vec<String>,
-    /// The language that reads its projects and finds out what `{entry}` and its like stand for; see [`crate::lang`].
+    /// The language that reads its projects and fills in `{entry}`, `{options}` and `{args}`; see [`crate::lang`].
     #[serde(default, deserialize_with = "lang::named")]
     pub language: Option<&'static dyn Language>,
-    /// The package whose version is the version of the language's runtime; `*` stands for a part of its name that changes.
+    /// The package whose version is the version of the language's runtime. `*` in its name stands for a part that
+    /// changes.
     #[serde(default, deserialize_with = "values::optional")]
     pub version_from: Option<Pattern>,
     /// Packages, for each base that the recipe knows.
     pub base: Bases,
-    /// How the app lies and starts in the image.
+    /// Where the app is in the image, and how it starts.
     #[serde(default)]
     pub app: App,
-    /// What is run in the dev variant for an app, in this order.
+    /// The steps that run in the dev variant, in order.
     #[serde(default, rename = "step")]
     pub steps: Vec<Step>,
     /// Variables of the image's environment.
     #[serde(default, deserialize_with = "values::texts")]
     pub env: BTreeMap<String, String>,
-    /// Whom the app runs as.
+    /// The user that the app runs as.
     #[serde(default, deserialize_with = "values::value")]
     pub user: User,
     /// Ports that an app of this kind always listens on; mostly none.
@@ -139,23 +140,23 @@ pub struct Recipe {
     /// Paths of packages that are left out of the image, on every base.
     #[serde(default, deserialize_with = "lists::list")]
     pub strip: Vec<Pattern>,
-    /// Folders of files that microbuild brings along. A file that a command names below [`RUN`] is looked for in the folder beside
-    /// the recipe's own file first, then in these.
+    /// Built-in folders of files. A file that a command names below [`RUN`] is looked up in the folder beside the
+    /// recipe's own file first, then in these.
     #[serde(default, deserialize_with = "files::folders")]
     pub files: Vec<String>,
-    /// What its steps fetch besides packages, and how that is recognized.
+    /// What its steps download in addition to packages, with checksums.
     #[serde(default)]
     pub tools: Tools,
-    /// What its commands run: the files that they name below [`RUN`], and those that these name, by their names there.
+    /// The files that its commands name below [`RUN`], and the files that these name, by name.
     #[serde(skip)]
     pub programs: BTreeMap<String, String>,
-    /// The recipe as it was written.
+    /// The recipe's text.
     #[serde(skip)]
     pub text: String,
     /// Where it was found.
     #[serde(skip)]
     pub origin: Origin,
-    /// Variables that its steps would be given, were it not an app's own.
+    /// Variables that a recipe of an app's own folder asks for with `pass` and does not get.
     #[serde(skip)]
     pub not_passed: Vec<String>,
 }
@@ -164,7 +165,7 @@ pub struct Recipe {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bases {
-    /// The base when nobody chose one; Alpine unless said.
+    /// The base that applies when the user names none; Alpine by default.
     #[serde(default, deserialize_with = "values::optional")]
     pub default: Option<Base>,
     /// `[base.scratch]`: Alpine's packages, with nothing below them.
@@ -179,38 +180,38 @@ pub struct Bases {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BasePackages {
-    /// The packages that are asked for, as they would be written behind `apk add`; what they depend on comes along.
+    /// The requested packages, as `apk add` or `apt-get install` takes them. Their dependencies are installed, too.
     #[serde(deserialize_with = "packages")]
     pub packages: Vec<String>,
-    /// Dependencies that are knowingly left out: whoever names one is content without it.
+    /// Dependencies that are left out: the packages of this recipe work without them.
     #[serde(default, deserialize_with = "packages")]
     pub drop: Vec<String>,
     /// Paths of packages that are left out of the image, on this base.
     #[serde(default, deserialize_with = "lists::list")]
     pub strip: Vec<Pattern>,
-    /// What is run instead of a program, by its name, where the command that installs dependencies begins with that, for another
-    /// processor than this machine's: this base's package manager is too old for that.
+    /// Words that replace the first word of the command that installs dependencies, by that word, when the image is for
+    /// another processor than this machine's. For a base whose package manager is too old for that.
     #[serde(default, rename = "foreign-command")]
     pub foreign_command: BTreeMap<String, Vec<String>>,
-    /// The package whose version is the version of the language's runtime, where this base calls it otherwise.
+    /// The package whose version is the version of the language's runtime, where this base has another name for it.
     #[serde(default, deserialize_with = "values::optional")]
     pub version_from: Option<Pattern>,
-    /// What the dev variant has besides: the package manager, a shell.
+    /// Additional packages of the dev variant: the package manager, a shell.
     #[serde(default, deserialize_with = "packages")]
     pub dev: Vec<String>,
-    /// Dependencies that the dev variant does without, whoever asks for them.
+    /// Dependencies that are left out of the dev variant, whichever package needs them.
     #[serde(default, deserialize_with = "packages", rename = "dev-drop")]
     pub dev_drop: Vec<String>,
-    /// What the dev variant has besides for a project with dependencies that may have to be compiled.
+    /// Additional packages of the dev variant for a project whose dependencies may have to be compiled.
     #[serde(default, deserialize_with = "packages")]
     pub compile: Vec<String>,
 }
 
-/// `[app]`: how the app lies and starts in the image.
+/// `[app]`: where the app is in the image, and how it starts.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct App {
-    /// Where it lies.
+    /// The folder of the app, and its work directory.
     #[serde(deserialize_with = "values::value")]
     pub workdir: Workdir,
     /// `Config.Entrypoint`.
@@ -219,27 +220,27 @@ pub struct App {
     /// `Config.Cmd`.
     #[serde(deserialize_with = "template")]
     pub cmd: Template,
-    /// Whether the app's own files are not in the image: it holds what steps make of them.
+    /// Whether the image holds only the results of steps, and none of the app's own files.
     #[serde(rename = "made")]
     pub is_made: bool,
-    /// Whether each app brings what it runs on, so that there is no base image of the language.
+    /// Whether each app brings its own runtime, so that the language has no base image.
     #[serde(rename = "own-runtime")]
     pub own_runtime: bool,
-    /// Files of a project that stay out of the image, unless its ignore file takes them back in.
+    /// Files of a project that stay out of the image, unless its ignore file takes them back in with `!`.
     #[serde(deserialize_with = "values::list")]
     pub ignore: Vec<Pattern>,
-    /// What is run instead of `cmd` where a project has certain files; the first that fits.
+    /// Commands that replace `cmd` for projects with certain files. The first that fits counts.
     pub start: Vec<StartBy>,
-    /// Files of a project, of which the first that is there is what `{entry}` stands for.
+    /// Files of a project. The first that exists is `{entry}`.
     #[serde(deserialize_with = "paths::files")]
     pub entry: Vec<String>,
 }
 
-/// `[[app.start]]`: what is run where a project has a file.
+/// `[[app.start]]`: the command for projects that have a certain file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StartBy {
-    /// Files, by their paths in the project, any of which will do.
+    /// Paths in the project. Any of them is enough.
     #[serde(deserialize_with = "paths::files")]
     pub when: Vec<String>,
     /// `Config.Cmd`.
@@ -248,17 +249,17 @@ pub struct StartBy {
 }
 
 impl Recipe {
-    /// Reads the text of a recipe that has no files beside it; `file` is its name in messages.
+    /// Reads the text of a recipe without files beside it. `file` is its name in messages.
     ///
     /// # Errors
-    /// When it is not TOML, has an unknown key, lacks one, or has a value that its key cannot have (with line and
-    /// column); when it has no base, a place to fill in without a language or an entry, or a command that names a file which is
-    /// not there.
+    /// When it is not TOML, when a key is unknown or missing, or when a value does not fit its key (with line and
+    /// column). When it has no base, a `{place}` without a language or an entry, or a command that names a missing
+    /// file.
     pub fn parse(text: &str, file: &str) -> Result<Self, RecipeError> {
         Self::parse_beside(text, file, &|_| Ok(None))
     }
 
-    /// The same of a recipe that may have files `beside` it.
+    /// Reads the text of a recipe that may have files `beside` it.
     fn parse_beside(text: &str, file: &str, beside: Beside<'_>) -> Result<Self, RecipeError> {
         let (mut recipe, texts): (Self, _) = values::parse_like(text, file, &|name| built_in(name))?;
         let meaning = |message: &str| RecipeError::Meaning { file: file.to_owned(), message: message.to_owned() };
@@ -288,7 +289,7 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// Names the content of the recipe's files: what a step makes depends on it. Empty when it has none.
+    /// The digest of the recipe's files, on which results of steps depend. Empty when there are no files.
     pub fn files_digest(&self) -> String {
         if self.programs.is_empty() {
             return String::new();
@@ -297,8 +298,8 @@ impl Recipe {
         format!("files {}\n", Digest::of(lines.collect::<String>()))
     }
 
-    /// The same recipe, found at `path` in the folder of an app. That may be a stranger's, so that its steps are given no
-    /// variable of the user's environment.
+    /// The same recipe as one of an app, found at `path` in the app's folder. The app may be untrusted, so that its
+    /// steps get no variable of the user's environment.
     fn of_app(mut self, path: PathBuf) -> Self {
         let mut names: Vec<String> = self.steps.iter_mut().flat_map(|step| std::mem::take(&mut step.pass)).collect();
         names.sort();
@@ -306,16 +307,16 @@ impl Recipe {
         Self { origin: Origin::App(path), not_passed: names, ..self }
     }
 
-    /// The variables of the user's environment that its steps are given (`pass`).
+    /// The variables of the user's environment that its steps get (`pass`).
     pub fn passed(&self, host: &Host) -> BTreeMap<String, String> {
         let names = self.steps.iter().flat_map(|step| &step.pass);
         names.filter_map(|name| Some((name.clone(), host.variable(name)?))).collect()
     }
 
-    /// The packages for `base`.
+    /// Returns the packages for `base`.
     ///
     /// # Errors
-    /// When the recipe has none.
+    /// When the recipe has no packages for it.
     pub fn packages(&self, base: &Base) -> Result<&BasePackages, RecipeError> {
         self.bases().find(|(name, _)| *name == base.name()).map(|(_, packages)| packages).ok_or_else(|| {
             let known = self.bases().map(|(name, _)| name).collect();
@@ -323,7 +324,7 @@ impl Recipe {
         })
     }
 
-    /// Which paths of packages are left out of an image on `base`: those that every base leaves out, then its own.
+    /// The paths of packages that are left out of an image on `base`: those for every base, then those for this one.
     pub fn strip(&self, base: &Base) -> PatternSet {
         let own = self.bases().filter(|(name, _)| *name == base.name()).flat_map(|(_, packages)| &packages.strip);
         PatternSet::new(self.strip.iter().chain(own).cloned().collect())
@@ -387,12 +388,12 @@ mod tests {
     #[test]
     fn every_built_in_recipe_is_one() {
         for &(name, text) in BUILT_IN {
-            let recipe = Shelves::default().find(name).unwrap();
+            let recipe = RecipeSearch::default().find(name).unwrap();
             assert_eq!((recipe.name.as_str(), recipe.text.as_str()), (name, text));
             for (base, packages) in recipe.bases() {
                 let from = packages.version_from.as_ref().or(recipe.version_from.as_ref());
                 let mut all = packages.packages.iter().chain(&packages.dev);
-                // What a package of another name brings, or one that is called after its version.
+                // Provided by a package of another name, or by one with its version in its name.
                 let is_named =
                     |from: &Pattern| recipe.app.is_made || base != "alpine" || all.any(|name| from.matches(name));
                 assert!(from.is_none_or(is_named), "{name} on {base}");
@@ -402,7 +403,7 @@ mod tests {
 
     #[test]
     fn a_recipe_like_another_says_what_is_different() {
-        let node = Shelves::default().find("node").unwrap();
+        let node = RecipeSearch::default().find("node").unwrap();
         let text = "name = 'mine'\nlike = 'node'\nstrip = ['usr/share']\n[base.alpine]\ndev = []\n[env]\nA = '1'\n";
         let mine = Recipe::parse(text, "mine.toml").unwrap();
         assert_eq!(mine.name, "mine");
@@ -425,14 +426,14 @@ mod tests {
     #[test]
     fn of_two_recipes_the_one_that_is_over_the_other_counts() {
         let dir = tempfile::tempdir().unwrap();
-        let told = || Shelves::default().detect(dir.path()).map(|(recipe, files)| (recipe.name, files));
+        let told = || RecipeSearch::default().detect(dir.path()).map(|(recipe, files)| (recipe.name, files));
         std::fs::write(dir.path().join("pom.xml"), "").unwrap();
         assert_eq!(told().unwrap(), ("java".into(), vec!["pom.xml".into()]));
         std::fs::create_dir_all(dir.path().join("src/main/kotlin")).unwrap();
         assert_eq!(told().unwrap(), ("kotlin".into(), vec!["src/main/kotlin".into()]));
     }
 
-    /// The examples of `recipes/README.md` are recipes, and between them use every key that there is.
+    /// The examples of `recipes/README.md` are valid recipes, and together use every key.
     #[test]
     fn the_documentation_is_right() {
         let text = include_str!("../../recipes/README.md");
@@ -458,53 +459,53 @@ mod tests {
             let text = SMALL.replacen('x', name, 1).replacen("'x'", &format!("'{description}'"), 1);
             fs::write(folder.join(format!("{name}.toml")), text).unwrap();
         };
-        let shelves = Shelves::new(&app, Some(&config), Trust::Yes);
-        assert_eq!(shelves.find("node").unwrap().origin, Origin::BuiltIn);
+        let search = RecipeSearch::new(&app, Some(&config), Trust::Yes);
+        assert_eq!(search.find("node").unwrap().origin, Origin::BuiltIn);
         own(&config.join("microbuild/recipes"), "node", "user");
         own(&config.join("microbuild/recipes"), "zig", "user");
-        assert_eq!(shelves.find("node").unwrap().description, "user");
+        assert_eq!(search.find("node").unwrap().description, "user");
         own(&app.join("recipes"), "node", "app");
         fs::write(app.join("recipes/notes.txt"), "").unwrap();
-        assert_eq!(shelves.find("node").unwrap().description, "app");
+        assert_eq!(search.find("node").unwrap().description, "app");
         let path = app.join("recipes/node.toml");
-        assert_eq!(shelves.find(path.to_str().unwrap()).unwrap().origin, Origin::App(path));
-        let all: Vec<_> = shelves.all().unwrap().into_iter().map(|recipe| (recipe.name, recipe.description)).collect();
+        assert_eq!(search.find(path.to_str().unwrap()).unwrap().origin, Origin::App(path));
+        let all: Vec<_> = search.all().unwrap().into_iter().map(|recipe| (recipe.name, recipe.description)).collect();
         let own: Vec<_> = all.iter().filter(|(_, description)| description == "app" || description == "user").collect();
         assert_eq!(own, [&("node".into(), "app".into()), &("zig".into(), "user".into())]);
         assert_eq!(all.len(), BUILT_IN.len() + 1);
 
-        // Whose app it is, nothing says.
-        let asking = Shelves::new(&app, Some(&config), Trust::Ask);
+        // The app is not trusted.
+        let asking = RecipeSearch::new(&app, Some(&config), Trust::Ask);
         assert!(matches!(asking.find("node"), Err(RecipeError::NotTrusted { .. })));
         assert!(matches!(asking.find_for_app("./node.toml"), Err(RecipeError::NotTrusted { .. })));
         assert_eq!(asking.find("zig").unwrap().description, "user");
         assert_eq!(asking.find(app.join("recipes/node.toml").to_str().unwrap()).unwrap().description, "app");
-        assert_eq!(Shelves::new(&app, Some(&config), Trust::No).find("node").unwrap().description, "user");
+        assert_eq!(RecipeSearch::new(&app, Some(&config), Trust::No).find("node").unwrap().description, "user");
     }
 
     #[test]
     fn files_speak_for_a_recipe() {
         let dir = tempfile::tempdir().unwrap();
-        let shelves = Shelves::new(dir.path(), None, Trust::Yes);
+        let search = RecipeSearch::new(dir.path(), None, Trust::Yes);
         let told =
-            |shelves: &Shelves| shelves.detect(dir.path()).map(|(recipe, _)| recipe.name).map_err(|e| e.to_string());
-        assert!(told(&shelves).unwrap_err().starts_with("no recipe recognizes the files in "));
+            |search: &RecipeSearch| search.detect(dir.path()).map(|(recipe, _)| recipe.name).map_err(|e| e.to_string());
+        assert!(told(&search).unwrap_err().starts_with("no recipe recognizes the files in "));
         fs::write(dir.path().join("package.json"), "{}").unwrap();
-        assert_eq!(told(&shelves).as_deref(), Ok("node"));
+        assert_eq!(told(&search).as_deref(), Ok("node"));
         fs::write(dir.path().join("composer.json"), "{}").unwrap();
-        assert_eq!(told(&shelves).as_deref(), Ok("php"), "nothing of Node's can be started");
+        assert_eq!(told(&search).as_deref(), Ok("php"), "nothing of Node's can be started");
         fs::remove_file(dir.path().join("composer.json")).unwrap();
         fs::write(dir.path().join("index.js"), "").unwrap();
         fs::create_dir(dir.path().join("recipes")).unwrap();
         let zig = format!("detect = ['*.zig', 'package.json']\n{}", SMALL.replacen('x', "zig", 1));
         fs::write(dir.path().join("recipes/zig.toml"), zig).unwrap();
-        let both = told(&shelves).unwrap_err();
+        let both = told(&search).unwrap_err();
         assert!(both.ends_with(": node (package.json), zig (package.json)"), "{both}");
-        let strangers = told(&Shelves::new(dir.path(), None, Trust::Ask)).unwrap_err();
-        assert!(strangers.contains("brings its own recipe") && strangers.contains("zig.toml"), "{strangers}");
-        assert_eq!(told(&Shelves::new(dir.path(), None, Trust::No)).as_deref(), Ok("node"));
+        let strangers = told(&RecipeSearch::new(dir.path(), None, Trust::Ask)).unwrap_err();
+        assert!(strangers.contains("has its own recipe") && strangers.contains("zig.toml"), "{strangers}");
+        assert_eq!(told(&RecipeSearch::new(dir.path(), None, Trust::No)).as_deref(), Ok("node"));
         fs::write(dir.path().join("recipes/zig.toml"), "a cake = 3 eggs").unwrap();
-        assert_eq!(told(&Shelves::new(dir.path(), None, Trust::Ask)).as_deref(), Ok("node"), "that is no recipe");
+        assert_eq!(told(&RecipeSearch::new(dir.path(), None, Trust::Ask)).as_deref(), Ok("node"), "that is no recipe");
     }
 
     #[test]
@@ -523,7 +524,7 @@ mod tests {
     #[test]
     fn mistakes_are_shown_at_their_place() {
         let parse = |text: &str| Recipe::parse(text, "recipes/x.toml").map(|_| ());
-        let no_recipes = Shelves::default();
+        let no_recipes = RecipeSearch::default();
         let small = |more: &str| parse(&format!("{SMALL}{more}"));
         let mistakes = [
             parse(""),
@@ -559,7 +560,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("recipes")).unwrap();
         fs::write(dir.path().join("recipes/y.toml"), SMALL).unwrap();
-        let error = Shelves::new(dir.path(), None, Trust::Yes).find("y").unwrap_err();
+        let error = RecipeSearch::new(dir.path(), None, Trust::Yes).find("y").unwrap_err();
         assert!(error.to_string().ends_with("expected name = \"y\" as the file's name has it, found \"x\""), "{error}");
     }
 }

@@ -1,5 +1,5 @@
-//! Paths in recipes: folders of a container, files of a project, and names of folders. A recipe may be a stranger's, and its paths
-//! become mounts and files: none may lead out of where it belongs.
+//! Paths in recipes: folders of a container, files of a project, and names of folders. A recipe may be untrusted, and
+//! its paths become mounts and files: none may lead out of its folder.
 
 use std::{path::Path, str::FromStr};
 
@@ -7,10 +7,10 @@ use serde::Deserializer;
 
 use crate::{glob::Pattern, values};
 
-/// Where the kernel's own file systems, devices, secrets and results lie in a container.
+/// Folders of a container for the kernel's file systems, devices, secrets and results.
 const RESERVED: [&str; 4] = ["/dev", "/proc", "/run", "/sys"];
 
-/// A folder of a container that is kept between builds: absolute, written in the one way that there is to write it.
+/// A folder of a container that is kept between builds: an absolute, normalized path.
 struct CacheFolder(String);
 
 impl FromStr for CacheFolder {
@@ -46,7 +46,7 @@ impl FromStr for ProjectFile {
     }
 }
 
-/// A pattern for files of a project, which may be the path of one.
+/// A pattern for files of a project. The path of a file is a pattern, too.
 struct ProjectPattern(Pattern);
 
 impl FromStr for ProjectPattern {
@@ -58,7 +58,7 @@ impl FromStr for ProjectPattern {
     }
 }
 
-/// Whether `path` is relative, and goes down one folder with each of its parts.
+/// Whether `path` is relative, and has no part that is empty, `.` or `..`.
 fn is_plain(path: &str) -> bool {
     path.split('/').all(|part| !matches!(part, "" | "." | "..")) && !path.contains(char::is_control)
 }
@@ -132,7 +132,7 @@ mod tests {
         let app = |more: &str| format!("{recipe}[app]\n{more}\n");
         let way = |more: &str| {
             let way = format!("[[step]]\nname = 'install'\nrun = ['x']\nkeep = ['r']\n{more}\n");
-            // A key that is said again is said instead.
+            // A second definition of a key replaces the first.
             let key = more.split(' ').next().expect("a key");
             let lines = way.lines().filter(|line| *line == more || !line.starts_with(&format!("{key} ")));
             recipe.to_owned() + &lines.collect::<Vec<_>>().join("\n")

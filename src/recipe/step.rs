@@ -1,4 +1,4 @@
-//! `[[step]]` of a recipe: a command that is run in the dev variant for an app, and what of its result becomes part of the image.
+//! `[[step]]` of a recipe: a command that runs in the dev variant, and the parts of its result that go into the image.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -17,52 +17,53 @@ use crate::{
     values::{self, Command},
 };
 
-/// The folder, empty at first, in which a command may leave its result: `{out}` in a recipe, the variable `OUT` of the command.
+/// The folder for a command's result, empty at first: `{out}` in a recipe, the variable `OUT` of the command.
 pub const OUT: &str = "/run/out";
 
 /// The place of [`OUT`] in a recipe's words and paths.
 const OUT_PLACE: &str = "{out}";
 
-/// A command that is run in the dev variant for an app.
+/// A command that runs in the dev variant for an app.
 ///
-/// A recipe's steps are run in their order. Of several steps of one name, a project has one: the first that one of its files
-/// asks for ([`Step::when`], [`Step::lock`]), or else the one without `when`.
+/// A recipe's steps run in their order. Of several steps with one name, a project has one: the first whose
+/// [`Step::when`] or [`Step::lock`] names one of its files, or else the one without `when`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
     /// Its name, for messages, timings and `--secret step=NAME`: lower-case letters, digits, `-`.
     #[serde(deserialize_with = "name")]
     pub name: String,
-    /// Files at the top of a project, any of which asks for this step. Without any, every project has it.
+    /// Files at the top of a project. A project with any of them has this step; an empty list means every project.
     #[serde(default, deserialize_with = "values::list")]
     pub when: Vec<Pattern>,
-    /// Whether it installs what the project depends on: `--deps` decides whether it is run, and its result stands for the
-    /// folders of the same names in the app's own folder.
+    /// Whether it installs the project's dependencies. Then `--deps` decides whether it runs, and its result replaces
+    /// the folders of the same names in the app's own folder.
     #[serde(default)]
     pub installs: bool,
-    /// The project's files, at its top, that the command sees; none for all files that go into the image. When none of them
-    /// has changed, the step is not run again.
+    /// Patterns for files at the top of the project that the command sees. An empty list means all files that go into
+    /// the image. The step runs again only when one of them has changed.
     #[serde(default, deserialize_with = "values::list")]
     pub files: Vec<Pattern>,
-    /// Earlier steps, by name, whose kept results the command sees at their places.
+    /// Names of earlier steps. The command sees their kept results at their paths.
     #[serde(default, deserialize_with = "values::list")]
     pub after: Vec<String>,
     /// The command. `{out}` is [`OUT`].
     #[serde(deserialize_with = "values::command")]
     pub run: Command,
-    /// Files that say exactly what is installed; the first that is there counts.
+    /// Lock files. The first that exists counts.
     #[serde(default, deserialize_with = "paths::files")]
     pub lock: Vec<String>,
-    /// The command that is run instead when there is a lock file.
+    /// The command that runs instead when there is a lock file.
     #[serde(default, deserialize_with = "optional_command")]
     pub locked: Option<Command>,
     /// Variables of the command's environment.
     #[serde(default, deserialize_with = "values::texts")]
     pub env: BTreeMap<String, String>,
-    /// Variables that the command gets with their values in microbuild's own environment, as far as they are set there.
+    /// Variables that the command gets from microbuild's own environment, where they are set.
     #[serde(default, deserialize_with = "values::list")]
     pub pass: Vec<String>,
-    /// Variables that hold the path of a secret's file, by the secret's id, when that secret is given.
+    /// Variables for the path of a secret's file, by the secret's id. A variable is set when the command gets the
+    /// secret.
     #[serde(default, deserialize_with = "values::texts")]
     pub secret: BTreeMap<String, String>,
     /// Folders that are kept between builds of a project, and are part of no image.
@@ -74,26 +75,27 @@ pub struct Step {
     /// Words or variables that are added with `--ignore-scripts`.
     #[serde(default, rename = "ignore-scripts")]
     pub ignore_scripts: Extra,
-    /// Words or variables that are added when the image is for another processor than this machine's: `{os}`, `{cpu}` and
-    /// `{libc}` are filled in. `true` adds none, because the result is the same for every processor. Without this, such a build
-    /// is an error.
+    /// Words or variables that are added when the image is for another processor than this machine's. `{os}`, `{cpu}`
+    /// and `{libc}` are filled in. `true` adds none: the result is the same for every processor. Without this key, such
+    /// a build is an error.
     pub foreign: Option<Foreign>,
-    /// The command's words for processors, where they are not Go's.
+    /// The command's names for processors, where they differ from Go's.
     #[serde(default, deserialize_with = "values::texts")]
     pub cpu: BTreeMap<String, String>,
-    /// The command's words for the C libraries `glibc` and `musl`.
+    /// The command's names for the C libraries `glibc` and `musl`.
     #[serde(default, deserialize_with = "values::texts")]
     pub libc: BTreeMap<String, String>,
-    /// What of the result is kept. A file belongs to the first entry that it fits.
+    /// The parts of the result that are kept. A file belongs to the first entry that matches it.
     pub keep: Vec<Keep>,
-    /// What of the kept result is left out after all.
+    /// Patterns for files of the kept result that are left out.
     #[serde(default, deserialize_with = "values::list")]
     pub strip: Vec<Pattern>,
-    /// Files of the result that may lack a library, because what loads them does without.
+    /// Files of the result that may lack a library, because the program that loads them works without them.
     #[serde(default, deserialize_with = "values::list")]
     pub plugins: Vec<Pattern>,
-    /// Packages of the dev variant that the result holds parts of, such as a runtime: they become packages of the image, with
-    /// their licences, when the pattern behind them matches a path of the result. `*` in a name stands for a part that changes.
+    /// Packages of the dev variant that the result holds parts of, such as a runtime, each with a pattern. When the
+    /// pattern matches a path of the result, the package is listed in the image, with its licences. `*` in a name
+    /// stands for a part that changes.
     #[serde(default, deserialize_with = "pairs")]
     pub ships: Vec<(Pattern, Pattern)>,
 }
@@ -101,31 +103,32 @@ pub struct Step {
 /// Words that are added to a command, or variables to its environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extra {
-    /// The words; one that the command has already is not added again.
+    /// The words. A word that the command already has is not added again.
     pub words: Vec<String>,
     /// The variables.
     pub env: BTreeMap<String, String>,
 }
 
-/// What a command needs to work for another processor; see [`Step::foreign`].
+/// What a command needs for another processor; see [`Step::foreign`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Foreign(pub Extra);
 
 /// Files of a step's result that are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keep {
-    /// Which files.
+    /// The files.
     pub place: Place,
-    /// The title of the layer that they become; `None` for what only later steps see.
+    /// The title of their layer; `None` for files that only later steps see.
     pub layer: Option<String>,
 }
 
-/// Where files of a step's result lie.
+/// The place of files in a step's result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// Folders and files of the work folder that fit this pattern. They get the same path in the image.
+    /// Folders and files of the work folder that match this pattern. They have the same path in the image.
     Work(Pattern),
-    /// Files in [`OUT`] that fit this pattern; without any, all of them. Their path in the image is the one below `OUT`.
+    /// Files in [`OUT`] that match this pattern; without a pattern, all of them. Their path in the image is the one
+    /// below `OUT`.
     Out(Option<Pattern>),
 }
 
@@ -135,7 +138,7 @@ impl Place {
         matches!(self, Self::Out(_))
     }
 
-    /// Whether the file at `path`, relative to the folder that the place is in, belongs to it.
+    /// Whether the file at `path`, relative to the place's folder, belongs to it.
     pub fn takes(&self, path: &str) -> bool {
         match self {
             Self::Work(pattern) | Self::Out(Some(pattern)) => pattern.matches_tree(path),
@@ -173,18 +176,18 @@ impl FromStr for Place {
     }
 }
 
-/// What a build asks of a step's command.
+/// The conditions under which a build runs a step's command.
 #[derive(Debug, Clone, Copy)]
 pub struct Conditions<'a> {
-    /// Whether a lock file says what is installed.
+    /// Whether there is a lock file.
     pub locked: bool,
-    /// Whether the network is not used.
+    /// Whether the step runs without the network (`--offline`).
     pub offline: bool,
-    /// Whether scripts of packages are not run.
+    /// Whether scripts of packages are skipped (`--ignore-scripts`).
     pub ignore_scripts: bool,
-    /// The processor that the result is for, when that is another than this machine's, and the C library there.
+    /// The result's platform and C library, when its processor is not this machine's.
     pub foreign: Option<(&'a Platform, &'static str)>,
-    /// The words that stand for the command's first word when it is for another processor, by that word.
+    /// Words that replace the command's first word, by that word, when the result is for another processor.
     pub foreign_command: &'a BTreeMap<String, Vec<String>>,
 }
 
@@ -193,15 +196,16 @@ pub struct Conditions<'a> {
 pub struct Invocation {
     /// The command's words.
     pub words: Vec<String>,
-    /// Its variables, but for those of every command in the dev variant.
+    /// Its variables, without those that every command in the dev variant has.
     pub env: BTreeMap<String, String>,
 }
 
 impl Step {
-    /// The name of the layer of all that is left in [`OUT`].
+    /// The title of the layer of everything that is left in [`OUT`].
     const APP: &'static str = "app";
 
-    /// The variables that the step's command has under all conditions, `passed` among them: those of [`Step::pass`] that are set.
+    /// The variables that the step's command has under all conditions. `passed` are those of [`Step::pass`] that are
+    /// set.
     pub fn variables(&self, environment: &dyn Fn(&str) -> Option<String>) -> BTreeMap<String, String> {
         let passed = self.pass.iter().filter_map(|name| Some((name.clone(), environment(name)?)));
         self.env.clone().into_iter().chain(passed).collect()
@@ -245,12 +249,12 @@ impl Step {
         Some(Invocation { words, env })
     }
 
-    /// Whether the result lies in [`OUT`], at least in part.
+    /// Whether at least a part of the result is in [`OUT`].
     pub fn leaves_out(&self) -> bool {
         self.keep.iter().any(|keep| keep.place.is_out()) || self.run.0.iter().any(|word| word.contains(OUT_PLACE))
     }
 
-    /// The folders of the app's own folder that its result stands for.
+    /// The folders of the app's own folder that its result replaces.
     pub fn results(&self) -> impl Iterator<Item = &Pattern> {
         self.keep.iter().filter_map(|keep| match &keep.place {
             Place::Work(pattern) => Some(pattern),
@@ -258,7 +262,7 @@ impl Step {
         })
     }
 
-    /// The first mistake in it, given the names of the steps before it.
+    /// The first mistake in the step. It needs the names of the steps before it.
     pub(super) fn mistake(&self, earlier: &[&str]) -> Option<String> {
         if self.run.0.is_empty() {
             return Some(format!("step {} has no command: `run` is empty", self.name));
@@ -281,7 +285,7 @@ impl Extra {
     }
 }
 
-/// Words, variables, or, where that means something, `true`.
+/// The reader of words, variables, or, where it is allowed, `true`.
 struct WordsOrVariables {
     may_be_true: bool,
 }
@@ -324,7 +328,8 @@ impl<'de> Deserialize<'de> for Foreign {
     }
 }
 
-/// `"PATH"`, whose layer is called as the path is, or `{ path = "PATH", layer = "TITLE" }`; `layer = false` makes none.
+/// `"PATH"`, whose layer has the path as its title, or `{ path = "PATH", layer = "TITLE" }`. `layer = false` makes no
+/// layer.
 impl<'de> Deserialize<'de> for Keep {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
@@ -374,13 +379,13 @@ impl<'de> Deserialize<'de> for Keep {
     }
 }
 
-/// A table of patterns by patterns.
+/// Reads a table of patterns by patterns.
 fn pairs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(Pattern, Pattern)>, D::Error> {
     let pattern = |text: &str| text.parse().map_err(D::Error::custom);
     values::texts(deserializer)?.iter().map(|(name, path)| Ok((pattern(name)?, pattern(path)?))).collect()
 }
 
-/// A step's name: `dev` is the command of `microbuild dev`.
+/// Reads a step's name. `dev` is reserved: it is the command of `microbuild dev`.
 fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let name = String::deserialize(deserializer)?;
     match name.as_str() {
@@ -397,11 +402,11 @@ fn optional_command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::{Recipe, Shelves};
+    use crate::recipe::{Recipe, RecipeSearch};
 
     #[test]
     fn npms_commands() {
-        let node = Shelves::default().find("node").expect("built in");
+        let node = RecipeSearch::default().find("node").expect("built in");
         let npm = node.steps.into_iter().find(|step| step.when.is_empty()).expect("npm's");
         let arm: Platform = "linux/arm64".parse().expect("a platform");
         let amd: Platform = "linux/amd64".parse().expect("a platform");

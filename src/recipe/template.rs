@@ -1,19 +1,19 @@
-//! Commands of a recipe, in which what a project says is filled in.
+//! Commands of a recipe, with places that the project fills in.
 
 use crate::{
     lang::Start,
     values::{self, Command},
 };
 
-/// A command with places to fill in: a word that is `{options}` or `{args}` becomes any number of words, `{entry}` is
-/// replaced wherever it stands.
+/// A command with places to fill in. A word `{options}` or `{args}` becomes any number of words. `{entry}` may be a
+/// part of a word.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Template(Vec<String>);
 
 impl Template {
     const PLACES: [&'static str; 3] = ["options", "entry", "args"];
 
-    /// The command `words`, when every `{place}` in it is one that there is.
+    /// Reads the command `words`. Every `{place}` in it must be a known one.
     fn new(words: Vec<String>) -> Result<Self, String> {
         for word in &words {
             for place in places(word) {
@@ -28,17 +28,17 @@ impl Template {
         Ok(Self(words))
     }
 
-    /// Whether something is to be filled in, so that a language or an entry has to say what.
+    /// Whether the command has places, which a language or an entry has to fill in.
     pub fn has_places(&self) -> bool {
         self.0.iter().any(|word| places(word).next().is_some())
     }
 
-    /// The words before the first with a place.
+    /// The words before the first word with a place.
     pub fn fixed(&self) -> Vec<String> {
         self.0.iter().take_while(|word| places(word).next().is_none()).cloned().collect()
     }
 
-    /// The command, `start` filled in.
+    /// The command with `start` filled in.
     pub fn fill(&self, start: &Start) -> Vec<String> {
         let mut words = Vec::new();
         for word in &self.0 {
@@ -52,7 +52,7 @@ impl Template {
     }
 }
 
-/// The `{place}`s of a word. Braces around anything but lower-case letters are nobody's business.
+/// The `{place}`s of a word. Braces around anything but lower-case letters are plain text.
 fn places(word: &str) -> impl Iterator<Item = &str> {
     word.split('{').skip(1).filter_map(|rest| {
         let (place, _) = rest.split_once('}')?;
@@ -60,7 +60,7 @@ fn places(word: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A command of a recipe.
+/// Reads a command of a recipe.
 pub(super) fn template<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Template, D::Error> {
     let Command(words) = values::command(deserializer)?;
     Template::new(words).map_err(serde::de::Error::custom)

@@ -1,4 +1,4 @@
-//! `[tools]` of a recipe: what its steps fetch besides packages of a distribution, in which version, and how that is recognized.
+//! `[tools]` of a recipe: what its steps download in addition to packages of a distribution, with version and checksum.
 
 use std::{collections::BTreeMap, str::FromStr};
 
@@ -6,11 +6,11 @@ use serde::Deserialize;
 
 use crate::values;
 
-/// What the table is called where the steps read it, below [`RUN`](super::RUN): a line for each tool, with its name, its version and,
-/// behind the algorithm and a colon, the checksum of the file that is fetched: `pnpm 10.34.8 sha512:…`.
+/// The name of the table's file below [`RUN`](super::RUN), where steps read it. It has a line for each tool: its name,
+/// its version and the checksum of its file, as in `pnpm 10.34.8 sha512:…`.
 pub(super) const FILE: &str = "tools";
 
-/// A tool: a version of it, and the checksum of the file that a registry has of that.
+/// A version of a tool, and the checksum of its file in a registry.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tool {
@@ -55,13 +55,13 @@ impl<const N: usize> FromStr for Hex<N> {
     }
 }
 
-/// The tools, by name: as it is called where it is fetched, `@yarnpkg/cli-dist`.
+/// The tools, by their names in their registry, such as `@yarnpkg/cli-dist`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(transparent)]
 pub struct Tools(BTreeMap<String, Tool>);
 
 impl Tools {
-    /// The table as steps read it; `None` when there are no tools.
+    /// The text of the table's file; `None` when there are no tools.
     pub(super) fn text(&self) -> Option<String> {
         let sum = |tool: &Tool| match (&tool.sha512, &tool.sha256) {
             (Some(hex), _) => format!(" sha512:{}", hex.0),
@@ -72,7 +72,7 @@ impl Tools {
         (!self.0.is_empty()).then(|| lines.collect())
     }
 
-    /// A name that steps could not read, as it has spaces.
+    /// The first name with spaces, which steps could not read.
     pub(super) fn unreadable(&self) -> Option<&str> {
         self.0.keys().find(|name| name.parse::<Word>().is_err()).map(String::as_str)
     }

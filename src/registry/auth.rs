@@ -1,5 +1,5 @@
-//! Answers to a registry's challenges: basic authentication, and bearer tokens from its token server
-//! (RFC 9110, 11.6; distribution specification, "Token Authentication" and "OAuth2").
+//! Answers to a registry's challenges: basic authentication, and bearer tokens from its token server (RFC 9110, 11.6;
+//! distribution specification, "Token Authentication" and "OAuth2").
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
@@ -21,10 +21,10 @@ use crate::http::{
     Body, HeaderValue, Http, Insecure, Method, Request, Response, Url, display_url, header, is_loopback, parse_url,
 };
 
-/// How this program names itself to token servers.
+/// The name of this program for token servers.
 const CLIENT_ID: &str = "microbuild";
 
-/// The life of a token whose answer names none (distribution specification, "Token Response Fields").
+/// The default lifetime of a token (distribution specification, "Token Response Fields").
 const DEFAULT_LIFE: Duration = Duration::from_secs(60);
 
 /// The longest token answer that is read.
@@ -39,8 +39,8 @@ pub(super) struct Challenge {
     parameters: BTreeMap<String, String>,
 }
 
-/// Reads a `WWW-Authenticate` header, which may hold several challenges (RFC 9110, 11.6.1). What cannot be read is left
-/// out: a server may offer schemes that this program does not know.
+/// Reads a `WWW-Authenticate` header, which may hold several challenges (RFC 9110, 11.6.1). A challenge that cannot be
+/// read is skipped: a server may offer schemes that this program does not know.
 pub(super) fn parse_challenges(header: &str) -> Vec<Challenge> {
     let mut challenges: Vec<Challenge> = Vec::new();
     let mut rest = header;
@@ -85,10 +85,10 @@ fn parse_value(s: &str) -> (String, &str) {
     (value, "")
 }
 
-/// What a request may need to do, in the words of token servers: `repository:me/app:pull,push`.
+/// The scope of a request, as token servers write it: `repository:me/app:pull,push`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scope {
-    /// The repository that the request is for, whose credentials count.
+    /// The repository of the request, whose credentials count.
     repository: Option<String>,
     actions: BTreeMap<String, BTreeSet<String>>,
 }
@@ -109,7 +109,7 @@ impl Scope {
         Self::pull(repository).with(&format!("repository:{repository}:push"))
     }
 
-    /// This and what `words` says: scopes separated by spaces.
+    /// Adds the scopes in `words`, which are separated by spaces.
     #[must_use]
     pub fn with(mut self, words: &str) -> Self {
         for word in words.split_whitespace() {
@@ -135,9 +135,9 @@ impl fmt::Display for Scope {
     }
 }
 
-/// Where a session's credentials come from.
+/// The source of a session's credentials.
 pub(super) enum Source {
-    /// Looked up when the registry first asks for some.
+    /// They are looked up when the registry first asks for them.
     Store(CredentialStore),
     /// These, or none.
     Given(Option<Credentials>),
@@ -151,7 +151,7 @@ struct Token {
 #[derive(Default)]
 struct State {
     challenge: Option<Challenge>,
-    /// By what they are for.
+    /// Tokens, by scope.
     tokens: BTreeMap<(Option<String>, String), Token>,
     /// By repository.
     lookups: BTreeMap<Option<String>, Lookup>,
@@ -159,8 +159,8 @@ struct State {
     latest: Option<String>,
 }
 
-/// What is known of authentication with one registry. Shared by threads: one of them asks for a token, the others wait
-/// for it.
+/// The state of authentication with one registry. Threads share it: one of them asks for a token, the others wait for
+/// it.
 pub(super) struct Session {
     http: Http,
     registry: String,
@@ -174,7 +174,7 @@ impl Session {
         Arc::new(Self { http: http.clone(), registry: registry.to_owned(), source, state })
     }
 
-    /// The `Authorization` for a request to `origin`, as far as it's known before the registry asks.
+    /// The `Authorization` for a request to `origin`, when it is known before the registry asks.
     pub(super) fn authorization(&self, origin: &Url, scope: &Scope) -> Result<Option<HeaderValue>, RegistryError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match state.challenge.clone() {
@@ -183,8 +183,8 @@ impl Session {
         }
     }
 
-    /// The `Authorization` with which to repeat a request that `response` (a 401 from `origin`) refused, although it
-    /// had the header `sent`; `None` when there is no other one.
+    /// The `Authorization` for repeating a request that `response` (a 401 from `origin`) refused. `sent` is the header
+    /// that it had; `None` means that there is no other one.
     pub(super) fn challenged(
         &self,
         response: &Response,
@@ -195,7 +195,7 @@ impl Session {
         let headers = response.headers().get_all(header::WWW_AUTHENTICATE);
         let offered: Vec<Challenge> =
             headers.iter().filter_map(|h| h.to_str().ok()).flat_map(parse_challenges).collect();
-        // A token reaches less far than a password.
+        // A token has fewer rights than a password.
         let tokens = offered.iter().filter(|c| c.scheme == "bearer");
         let with_realm = tokens.clone().find(|c| c.parameters.contains_key("realm"));
         let preferred = with_realm.or_else(|| offered.iter().find(|c| c.scheme == "basic")).or(tokens.clone().next());
@@ -211,7 +211,7 @@ impl Session {
         Ok(answer.filter(|header| Some(header) != sent))
     }
 
-    /// Which credentials the registry was offered last.
+    /// The credentials that the registry was offered last.
     pub(super) fn tried(&self) -> Tried {
         self.tried_in(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -236,7 +236,7 @@ impl Session {
         Ok(lookup.credentials.as_ref().map(|(credentials, _)| credentials.clone()))
     }
 
-    /// Answers `challenge`; a token is kept under `scope`, and asked for with `wanted`, which may be more.
+    /// Answers `challenge`. A token is kept under `scope`, and requested with `wanted`, which may be more.
     fn answer(
         &self,
         state: &mut State,
@@ -312,14 +312,14 @@ impl Session {
         self.read_token(response)
     }
 
-    /// A token server that is reached in the clear would show the password to everybody, unless the registry is reached
-    /// so, too.
+    /// Refuses a token server that is reached without TLS, because that would reveal the password; unless the registry
+    /// itself is reached without TLS.
     fn check_realm(&self, realm: &Url, origin: &Url) -> Result<(), RegistryError> {
         let local = realm.host_str().is_some_and(is_loopback);
         if realm.scheme() == "https" || origin.scheme() == "http" || local || self.http.is_insecure(realm) {
             return Ok(());
         }
-        let why = format!("asks for credentials to be sent in the clear, to {}", display_url(realm));
+        let why = format!("asks for credentials without TLS, to {}", display_url(realm));
         Err(RegistryError::Unsafe { registry: self.registry.clone(), why, to: Insecure::of(realm) })
     }
 
@@ -348,7 +348,7 @@ impl Session {
             });
         }
         let answer: Answer = serde_json::from_slice(&body).map_err(|_| {
-            // JSON may hold a token after all, which nothing may show.
+            // The JSON may hold a token, which must not be shown.
             let is_page = kind.contains("html");
             let said = if is_page { parse_errors(&kind, &body) } else { Vec::new() };
             let said: String = said.iter().map(|error| format!(": {error}")).collect();
@@ -369,7 +369,7 @@ fn life(expires_in: &Value) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// What a token is kept under: two repositories may have different credentials.
+/// The key of a token: two repositories may have different credentials.
 fn key(scope: &Scope) -> (Option<String>, String) {
     (scope.repository.clone(), scope.to_string())
 }

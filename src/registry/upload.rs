@@ -203,7 +203,7 @@ impl Upload<'_> {
             Ok(location) => Ok(Some(location)),
             Err(Unusable::NoUrl) => Err(self.registry.protocol(&self.what, "its Location is no URL")),
             Err(Unusable::InTheClear(url)) => {
-                let why = format!("asks for a layer to be sent in the clear, to {}", display_url(&url));
+                let why = format!("asks for a layer to be sent without TLS, to {}", display_url(&url));
                 Err(RegistryError::Unsafe { registry: self.registry.name().to_owned(), why, to: Insecure::of(&url) })
             }
         }

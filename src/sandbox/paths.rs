@@ -1,4 +1,4 @@
-//! Paths in an unpacked root, as a process in it sees them.
+//! Paths in an unpacked root, as a process in it resolves them.
 
 use std::{
     fs::File,
@@ -6,14 +6,14 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// As many links as Linux follows before it says ELOOP.
+/// The number of links that Linux follows before ELOOP.
 const MAX_LINKS: u32 = 40;
 
-/// Folders of a container that are not the root's, whatever it has there; see [`spec`](super::spec).
+/// Folders of a container that hide those of the root; see [`spec`](super::spec).
 const OWN: [&str; 6] = ["/dev", "/proc", "/sys", "/tmp", "/var/tmp", "/run"];
 
-/// Where `path` (below the root, with or without a slash at its beginning) lies on this machine, links followed as a
-/// process in `root` would; `None` when nothing is there.
+/// Returns the path on this machine of `path` (below the root, with or without a slash at its beginning). Links are
+/// followed as in a process in `root`. `None` when it does not exist.
 pub(super) fn resolve(root: &Path, path: &Path) -> Option<PathBuf> {
     let mut left: Vec<PathBuf> = parts(path);
     let mut at = PathBuf::new();
@@ -44,30 +44,29 @@ pub(super) fn resolve(root: &Path, path: &Path) -> Option<PathBuf> {
     Some(root.join(at))
 }
 
-/// Something that is mounted in a container.
+/// A mount in a container.
 #[derive(Debug, Clone)]
 pub(super) struct Mounted {
-    /// Where: an absolute path without links.
+    /// The mount point: an absolute path without links.
     pub(super) place: PathBuf,
-    /// The folder of this machine that it shows; `None` for one that is empty at first, or the kernel's.
+    /// The mounted folder of this machine; `None` for a folder that is empty at first, or a file system of the kernel.
     pub(super) source: Option<PathBuf>,
 }
 
-/// Why nothing can be mounted at a path.
+/// The error of a path that cannot be a mount point.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Nowhere {
-    /// A part of it is not a folder, or links lead on forever.
+    /// A part of it is not a folder, or links form a loop.
     Missing,
     /// It is the root itself, is relative, or leads up.
     Invalid,
-    /// A part of it is a link in a mounted folder: what that leads to in the container is for the folder's owner to
-    /// say.
+    /// A part of it is a link in a mounted folder. The folder's owner decides where the link leads in the container.
     Link,
 }
 
-/// Where something comes to lie that is mounted at the absolute path `target` in a container of `root`, in which
-/// `mounts` are mounted already: links of the root are followed, as container engines do. The path, and whether
-/// something is there, or can be made there without touching the root.
+/// Resolves the mount point `target`, an absolute path in a container of `root` that already has `mounts`. Links of the
+/// root are followed, as container engines do. Returns the path, and whether it exists or can be made without changing
+/// the root.
 pub(super) fn place(root: &Path, mounts: &[Mounted], target: &str) -> Result<(PathBuf, bool), Nowhere> {
     if !target.starts_with('/') || Path::new(target).components().any(|part| part == Component::ParentDir) {
         return Err(Nowhere::Invalid);
@@ -111,12 +110,12 @@ pub(super) fn place(root: &Path, mounts: &[Mounted], target: &str) -> Result<(Pa
     if at.parent().is_none() { Err(Nowhere::Invalid) } else { Ok((at, is_there)) }
 }
 
-/// The rest of `path` behind `folder`, in which it lies.
+/// The rest of `path` after `folder`.
 fn below<'a>(path: &'a Path, folder: &Path) -> &'a Path {
     path.strip_prefix(folder).unwrap_or(path)
 }
 
-/// What every container of `root` has in places into which others mount.
+/// The mounts that every container of `root` has at places where users also mount.
 pub(super) fn own_mounts(root: &Path) -> Vec<Mounted> {
     let mut mounts = Vec::new();
     for path in OWN {
@@ -126,16 +125,16 @@ pub(super) fn own_mounts(root: &Path) -> Vec<Mounted> {
     mounts
 }
 
-/// The parts of a path, the last one first; `.` and the root are none.
+/// The parts of a path, the last one first, without `.` and the root.
 fn parts(path: &Path) -> Vec<PathBuf> {
     let parts = path.components().rev().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
     parts.map(|part| PathBuf::from(part.as_os_str())).collect()
 }
 
-/// The text of the file `path` in `root`, at most `limit` bytes of it; a missing file is empty.
+/// Reads at most `limit` bytes of the file `path` in `root`. A missing file is empty.
 ///
 /// # Errors
-/// When it is there and cannot be read.
+/// When it exists and cannot be read.
 pub(super) fn read(root: &Path, path: &str, limit: u64) -> io::Result<String> {
     let Some(real) = resolve(root, Path::new(path)) else { return Ok(String::new()) };
     if !real.is_file() {

@@ -1,4 +1,4 @@
-//! Running a bundle: streams, signals, and what an end means.
+//! Running a bundle: streams, signals, and exit statuses.
 
 use std::{
     fs,
@@ -37,12 +37,11 @@ use super::{
 
 /// The signals that are passed on.
 const SIGNALS: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
-/// Those of them that ask to end.
+/// The ones that ask the command to end.
 const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
-/// How long a step that was asked to end may take for it. A container's first process ignores signals without a
-/// handler.
+/// The time that a step has to end after a signal. A container's first process ignores signals without a handler.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long an app may take, as `docker stop` has it.
+/// The time that an app has to end, as with `docker stop`.
 const APP_GRACE: Duration = Duration::from_secs(10);
 
 /// See [`Sandbox::run`].
@@ -50,7 +49,7 @@ pub(super) fn run(sandbox: &Sandbox, runtime: &Runtime, mut output: Output) -> R
     let sandbox = &sandbox.settled()?;
     let limit = limits::of_machine(is_privileged());
     match run_within(limit, sandbox, runtime, &mut output) {
-        // Whether a cgroup can be limited shows when it is: then nothing has run yet.
+        // Only setting the limit of a cgroup shows whether it works. Nothing has run at that point.
         Err(SandboxError::Runtime { message, .. })
             if matches!(limit, Limit::Cgroup(_)) && ["cgroup", "pids"].iter().any(|word| message.contains(word)) =>
         {
@@ -60,7 +59,7 @@ pub(super) fn run(sandbox: &Sandbox, runtime: &Runtime, mut output: Output) -> R
     }
 }
 
-/// A bundle, and the process that removes it when this one is killed, which ends after it.
+/// A bundle, and the process that removes it when this process is killed.
 struct Guarded {
     bundle: Bundle,
     _guard: Guard,
@@ -121,8 +120,8 @@ fn run_within(limit: Limit, sandbox: &Sandbox, runtime: &Runtime, output: &mut O
 }
 
 impl Sandbox {
-    /// The same with its mounts where they come to lie. A runtime makes what is missing for a mount or the command's
-    /// folder; not in a root that others use.
+    /// The same sandbox with its mount points resolved. A runtime makes missing mount points and work folders. It must
+    /// not do so in a root that others use.
     fn settled(&self) -> Result<Self, SandboxError> {
         let mut mounted = paths::own_mounts(&self.root);
         let mut mounts = Vec::new();
@@ -133,9 +132,9 @@ impl Sandbox {
             mounted.push(Mounted { place: path, source });
         }
         match self.place(&mounted, &self.cwd) {
-            // Links of a mounted folder are the kernel's to follow.
+            // The kernel follows links of a mounted folder.
             Ok(_) | Err(SandboxError::LinkedTarget { .. }) => {}
-            // Nothing is mounted there: the root itself will do, and so will a path that leads up.
+            // Nothing is mounted there, so that the root itself, or a path that leads up, is allowed.
             Err(SandboxError::BadTarget { .. }) if paths::resolve(&self.root, Path::new(&self.cwd)).is_some() => {}
             Err(SandboxError::BadTarget { path }) => return Err(SandboxError::NoTarget { path }),
             Err(error) => return Err(error),
@@ -198,7 +197,7 @@ fn exit_code(status: ExitStatus) -> u8 {
     u8::try_from(code).unwrap_or(u8::MAX)
 }
 
-/// The error that a runtime's message tells of.
+/// The error for a runtime's message.
 fn explain(message: &str, sandbox: &Sandbox, runtime: &Runtime) -> SandboxError {
     let lower = message.to_lowercase();
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| lower.contains(phrase));
@@ -222,8 +221,7 @@ fn explain(message: &str, sandbox: &Sandbox, runtime: &Runtime) -> SandboxError 
     }
 }
 
-/// What would let this user have a user namespace, when a setting of the kernel, or else the runtime, says that it has
-/// none.
+/// The hint that gives this user a user namespace, when a setting of the kernel, or else the runtime, denies it.
 fn remedy(setting: impl Fn(&str) -> io::Result<String>, forbidden: bool) -> Option<String> {
     let known = [
         ("user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=10000"),
@@ -239,11 +237,11 @@ fn remedy(setting: impl Fn(&str) -> io::Result<String>, forbidden: bool) -> Opti
     }
 }
 
-/// Our terminal, set back to what it was when this value goes: a runtime that is killed leaves it raw.
+/// Our terminal. Its mode is restored when this value is dropped: a runtime that is killed leaves it raw.
 struct Terminal(Termios);
 
 impl Terminal {
-    /// The terminal that both our input and our output are.
+    /// The terminal of both our input and our output.
     fn ours() -> Option<Self> {
         (io::stdin().is_terminal() && io::stdout().is_terminal()).then_some(())?;
         tcgetattr(io::stdin()).ok().map(Self)
@@ -256,7 +254,7 @@ impl Drop for Terminal {
     }
 }
 
-/// When a command that was asked to end is made to.
+/// The time at which a command that does not end is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Patience {
     /// After this time, or at the second time.
@@ -265,7 +263,7 @@ enum Patience {
     Third,
 }
 
-/// Signals that come to this process while a command runs.
+/// The signals that this process gets while a command runs.
 struct Signals {
     info: SignalsInfo<WithOrigin>,
     _running: Running,
@@ -274,14 +272,14 @@ struct Signals {
 impl Signals {
     fn listen() -> io::Result<Self> {
         let running = Running::begin()?;
-        // What nohup(1) or a shell without job control has us ignore stays ignored.
+        // Signals that nohup(1) or a shell without job control has set to be ignored stay ignored.
         let ignored = ignored_signals(&fs::read_to_string("/proc/self/status")?);
         let heard = SIGNALS.into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
         Ok(Self { info: SignalsInfo::new(heard)?, _running: running })
     }
 
-    /// Starts `command` and passes signals on to it while `wait` waits for its end; that, and the last signal that
-    /// asked us to end.
+    /// Starts `command` and passes signals on to it while `wait` waits for its end. Returns the end, and the last
+    /// signal that asked us to end.
     fn watch(
         &mut self,
         command: &mut Command,
@@ -290,7 +288,7 @@ impl Signals {
         wait: impl FnOnce(&mut Child) -> io::Result<ExitStatus>,
     ) -> io::Result<(ExitStatus, Option<i32>)> {
         let mut child = command.spawn()?;
-        // The command holds our end of a pipe, which is to end with the child.
+        // The command holds our end of a pipe, which must close when the child ends.
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
         let watch = Watch { process, bundle, patience, last: AtomicI32::new(0), ended: Ended::default() };
@@ -311,9 +309,9 @@ impl Signals {
     }
 }
 
-/// A runtime that is being watched.
+/// A runtime that is watched.
 struct Watch<'a> {
-    /// The process, by a descriptor that never means another one.
+    /// The process, by a descriptor that never refers to another one.
     process: OwnedFd,
     bundle: &'a Bundle,
     patience: Patience,
@@ -325,7 +323,7 @@ impl Watch<'_> {
     fn listen<'s>(&'s self, scope: &'s thread::Scope<'s, '_>, info: &mut SignalsInfo<WithOrigin>) {
         let mut asked = 0;
         for origin in info.forever() {
-            // The terminal's driver has sent it to the runtime too.
+            // The terminal's driver has sent the signal to the runtime, too.
             if let (Some(_), Some(signal)) = (&origin.process, signal(origin.signal)) {
                 let _ = pidfd_send_signal(&self.process, signal);
             }
@@ -353,13 +351,13 @@ impl Watch<'_> {
         let mut kill = self.bundle.command("kill", &[]);
         let killed = kill.arg("KILL").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
         if !killed.is_ok_and(|status| status.success()) {
-            // There is no container yet; what comes of it is removed with the bundle.
+            // There is no container yet. Its remains are removed with the bundle.
             let _ = pidfd_send_signal(&self.process, Signal::KILL);
         }
     }
 }
 
-/// Something that ends once.
+/// An event that happens once.
 #[derive(Default)]
 struct Ended {
     has: Mutex<bool>,
@@ -397,8 +395,8 @@ fn ignored_signals(status: &str) -> u64 {
     line.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or_default()
 }
 
-/// Whether any command runs in this process. A signal that has been listened to once is never again handled by the
-/// system: whenever none runs it does by our own hand what it would have done.
+/// Whether any command runs in this process. Once this process has listened to a signal, the system's default no longer
+/// applies: while no command runs, we do what the default would do.
 struct Running;
 
 static COUNT: Mutex<u32> = Mutex::new(0);

@@ -1,4 +1,4 @@
-//! The `config.json` of a bundle (OCI runtime specification): what a [`Sandbox`] is to a runtime.
+//! The `config.json` of a bundle (OCI runtime specification): a [`Sandbox`] in the runtime's form.
 
 use std::path::{Path, PathBuf};
 
@@ -14,10 +14,10 @@ use oci_spec::{
 
 use super::{Ids, Mount, Network, Sandbox, seccomp, subordinate::Subordinate};
 
-/// Where programs are looked up unless the environment says otherwise.
+/// The default search path for programs.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What root may do: install and start things, within the container.
+/// The capabilities of root, which may install and start programs within the container.
 const CAPABILITIES: [Capability; 8] = [
     Capability::Chown,
     Capability::DacOverride,
@@ -29,7 +29,7 @@ const CAPABILITIES: [Capability; 8] = [
     Capability::NetBindService,
 ];
 
-/// Paths that tell of the machine or reach its firmware.
+/// Paths that reveal facts about the machine or reach its firmware.
 const MASKED: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
@@ -45,14 +45,14 @@ const MASKED: [&str; 12] = [
     "/sys/firmware",
 ];
 
-/// File systems below the machine's own `/sys`, which comes with all of them. The caller may write into some: to
-/// cgroups of its session, say.
+/// File systems below the machine's own `/sys`, which are mounted with it. The caller may write into some of them, such
+/// as cgroups of its session.
 const MASKED_SYS: [&str; 5] =
     ["/sys/fs", "/sys/kernel/config", "/sys/kernel/debug", "/sys/kernel/security", "/sys/kernel/tracing"];
 
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// What is mounted in every sandbox, in a place that an image may lack: the path, and whether it is a file.
+/// The mounts of every sandbox at places that an image may lack: the path, and whether it is a file.
 pub const MOUNT_POINTS: [(&str, bool); 8] = [
     ("dev", false),
     ("proc", false),
@@ -64,47 +64,45 @@ pub const MOUNT_POINTS: [(&str, bool); 8] = [
     ("etc/hosts", true),
 ];
 
-/// What a configuration depends on, in addition to the sandbox.
+/// The inputs of a configuration, in addition to the sandbox.
 pub struct Surroundings<'a> {
-    /// User and group of the caller who is not real root, and gets a user namespace.
+    /// User and group of a caller who is not real root, and needs a user namespace.
     pub caller: Option<(u32, u32)>,
-    /// The caller's other numbers, when the command's user is to be one of them; the namespace's root is the caller
-    /// then.
+    /// The caller's subordinate ids, when the command's user is one of them. Then the namespace's root is the caller.
     pub subordinate: Option<Subordinate>,
-    /// The bundle's folder, where the files of [`Mount::File`] lie under their [`file_name`]s.
+    /// The bundle's folder. It has the files of [`Mount::File`] under their [`file_name`]s.
     pub bundle: &'a Path,
-    /// How many processes it may have.
+    /// The limit of processes.
     pub limit: Limit,
-    /// Whether there are namespaces for cgroups.
+    /// Whether the kernel has cgroup namespaces.
     pub cgroups: bool,
     /// The option that mounts a path of this machine read-only.
     pub read_only: &'a dyn Fn(&Path) -> &'static str,
     /// The value of `TERM`, when the command gets a terminal.
     pub terminal: Option<String>,
-    /// Files of this machine that sandboxes on its network see: `/etc/resolv.conf`, `/etc/hosts`, as far as they are
-    /// there.
+    /// Files of this machine that sandboxes on its network see: `/etc/resolv.conf`, `/etc/hosts`, where they exist.
     pub network_files: &'a [PathBuf],
-    /// The options that the mount on which a path lies has, and that only real root may take from it: `noexec`, `ro`.
+    /// The options of a path's mount that only real root may remove: `noexec`, `ro`.
     pub locked: &'a dyn Fn(&Path) -> Vec<&'static str>,
 }
 
-/// How many processes and threads a sandbox may have.
+/// The limit of processes and threads of a sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// Any number: nothing here counts them.
+    /// No limit: this machine cannot count them.
     None,
-    /// As many as its cgroup counts.
+    /// A limit of its cgroup.
     Cgroup(u64),
-    /// As many as each user has in its user namespace.
+    /// A limit for each user in its user namespace.
     User(u64),
 }
 
-/// What the file of a [`Mount::File`] is called in the bundle, by the mount's place among a sandbox's mounts.
+/// The name of a [`Mount::File`] in the bundle, from the mount's index among a sandbox's mounts.
 pub fn file_name(place: usize) -> String {
     format!("file-{place}")
 }
 
-/// The configuration of `sandbox`, whose user is known as `user` in it (see [`Runtime::shows`](super::Runtime::shows)).
+/// Makes the configuration of `sandbox`, whose user is `user` in it (see [`Runtime::shows`](super::Runtime::shows)).
 ///
 /// # Errors
 /// When the specification's types refuse a value.
@@ -143,7 +141,7 @@ fn process(sandbox: &Sandbox, user: &Ids, around: &Surroundings) -> Result<Proce
         .capabilities(capabilities(&sandbox.user)?)
         .no_new_privileges(true)
         .build()?;
-    // The type's own default is 1024 files; the caller's limits are the right ones.
+    // The type's default is 1024 files. The caller's limits apply instead.
     process.set_rlimits(match around.limit {
         Limit::User(most) => {
             let limit = PosixRlimitBuilder::default().typ(PosixRlimitType::RlimitNproc).hard(most).soft(most);
@@ -154,7 +152,7 @@ fn process(sandbox: &Sandbox, user: &Ids, around: &Surroundings) -> Result<Proce
     Ok(process)
 }
 
-/// Those of the requested user: a runtime that shows another user as root gives it none.
+/// The capabilities of the requested user. A runtime that shows another user as root gives it none.
 fn capabilities(user: &Ids) -> Result<LinuxCapabilities, OciSpecError> {
     let some: oci_spec::runtime::Capabilities = if user.uid == 0 { CAPABILITIES.into() } else { [].into() };
     LinuxCapabilitiesBuilder::default()
@@ -169,7 +167,7 @@ fn capabilities(user: &Ids) -> Result<LinuxCapabilities, OciSpecError> {
 fn mounts(sandbox: &Sandbox, around: &Surroundings) -> Result<Vec<SpecMount>, OciSpecError> {
     let rootless = around.caller.is_some();
     let pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
-    // The group `tty`, which is not in a user namespace.
+    // The group `tty`, which a user namespace does not have.
     let group = (!rootless).then_some("gid=5");
     let shm = ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"];
     let tmp = ["nosuid", "nodev", "mode=1777"];
@@ -181,7 +179,7 @@ fn mounts(sandbox: &Sandbox, around: &Surroundings) -> Result<Vec<SpecMount>, Oc
         mount("/dev/shm", "tmpfs", "shm", &shm)?,
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?,
         if shares_sys(sandbox, around) {
-            // Only who owns the network namespace may mount a new one.
+            // Only the owner of the network namespace may mount a new one.
             mount("/sys", "none", "/sys", &["rbind"].into_iter().chain(sys).collect::<Vec<_>>())?
         } else {
             mount("/sys", "sysfs", "sysfs", &sys)?
@@ -204,7 +202,7 @@ fn shares_sys(sandbox: &Sandbox, around: &Surroundings) -> bool {
     around.caller.is_some() && sandbox.network == Network::Host
 }
 
-/// The mount at that place among the sandbox's.
+/// The mount with that index among the sandbox's.
 fn extra(place: usize, mount: &Mount, around: &Surroundings) -> Result<SpecMount, OciSpecError> {
     match mount {
         Mount::Bind { source, target, writable } => {
@@ -272,7 +270,7 @@ fn resources(limit: Limit) -> Result<Option<LinuxResources>, OciSpecError> {
     let Limit::Cgroup(most) = limit else { return Ok(None) };
     let pids = LinuxPidsBuilder::default().limit(i64::try_from(most).unwrap_or(i64::MAX)).build()?;
     let mut resources = LinuxResourcesBuilder::default().pids(pids).build()?;
-    // The type's own default denies all devices, which a runtime does by itself.
+    // The type's default denies all devices, which a runtime does by itself.
     resources.set_devices(None);
     Ok(Some(resources))
 }
@@ -332,7 +330,7 @@ mod tests {
         for (_, list) in value["process"]["capabilities"].as_object_mut().expect("capabilities") {
             list.as_array_mut().expect("a list").sort_by_key(Value::to_string);
         }
-        // Told apart from these, once.
+        // Compared with these once.
         value["linux"]["seccomp"].take();
         serde_json::to_string_pretty(&value).expect("JSON")
     }

@@ -1,19 +1,19 @@
-//! Where a root filesystem starts: distributions, their releases and suites.
+//! Bases of root filesystems: distributions, their releases and suites.
 
 use std::{fmt, str::FromStr};
 
 use super::ValueError;
 
-/// Where the root filesystem starts (SPEC §2): a distribution, and whether the image gets its shell.
+/// The base of a root filesystem (SPEC §2): a distribution, and whether the image gets its shell.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Base {
-    /// Whose packages the root filesystem is made of.
+    /// The distribution of the packages.
     pub distribution: Distribution,
     /// Whether it starts from the distribution's base system with a shell, or from nothing: the runtime's package closure only.
     pub shell: bool,
 }
 
-/// A distribution of Linux, and which of its versions.
+/// A distribution of Linux, with its version.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Distribution {
     /// A release of Alpine.
@@ -23,7 +23,7 @@ pub enum Distribution {
 }
 
 impl Distribution {
-    /// Its name, as people write it.
+    /// Its name for users.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Alpine(_) => "Alpine",
@@ -31,7 +31,7 @@ impl Distribution {
         }
     }
 
-    /// The C library that its programs are linked with, as npm and others call it.
+    /// The C library that its programs are linked with, in the spelling of npm and others.
     pub fn libc(&self) -> &'static str {
         match self {
             Self::Alpine(_) => "musl",
@@ -66,7 +66,7 @@ impl Base {
         Self { distribution: Distribution::Debian(suite), shell: false }
     }
 
-    /// The name that a recipe knows it by, in `[base.NAME]`.
+    /// Its name in `[base.NAME]` of a recipe.
     pub fn name(&self) -> &'static str {
         match (&self.distribution, self.shell) {
             (Distribution::Alpine(_), false) => "scratch",
@@ -80,8 +80,8 @@ impl Base {
         matches!((&self.distribution, self.shell), (Distribution::Alpine(_), false))
     }
 
-    /// The base of the dev variant for images on it: package managers want a shell, so that the dev variant of `scratch` is
-    /// Alpine's, of the same release and hence with the same runtime.
+    /// The base of the dev variant for images on it. Package managers need a shell, so that the dev variant of
+    /// `scratch` is Alpine's, of the same release and therefore with the same runtime.
     #[must_use]
     pub fn dev(&self) -> Self {
         match &self.distribution {
@@ -90,7 +90,7 @@ impl Base {
         }
     }
 
-    /// The C library that programs on it are linked with, as npm and others call it.
+    /// The C library that programs on it are linked with, in the spelling of npm and others.
     pub fn libc(&self) -> &'static str {
         self.distribution.libc()
     }
@@ -123,7 +123,7 @@ impl fmt::Display for Base {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
         match &self.distribution {
-            // `scratch` of the default release never had it in its name, which images and lock files bear.
+            // `scratch` of the default release never has the release in its name, which is in images and lock files.
             Distribution::Alpine(release) if !self.shell && *release == Release::default() => Ok(()),
             Distribution::Alpine(release) => write!(f, ":{release}"),
             Distribution::Debian(suite) => suite.as_ref().map_or(Ok(()), |suite| write!(f, ":{suite}")),
@@ -131,7 +131,7 @@ impl fmt::Display for Base {
     }
 }
 
-/// A suite of Debian or Ubuntu, by its code name (`bookworm`, `noble`) or by what it is now (`stable`).
+/// A suite of Debian or Ubuntu, by its code name (`bookworm`, `noble`) or its current status (`stable`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Suite(pub(crate) String);
 
@@ -163,9 +163,9 @@ pub enum Release {
         /// The number after it.
         minor: u16,
     },
-    /// `latest-stable`: whatever release is the newest.
+    /// `latest-stable`: the newest release.
     LatestStable,
-    /// `edge`: the next release in the making.
+    /// `edge`: the next release, in development.
     Edge,
 }
 
@@ -176,7 +176,7 @@ impl Default for Release {
 }
 
 impl Release {
-    /// The folder of a mirror that holds it: `v3.23`, `latest-stable`, `edge`.
+    /// Its folder in a mirror: `v3.23`, `latest-stable`, `edge`.
     pub fn branch(&self) -> String {
         match self {
             Self::Stable { .. } => format!("v{self}"),

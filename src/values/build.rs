@@ -1,10 +1,10 @@
-//! How a build is done: compression, sizes, what becomes of dependencies.
+//! Options of a build: compression, sizes, dependencies.
 
 use std::{fmt, str::FromStr};
 
 use super::ValueError;
 
-/// How layers made here are compressed: `gzip` or `zstd`, with a level when `:LEVEL` follows.
+/// The compression of layers made here: `gzip` or `zstd`, with a level when `:LEVEL` follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Compression {
     /// gzip (RFC 1952), libdeflate's levels 1 to 12. Every registry and engine reads it.
@@ -78,7 +78,7 @@ impl FromStr for Size {
         }
         let whole: u64 = whole.parse().map_err(|_| error())?;
         let parts: u64 = fraction.parse().map_err(|_| error())?;
-        // At most nine digits, so that the product fits 128 bits with room to spare; what is left of a byte is dropped.
+        // At most nine digits, so that the product fits into 128 bits. Fractions of a byte are dropped.
         let parts = u128::from(parts) * u128::from(factor) / 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(9));
         let bytes = u128::from(whole) * u128::from(factor) + parts;
         u64::try_from(bytes).map(Self).map_err(|_| error())
@@ -97,7 +97,7 @@ pub enum Deps {
     /// Installed when the project has any.
     #[default]
     Auto,
-    /// Taken as they lie in the app's folder.
+    /// Taken from the app's folder, unchanged.
     Copy,
     /// Left out.
     None,

@@ -1,8 +1,8 @@
-//! A command as a person writes it on one line, and as an image wants it: a list of words.
+//! A command, which users write on one line and images hold as a list of words.
 
 use std::{fmt, str::FromStr};
 
-/// Why a line is no command.
+/// The error of a line that is not a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// A quotation or an escape that does not end.
@@ -10,7 +10,7 @@ pub enum CommandError {
     Open {
         /// The line.
         line: String,
-        /// What is open.
+        /// The part that is not closed.
         what: &'static str,
     },
     /// A character that only a shell understands.
@@ -32,9 +32,9 @@ pub enum CommandError {
     },
 }
 
-/// A command and its arguments, as `Config.Cmd` and `Config.Entrypoint` have them. Written as a JSON list of strings or
-/// as a plain line, in which quotes and `\` work as in a shell and all else that a shell would do is refused: there may
-/// be no shell in the image. The empty list is a command too: it takes away the recipe's.
+/// A command and its arguments, as in `Config.Cmd` and `Config.Entrypoint`. It is written as a JSON list of strings or
+/// as a plain line. In a line, quotes and `\` work as in a shell; any other syntax of a shell is refused, because the
+/// image may have no shell. The empty list is a command, too: it removes the recipe's.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Command(pub Vec<String>);
 
@@ -65,10 +65,10 @@ impl fmt::Display for Command {
     }
 }
 
-/// The words of `line` after the shell's quoting (POSIX.1-2024, Shell Command Language, 2.2).
+/// Splits `line` into words by the shell's rules for quoting (POSIX.1-2024, Shell Command Language, 2.2).
 ///
 /// # Errors
-/// When a shell would do more than take quotes away: a pipe, a variable, a pattern, a comment.
+/// When a shell would do more than remove quotes: a pipe, a variable, a pattern, a comment.
 pub(crate) fn split(line: &str) -> Result<Vec<String>, CommandError> {
     let open = |what| CommandError::Open { line: line.to_owned(), what };
     let shell = |character| CommandError::Shell { line: line.to_owned(), character };

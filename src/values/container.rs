@@ -45,7 +45,7 @@ impl fmt::Display for Volume {
     }
 }
 
-/// `-p [[ADDRESS:]HOST-PORT:]PORT`: the address of this machine that leads to a port of a container.
+/// `-p [[ADDRESS:]HOST-PORT:]PORT`: the address of this machine that is forwarded to a port of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Publish {
     /// On this machine.

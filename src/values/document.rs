@@ -1,4 +1,4 @@
-//! TOML as people write it: mistakes are shown at their place, with the nearest right name.
+//! TOML for users: mistakes are shown at their place, with the nearest known name.
 
 use serde::de::DeserializeOwned;
 
@@ -10,7 +10,7 @@ use crate::near::nearest;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}:{column}: {message}\n{excerpt}")]
 pub struct DocumentError {
-    /// The document, as the user knows it.
+    /// The document's name for the user.
     pub file: String,
     /// The line, from 1.
     pub line: usize,
@@ -24,16 +24,16 @@ pub struct DocumentError {
     pub hint: Option<String>,
 }
 
-/// What is said of a key that another document may have.
+/// The error of a key that belongs to another document.
 #[derive(Debug)]
 pub(crate) struct Elsewhere {
     pub(crate) message: String,
     pub(crate) hint: String,
 }
 
-/// A part of a document: a struct that reads its own keys, and refuses others.
+/// A group of keys: a struct that reads its own keys and refuses others.
 pub(crate) trait Group {
-    /// The keys that it has, in their order.
+    /// Its keys, in order.
     fn keys(&self) -> Vec<String>;
 
     /// Reads the part of a document that holds its keys.
@@ -55,7 +55,7 @@ impl<T: DeserializeOwned> Group for T {
 /// the keys of another document.
 ///
 /// # Errors
-/// The first mistake in the document: it is not TOML, a key is in no group, or a value is none of its key's.
+/// The first mistake in the document: it is not TOML, a key is in no group, or a value does not fit its key.
 pub(crate) fn parse_groups(
     text: &str,
     file: &str,
@@ -105,9 +105,9 @@ pub(crate) fn keys<T: DeserializeOwned>() -> Vec<String> {
     message.split('`').skip(3).step_by(2).map(str::to_owned).collect()
 }
 
-/// Reads the TOML document `text`, whose key `like` may name another one that `find` knows: keys that it lacks are taken from
-/// the other, and tables are merged key by key. `file` is its name in messages. The second value is all texts of the merged
-/// document, whatever their keys.
+/// Reads the TOML document `text`. Its key `like` may name another document, which `find` returns: missing keys are
+/// taken from the other, and tables are merged key by key. `file` is its name in messages. The second value is all
+/// texts of the merged document, of every key.
 ///
 /// # Errors
 /// When it is not TOML, or not a `T`, and when there is no document of that name.
@@ -144,13 +144,13 @@ fn collect(value: &DeValue<'_>, texts: &mut Vec<String>) {
     }
 }
 
-/// What the key `like` says, and where.
+/// The value of the key `like`, and its place.
 fn named(table: &DeTable<'_>) -> Option<(String, std::ops::Range<usize>)> {
     let value = table.get("like")?;
     Some((value.get_ref().as_str()?.to_owned(), value.span()))
 }
 
-/// Adds to `table` what only `other` has.
+/// Adds to `table` the keys that only `other` has.
 fn add<'t>(table: &mut DeTable<'t>, other: DeTable<'t>) {
     for (key, value) in other {
         match (table.get_mut(&key).map(toml::Spanned::get_mut), value.into_inner()) {
@@ -158,14 +158,15 @@ fn add<'t>(table: &mut DeTable<'t>, other: DeTable<'t>) {
             (Some(DeValue::Array(own)), DeValue::Array(others)) => complete(own, others),
             (Some(_), _) => {}
             (None, more) => {
-                // Its place is in the other document, and must not be shown as one in this.
+                // Its place is in the other document, and must not be shown as a place in this one.
                 table.insert(key, toml::Spanned::new(0..0, more));
             }
         }
     }
 }
 
-/// Adds to each table of `own` what only the table of the same `name` in `others` has, where each list has one of that name.
+/// Adds to each table of `own` the keys that only the table of the same `name` in `others` has, where each list has one
+/// of that name.
 fn complete<'t>(own: &mut DeArray<'t>, others: DeArray<'t>) {
     fn name(value: &toml::Spanned<DeValue<'_>>) -> Option<String> {
         Some(value.get_ref().as_table()?.get("name")?.get_ref().as_str()?.to_owned())
@@ -207,7 +208,7 @@ impl DocumentError {
     }
 }
 
-/// What is said of a name that is none of the `known` ones, and the hint that follows.
+/// The message for a name that is not among the `known` ones, and its hint.
 fn unknown(kind: &str, found: &str, known: &[&str]) -> (String, Option<String>) {
     let hint = match nearest(found, known.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),
@@ -216,8 +217,8 @@ fn unknown(kind: &str, found: &str, known: &[&str]) -> (String, Option<String>) 
     (format!("unknown {kind} `{found}`"), Some(hint))
 }
 
-/// serde's message in this program's words, and the hint that follows from it. serde gives names that it does not know
-/// as text only: "unknown field `x`, expected one of `a`, `b`".
+/// Turns serde's message into this program's words, with a hint. serde gives unknown names as text only: "unknown field
+/// `x`, expected one of `a`, `b`".
 fn explain(message: &str) -> (String, Option<String>) {
     let mut names = message.split('`').skip(1).step_by(2);
     if message.starts_with("unknown field `") {

@@ -1,10 +1,11 @@
-//! What an image's configuration says: users, ports, variables, folders.
+//! Values of an image's configuration: users, ports, variables, folders.
 
 use std::{fmt, str::FromStr};
 
 use super::ValueError;
 
-/// The user that the app runs as, as `Config.User` of the OCI image specification has it: `uid`, `uid:gid`, `name`, `name:group`.
+/// The user that the app runs as, in the form of `Config.User` of the OCI image specification: `uid`, `uid:gid`,
+/// `name`, `name:group`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// The user.
@@ -70,7 +71,7 @@ impl fmt::Display for User {
     }
 }
 
-/// A port that the app listens on, as `Config.ExposedPorts` has it: `8080/tcp`. `/tcp` need not be written.
+/// A port that the app listens on, in the form of `Config.ExposedPorts`: `8080/tcp`. `/tcp` may be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Port {
     /// Its number, not 0.
@@ -124,9 +125,9 @@ impl fmt::Display for Port {
 /// `KEY=VALUE`: a variable, a label, an annotation. The value may be empty, and hold further `=`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pair {
-    /// What stands before the first `=`; never empty.
+    /// The part before the first `=`; never empty.
     pub key: String,
-    /// What stands behind it.
+    /// The part after it.
     pub value: String,
 }
 
@@ -135,7 +136,7 @@ impl FromStr for Pair {
 
     fn from_str(s: &str) -> Result<Self, ValueError> {
         match s.split_once('=') {
-            // A NUL ends a variable early, and no key of a table of JSON strings has a reason to hold white space.
+            // A NUL would end a variable early. Keys have no reason to contain white space.
             Some((key, value)) if !key.is_empty() && !key.contains(char::is_whitespace) && !s.contains('\0') => {
                 Ok(Self { key: key.to_owned(), value: value.to_owned() })
             }
@@ -150,7 +151,7 @@ impl fmt::Display for Pair {
     }
 }
 
-/// The folder of the image that the app lies in and starts in: absolute, without `.`, `..` and a `/` at its end.
+/// The app's folder in the image, in which it starts: absolute, without `.`, `..` and a `/` at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workdir(String);
 

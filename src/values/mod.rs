@@ -1,4 +1,4 @@
-//! The types of what options, recipes and files say: `FromStr` reads them from a flag, a variable and a file alike, `Display`
+//! The types of values in options, recipes and files. `FromStr` reads them from a flag, a variable or a file; `Display`
 //! writes them back.
 //!
 //! `document` reads TOML and shows mistakes at their place; `read` has the functions that serde's `deserialize_with` names for
@@ -44,7 +44,7 @@ mod tests {
 
     use super::*;
 
-    /// What `texts` parse to, printed; `-` for what is refused.
+    /// The printed results of parsing `texts`; `-` for a refused one.
     fn printed<T: FromStr<Err: fmt::Display> + fmt::Display>(texts: &[&str]) -> Vec<String> {
         texts.iter().map(|text| text.parse::<T>().map_or("-".into(), |value| value.to_string())).collect()
     }

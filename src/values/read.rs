@@ -1,4 +1,4 @@
-//! How serde reads values in TOML: through their `FromStr`, one or a list, with or without quotes.
+//! Functions with which serde reads values in TOML: through their `FromStr`, one or a list, with or without quotes.
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData, str::FromStr};
 
@@ -178,7 +178,7 @@ pub(crate) fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<supe
             while let Some(word) = items.next_element::<String>()? {
                 words.push(word);
             }
-            // Through its text, so that a list has to pass what a line has to.
+            // Through its text, so that a list meets the same checks as a line.
             super::Command(words).to_string().parse().map_err(A::Error::custom)
         }
     }

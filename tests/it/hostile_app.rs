@@ -197,7 +197,7 @@ fn an_apps_configuration_says_nothing_of_the_machine() {
         let name = key.split(' ').next().expect("a key");
         let told = &finished.stderr;
         let expected = match name {
-            "recipe" => "the app brings its own recipe",
+            "recipe" => "the app has its own recipe",
             "tag" => "expected a name without a registry",
             _ => "is not allowed in an app's microbuild.toml",
         };
@@ -258,7 +258,7 @@ fn an_apps_own_recipe_is_taken_when_it_is_named_or_trusted_only() {
     let grabbing = format!(
         "{node}[[step]]\nname = 'install'\ninstalls = true\nfiles = ['package.json']\nrun = 'x'\nkeep = ['y']\npass = ['AWS_SECRET_ACCESS_KEY']\n"
     );
-    let not_taken = "the app brings its own recipe";
+    let not_taken = "the app has its own recipe";
     type Prepare = fn(&Stage, &str);
     /// What it is, the recipe, how it gets there, further words, the exit code, a part of what is told.
     type Row<'a> = (&'a str, &'a str, Prepare, &'a [&'a str], i32, &'a str);

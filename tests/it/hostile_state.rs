@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use microbuild::internals::recipe::Shelves;
+use microbuild::internals::recipe::RecipeSearch;
 use serde_json::json;
 
 use crate::support::{
@@ -34,7 +34,7 @@ fn workbench() -> Option<Workbench> {
 
 /// All folders that any recipe keeps between builds.
 fn all_caches() -> BTreeSet<String> {
-    let recipes = Shelves::default().all().expect("built in");
+    let recipes = RecipeSearch::default().all().expect("built in");
     recipes.iter().flat_map(|recipe| &recipe.steps).flat_map(|step| &step.cache).cloned().collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-use microbuild::internals::recipe::Shelves;
+use microbuild::internals::recipe::RecipeSearch;
 
 use super::{apk_solver::real_index, deb_mirror::has_release};
 use crate::support::{
@@ -141,7 +141,7 @@ fn alpine_has_the_packages_that_recipes_name() {
     let Some(index) = real_index("v3.17/main/aarch64") else { return };
     let provided = index.records.iter().flat_map(|record| record.provides.iter().map(|provide| provide.name.as_str()));
     let names: BTreeSet<&str> = index.records.iter().map(|record| record.name.as_str()).chain(provided).collect();
-    for recipe in Shelves::default().all().expect("recipes") {
+    for recipe in RecipeSearch::default().all().expect("recipes") {
         for packages in [&recipe.base.alpine, &recipe.base.scratch].into_iter().flatten() {
             let all = packages.packages.iter().chain(&packages.dev).chain(&packages.compile);
             for name in all.map(|wish| wish.split(['~', '<', '>', '=']).next().unwrap_or(wish)) {
@@ -158,7 +158,7 @@ fn alpine_has_the_packages_that_recipes_name() {
 fn every_language_has_an_example_and_a_row() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let readme = fs::read_to_string(root.join("README.md")).expect("README");
-    for recipe in Shelves::default().all().expect("recipes") {
+    for recipe in RecipeSearch::default().all().expect("recipes") {
         let name = recipe.name.as_str();
         if ["base", "dotnet", "static"].contains(&name) {
             continue;

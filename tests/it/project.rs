@@ -14,7 +14,7 @@ use microbuild::internals::{
     error::{Explain as _, Kind},
     lang::LanguageError,
     project::{AppFile, FileKind, Options, Project, ProjectError},
-    recipe::{Recipe, Shelves, Trust},
+    recipe::{Recipe, RecipeSearch, Trust},
     values::Deps,
 };
 use tempfile::TempDir;
@@ -77,7 +77,7 @@ impl App {
 }
 
 fn node() -> Recipe {
-    Shelves::default().find("node").expect("the built-in recipe")
+    RecipeSearch::default().find("node").expect("the built-in recipe")
 }
 
 /// Folders end with `/`, executable files with `*`, links show their target.
@@ -184,7 +184,7 @@ fn leaves_out_what_the_ignore_file_and_good_sense_leave_out() {
 #[test]
 fn a_recipe_within_the_app_stays_out_of_the_image() {
     let app = App::new(&["index.js", "recipes/cake.toml"]).file("recipes/node.toml", &node().text);
-    let recipe = Shelves::new(app.path(), None, Trust::Yes).find("node").expect("the app's recipe");
+    let recipe = RecipeSearch::new(app.path(), None, Trust::Yes).find("node").expect("the app's recipe");
     let project = Project::read(app.path(), &recipe, &Options::default()).expect("a project");
     assert_eq!(list(&project.files), ["index.js", "recipes/", "recipes/cake.toml"]);
 }
@@ -588,7 +588,7 @@ fn a_recipe_without_language_reads_no_lock_file() {
 
 #[test]
 fn another_runtime_than_a_project_asks_for_is_a_warning() {
-    let php = Shelves::default().find("php").expect("the built-in recipe");
+    let php = RecipeSearch::default().find("php").expect("the built-in recipe");
     let app = App::new(&["index.php"]).file("composer.json", r#"{"name": "team/shop", "require": {"php": "^8.4"}}"#);
     let project = Project::read(app.path(), &php, &Options::default()).expect("a project");
     assert_eq!(project.check_runtime("8.4.14-r0").expect("no error"), None);

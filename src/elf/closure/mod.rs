@@ -1,38 +1,38 @@
-//! Which libraries the programs of a root filesystem lack, and which files a program loads.
+//! The closure of programs: the libraries that programs of a root filesystem lack, and the files that a program loads.
 //!
-//! [`Closure`] does on paper what the loaders of glibc (ld.so(8)) and musl do when a program starts: breadth first,
-//! each object's needs in their order, with the list of what is loaded already. A need is looked up
+//! [`Closure`] simulates the loaders of glibc (ld.so(8)) and musl at the start of a program: breadth first, each
+//! object's needs in their order, with the list of loaded objects. A need is looked up
 //!
-//! 1. among what is loaded: by the name that it was asked for under, in glibc also by `DT_SONAME`. The loader counts as loaded;
-//!    musl's is also `libc.so`, `libm.so`, `libpthread.so.0` and their like;
-//! 2. when it has a slash: at that path, and nowhere else;
+//! 1. among the loaded objects: by the name of the request, in glibc also by `DT_SONAME`. The loader counts as loaded;
+//!    musl's is also `libc.so`, `libm.so`, `libpthread.so.0` and the like;
+//! 2. when it has a slash: at that path only;
 //! 3. in the folders of `DT_RPATH`: those of the object, of the object that caused it to be loaded, and so on up to the
 //!    program. An object's `DT_RPATH` does not count when it has a `DT_RUNPATH`; all of them do not when the object that needs
 //!    the library has one;
-//! 4. in [`Closure::extra`], which is what `LD_LIBRARY_PATH` says;
+//! 4. in [`Closure::extra`], the folders of `LD_LIBRARY_PATH`;
 //! 5. in the folders of `DT_RUNPATH`, of the object alone;
-//! 6. in [`Closure::configured`], which is what `/etc/ld.so.conf` and its like say;
-//! 7. in the default folders, Debian's of the machine first. With `DF_1_NODEFLIB` these, and those of them that are
-//!    configured, are left out.
+//! 6. in [`Closure::configured`], the folders of `/etc/ld.so.conf` and the like;
+//! 7. in the default folders, Debian's folder of the machine first. `DF_1_NODEFLIB` leaves these out, and those of them
+//!    that are configured.
 //!
-//! musl takes 4 before 3, and knows no difference between `DT_RPATH` and `DT_RUNPATH`: both are inherited, and where
-//! there are both, the second counts. Its rules hold for a program whose interpreter is `ld-musl-…`, and for all of a
-//! root that has such a loader and no `libc.so.6`.
+//! musl takes 4 before 3, and does not distinguish `DT_RPATH` from `DT_RUNPATH`: both are inherited, and where there
+//! are both, the second counts. Its rules hold for a program whose interpreter is `ld-musl-…`, and for every program of
+//! a root that has such a loader and no `libc.so.6`.
 //!
-//! A candidate counts only when it is a library of the same class, byte order and machine, as ld.so skips others.
-//! `$ORIGIN` is the folder in which the object was found: of a link, not of what it leads to, except for the program
-//! itself. Folders that are not absolute are left out: they depend on where a program is started. Below the folders,
-//! `glibc-hwcaps` is not searched: what is there is a faster copy of what is beside it.
+//! A candidate counts only when it is a library of the same class, byte order and machine; ld.so skips others.
+//! `$ORIGIN` is the folder in which the object was found: the folder of a link, not of its target, except for the
+//! program itself. Relative folders are left out: they depend on the current folder of the program. `glibc-hwcaps`
+//! below a folder is not searched: its files are faster copies of those in the folder.
 //!
-//! An interpreter is taken for one only when it can be: at an absolute path, a shared ELF file for the same processor,
-//! in a folder where loaders lie or under a loader's name. What a file's header says is not to be trusted; it may name
+//! A file counts as an interpreter only under these conditions: it has an absolute path, is a shared ELF file for the
+//! same processor, and is in a folder of loaders or has a loader's name. A program's header is not trusted: it may name
 //! any file.
 //!
-//! What has an interpreter is a program: if its needs, or those of what it loads, are not found, it does not start, and
-//! that is certain. What has none is a library that nothing may load but an interpreter of a language, at a path of its
+//! A file with an interpreter is a program: if its needs, or those of its libraries, are not found, it certainly does
+//! not start. A file without one is a library. It may be loaded only by the runtime of a language, with a search of its
 //! own: a `.node` addon, a Python extension, the JVM's `libjava.so`, which needs a `libjvm.so` that only its launcher
-//! knows where to find. So a library's need that its own search does not find is missing only when the image has no
-//! library of that file name or `DT_SONAME` anywhere.
+//! can find. So a library's need that its own search does not find is missing only when no library in the image has
+//! that file name or `DT_SONAME`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,14 +48,15 @@ use process::Search;
 
 /// The names in a root filesystem. All paths are below the root, without a slash at either end.
 pub trait Root {
-    /// The path that `path` leads to, links followed as a process in this root would; `None` when it leads nowhere.
+    /// The path that `path` leads to, with links followed as a process in this root follows them; `None` when there is
+    /// no file.
     fn resolve(&self, path: &str) -> Option<String>;
 
-    /// The target of the link that is at `path` itself; `None` when no link is there. No part of `path` but the last is
-    /// a link.
+    /// The target of the link at `path` itself; `None` when it is not a link. Only the last part of `path` may be a
+    /// link.
     fn link(&self, path: &str) -> Option<String>;
 
-    /// Whether something is at `path` that [`resolve`](Self::resolve) does not give because it is not to be taken.
+    /// Whether there is a file at `path` that [`resolve`](Self::resolve) withholds because it must not be used.
     fn withholds(&self, _path: &str) -> bool {
         false
     }
@@ -64,8 +65,8 @@ pub trait Root {
 /// A root filesystem as a loader sees it.
 #[derive(Clone, Copy)]
 pub struct Closure<'a> {
-    /// Its ELF files, by path below the root (without a leading slash, and without links on the way). Whoever does not
-    /// want to hear of files for other machines (test data, prebuilt addons) leaves them out.
+    /// Its ELF files, by path below the root (without a leading slash, and without links on the way). The caller leaves
+    /// out files for other machines (test data, prebuilt addons) that it does not want to check.
     pub files: &'a BTreeMap<String, Elf>,
     /// All its names.
     pub root: &'a dyn Root,
@@ -82,34 +83,35 @@ pub struct Missing {
     pub file: String,
     /// The program that loads it, when that is another file.
     pub program: Option<String>,
-    /// What it needs: a name as `DT_NEEDED` has it, or an interpreter's path.
+    /// The need: a name from `DT_NEEDED`, or an interpreter's path.
     pub library: String,
-    /// In what way it is missing.
+    /// The way in which it is missing.
     pub reason: Reason,
     /// The folders of the root in which the loader looks for it.
     pub searched: Vec<String>,
-    /// The folders in which it would look, too, and which the root withholds.
+    /// The folders in which it would also look, and which the root withholds.
     pub withheld: Vec<String>,
 }
 
-/// In what way something is missing.
+/// The way in which a need is not met.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     /// The interpreter is not there.
     NoInterpreter,
-    /// The file there is not an interpreter that the kernel would start or that a distribution has; this was expected.
+    /// The file there is not an interpreter that the kernel would start or that a distribution has. The text names the
+    /// expected ones.
     NotALoader(&'static str),
-    /// It is there, and not to be taken.
+    /// It exists, and must not be used.
     Withheld,
     /// No library of that name is in the image.
     NotFound,
-    /// One is, at this path, but the loader does not look there.
+    /// There is one at this path, but the loader does not look there.
     OnlyElsewhere(String),
 }
 
-/// How many folders a message names.
+/// The number of folders in a message.
 const FOLDERS: usize = 4;
-/// What a root that withholds something does not.
+/// The limits of a root that withholds files, for messages.
 const TAKEN: &str = "libraries are the app's own, or come from the machine's folders for them (/lib, /usr/lib and the like, and \
                      those of /etc/ld.so.conf)";
 
@@ -146,14 +148,14 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Files do not find what they need.
+/// The error of files whose needs are not met.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClosureError {
-    /// What is missing; at least one.
+    /// The needs that are not met; at least one.
     pub missing: Vec<Missing>,
 }
 
-/// How many of what is missing a message tells in full.
+/// The number of missing needs that a message names in full.
 const TOLD: usize = 3;
 
 impl fmt::Display for ClosureError {
@@ -196,14 +198,14 @@ impl Closure<'_> {
                 None => search.library(path, elf),
             };
             for missing in missing {
-                // What one program does not find for a library, the next one may not either: told once.
+                // Several programs may lack the same need of a library: it is reported once.
                 all.entry((missing.file.clone(), missing.library.clone())).or_insert(missing);
             }
         }
         all.into_values().collect()
     }
 
-    /// [`Closure::missing`] as an error.
+    /// Returns [`Closure::missing`] as an error.
     ///
     /// # Errors
     /// When anything is missing.
@@ -214,14 +216,14 @@ impl Closure<'_> {
         }
     }
 
-    /// All that must be there for `program` (a path below the root) to be loaded: itself, its interpreter, its
-    /// libraries and theirs, and every link on the way to one of them. Paths below the root, sorted. It may be a
-    /// library, too, which then is loaded as by a program that has loaded nothing else.
+    /// Lists the files that `program` (a path below the root) needs to be loaded: itself, its interpreter, its
+    /// libraries and theirs, and every link on the way to one of them. The paths are below the root, sorted. `program`
+    /// may be a library; it is then loaded as by a program that has loaded nothing else.
     ///
-    /// What is not ELF needs only itself; what is not there gives an empty list.
+    /// A file that is not ELF needs only itself. A missing file gives an empty list.
     ///
     /// # Errors
-    /// When anything that it needs is missing.
+    /// When a need is not met.
     pub fn needed_by(&self, program: &str) -> Result<Vec<String>, ClosureError> {
         if self.root.resolve(program).is_none() {
             return Ok(Vec::new());
@@ -231,8 +233,8 @@ impl Closure<'_> {
         Ok(paths.into_iter().collect())
     }
 
-    /// Where the loader finds the interpreter and the libraries of `program`, below the root, links not followed; in
-    /// the order in which it loads them. Otherwise as [`Closure::needed_by`].
+    /// Lists the paths where the loader finds the interpreter and the libraries of `program`, below the root, links not
+    /// followed, in loading order. Otherwise like [`Closure::needed_by`].
     ///
     /// # Errors
     /// As [`Closure::needed_by`].
@@ -244,7 +246,7 @@ impl Closure<'_> {
     }
 }
 
-/// The links on the way along `path`, and where it ends: below the root, whatever it says.
+/// The links along `path`, and its final target. Both are always below the root.
 pub(crate) fn walk(root: &dyn Root, path: &str) -> Vec<String> {
     let mut left: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
     let mut at: Vec<String> = Vec::new();
@@ -256,7 +258,7 @@ pub(crate) fn walk(root: &dyn Root, path: &str) -> Vec<String> {
             _ => at.push(part),
         }
         let here = at.join("/");
-        // As many links as Linux follows.
+        // The limit of links in Linux.
         if links.len() < 40
             && let Some(target) = root.link(&here)
         {

@@ -1,4 +1,4 @@
-//! The start of a program, on paper.
+//! The simulated start of a program.
 
 use std::{
     cell::RefCell,
@@ -11,7 +11,7 @@ use crate::elf::{
     loader::{Loader, expand, is_loader},
 };
 
-/// A root filesystem, and what has been looked up in it.
+/// A root filesystem, with the results of lookups in it.
 pub(super) struct Search<'a> {
     closure: &'a Closure<'a>,
     /// Libraries by file name and by `DT_SONAME`.
@@ -19,7 +19,7 @@ pub(super) struct Search<'a> {
     resolved: RefCell<HashMap<String, Option<String>>>,
 }
 
-/// What a program has loaded.
+/// The objects that a program has loaded.
 pub(super) struct Process<'a> {
     loader: Loader,
     objects: Vec<Object<'a>>,
@@ -27,7 +27,7 @@ pub(super) struct Process<'a> {
     known: BTreeMap<String, usize>,
     /// The paths under which files were found, links not followed.
     pub(super) paths: Vec<String>,
-    /// What was not found.
+    /// The needs that were not met.
     pub(super) missing: Vec<Missing>,
 }
 
@@ -37,11 +37,11 @@ struct Object<'a> {
     /// The folder in which it was found.
     origin: String,
     elf: &'a Elf,
-    /// What needed it first.
+    /// The object that needed it first.
     parent: Option<usize>,
 }
 
-/// A library that was found: under what path, and what that leads to.
+/// A library that was found: its path, and the path with links resolved.
 struct Found<'a> {
     path: String,
     resolved: String,
@@ -60,7 +60,7 @@ impl<'a> Search<'a> {
         Self { closure, names, resolved: RefCell::default() }
     }
 
-    /// Loads `elf` and all that it needs.
+    /// Loads `elf` and everything that it needs.
     pub(super) fn start(&self, path: &str, elf: &'a Elf) -> Process<'a> {
         let mut process = self.process(path, elf);
         self.load_interpreter(&mut process);
@@ -72,7 +72,7 @@ impl<'a> Search<'a> {
         process
     }
 
-    /// What a library needs and the image does not have.
+    /// The libraries that a library needs and the image does not have.
     pub(super) fn library(&self, path: &str, elf: &'a Elf) -> Vec<Missing> {
         let process = self.process(path, elf);
         let folders = self.folders(&process, 0);
@@ -96,7 +96,7 @@ impl<'a> Search<'a> {
         let interpreter = elf.interpreter.as_deref().map(file_name);
         let has = |name: &str| self.elsewhere(name, elf).is_some();
         let musl = || self.names.keys().any(|name| Loader::is_musl(name) && has(name));
-        // Where only musl is, the loader that bears glibc's name (gcompat's) is musl's in disguise.
+        // In a root with musl only, a loader with glibc's name (gcompat's) is really musl's.
         if interpreter.is_some_and(Loader::is_musl) || (!has("libc.so.6") && musl()) {
             Loader::Musl
         } else {
@@ -123,7 +123,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The loader that the kernel starts for `program`, which calls it `name`.
+    /// The loader that the kernel starts for `program`; `name` is the interpreter in its header.
     fn interpreter(&self, name: &str, program: &Elf) -> Result<Found<'a>, Reason> {
         let Some(path) = name.strip_prefix('/') else { return Err(Reason::NotALoader("an absolute path")) };
         let path = path.trim_start_matches('/');
@@ -181,13 +181,13 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The folders that are searched for what an object needs: those that are there, each once.
+    /// The folders that are searched for an object's needs: those that exist, each once.
     fn folders(&self, process: &Process<'_>, at: usize) -> Vec<String> {
         let named = self.named_folders(process, at);
         named.into_iter().filter(|folder| self.resolve(folder).is_some()).collect()
     }
 
-    /// The folders that are searched if they are there, each once.
+    /// The folders that are searched if they exist, each once.
     fn named_folders(&self, process: &Process<'_>, at: usize) -> Vec<String> {
         let object = &process.objects[at];
         let line = || std::iter::successors(Some(object), |object| Some(&process.objects[object.parent?]));
@@ -236,7 +236,7 @@ impl<'a> Search<'a> {
         folders.iter().find_map(|folder| self.candidate(join(folder, name).trim_start_matches('/'), object.elf))
     }
 
-    /// What `path` leads to, when that is a library for `elf`.
+    /// The file that `path` leads to, when it is a library for `elf`.
     fn candidate(&self, path: &str, elf: &Elf) -> Option<Found<'a>> {
         let resolved = self.resolve(path)?;
         let library = self.closure.files.get(&resolved)?;
@@ -244,7 +244,7 @@ impl<'a> Search<'a> {
         fits.then(|| Found { path: path.to_owned(), resolved, elf: library })
     }
 
-    /// Where in the image a library for `elf` lies that bears `name`.
+    /// The path in the image of a library for `elf` with the name `name`.
     fn elsewhere(&self, name: &str, elf: &Elf) -> Option<&'a str> {
         let paths = self.names.get(file_name(name))?;
         paths.iter().copied().find(|path| self.closure.files.get(*path).is_some_and(|library| library.fits(elf)))
@@ -261,7 +261,7 @@ impl<'a> Search<'a> {
 }
 
 impl<'a> Process<'a> {
-    /// Takes in what was found for `name`, unless it is loaded under another name.
+    /// Adds the library that was found for `name`, unless it is loaded under another name.
     fn add(&mut self, name: &str, found: Found<'a>, parent: usize) {
         let place = self.objects.iter().position(|object| object.path == found.resolved);
         let place = place.unwrap_or(self.objects.len());

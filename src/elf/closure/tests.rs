@@ -11,7 +11,7 @@ use crate::elf::{Class, testing::Draft};
 const GLIBC: &str = "/lib64/ld-linux-x86-64.so.2";
 const MUSL: &str = "/lib/ld-musl-x86_64.so.1";
 
-/// A root filesystem in the making.
+/// A root filesystem under construction.
 #[derive(Default)]
 struct Fake {
     files: BTreeMap<String, Elf>,
@@ -61,7 +61,7 @@ impl Fake {
         Closure { files: &self.files, root: self, extra: &self.extra, configured: &self.configured }
     }
 
-    /// What is missing, as `FILE LIBRARY`, and where it is instead.
+    /// The missing libraries, as `FILE LIBRARY`, with the place of another copy.
     fn missing(&self) -> Vec<String> {
         let missing = self.closure().missing();
         let text = |missing: &Missing| match &missing.reason {
@@ -278,7 +278,7 @@ fn musl_is_its_own_libc_and_knows_one_path_only() {
     let elsewhere = root.file("usr/lib/x86_64-linux-gnu/libx.so", Draft::new());
     assert_eq!(elsewhere.missing(), ["usr/bin/a libx.so at usr/lib/x86_64-linux-gnu/libx.so"]);
     assert_eq!(elsewhere.file("usr/local/lib/libx.so", Draft::new()).missing(), NONE);
-    // gcompat: glibc's loader by name, musl's by nature.
+    // gcompat: the loader has glibc's name and is musl's.
     let gcompat = Fake::musl()
         .file("lib/ld-linux-x86-64.so.2", Draft::new())
         .link("lib64/ld-linux-x86-64.so.2", "../lib/ld-linux-x86-64.so.2")

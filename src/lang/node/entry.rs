@@ -1,4 +1,4 @@
-//! How a Node app starts: what `package.json` says, and the files that Node would look for.
+//! How a Node app starts: from `package.json`, and from the files that Node would look for.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -8,11 +8,11 @@ use super::{
 };
 use crate::{listing::FileKind, values};
 
-/// What is run when `package.json` does not say.
+/// The files that are looked for when `package.json` names none.
 pub(super) const DEFAULTS: [&str; 9] =
     ["index.js", "index.mjs", "index.cjs", "server.js", "server.mjs", "server.cjs", "app.js", "app.mjs", "app.cjs"];
 
-/// Options of node that take the next word along (node(1)); others stand alone or have their value behind a `=`.
+/// Options of node whose value is the next word (node(1)). Others have no value, or have it after a `=`.
 const WITH_VALUE: [&str; 17] = [
     "-r",
     "--require",
@@ -33,7 +33,7 @@ const WITH_VALUE: [&str; 17] = [
     "--dns-result-order",
 ];
 
-/// Options with which node does something else than run a file as it runs in production.
+/// Options with which node does not run a file as in production.
 const NOT_PLAIN: [&str; 14] = [
     "-e",
     "--eval",
@@ -51,10 +51,10 @@ const NOT_PLAIN: [&str; 14] = [
     "-h",
 ];
 
-/// Said of a file that is there and that the image does not get.
+/// The words for a file that exists and is left out of the image.
 const LEFT_OUT: &str = "left out of the image";
 
-/// `node [OPTION…] FILE [ARG…]`, and the variables that are set before it.
+/// A command `node [OPTION…] FILE [ARG…]`, with the variables that are set before it.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct NodeCommand {
     env: BTreeMap<String, String>,
@@ -62,7 +62,8 @@ struct NodeCommand {
 }
 
 impl NodeCommand {
-    /// The start script, when it is a plain `node FILE`: no shell's business in it, nothing run before or after.
+    /// Reads the start script, when it is a plain `node FILE`: without shell syntax, and with nothing that runs before
+    /// or after.
     fn parse(script: &str) -> Option<Self> {
         let mut words = values::split(script).ok()?.into_iter().peekable();
         let mut command = Self::default();
@@ -70,7 +71,7 @@ impl NodeCommand {
             let word = words.next()?;
             match word.as_str() {
                 "node" => break,
-                // `cross-env A=1 node …` is `A=1 node …` for Windows' sake, and a development dependency.
+                // `cross-env A=1 node …` is `A=1 node …` for Windows. It is a development dependency.
                 "exec" | "cross-env" => {}
                 _ => {
                     let (name, value) = word.split_once('=').filter(|(name, _)| is_variable(name))?;
@@ -114,19 +115,19 @@ pub(super) struct Entry {
     pub(super) warnings: Vec<String>,
 }
 
-/// The app as Node sees it.
+/// The app, as Node reads it.
 pub(super) struct App<'a> {
     pub(super) source: &'a Source<'a>,
     pub(super) package: &'a Package,
 }
 
 impl App<'_> {
-    /// How the app starts: with `main` of `package.json`; else as its start script says, when that is a plain `node
-    /// FILE`; else with the first of the usual files that is there.
+    /// Finds how the app starts: with `main` of `package.json`; else with its start script, when that is a plain `node
+    /// FILE`; else with the first of the usual files that exists.
     ///
     /// When `main` and the start script run the same file, the script's options, arguments and variables count. When
-    /// they run different files, `main` wins, as the documentation says it does, and a warning names the other: `npm
-    /// start` would have run that one, so whoever meant it learns so at the build and not from an image that ends at once.
+    /// they run different files, `main` wins, as documented, and a warning names the other file, which `npm start`
+    /// would run. So a user who meant that file learns it at the build, and not from an image that ends at once.
     pub(super) fn entry(&self) -> Result<Entry, LanguageError> {
         let main = self.package.main.as_ref().map(|named| {
             self.main(self.package, "")
@@ -150,7 +151,7 @@ impl App<'_> {
         }
     }
 
-    /// The start script's command, its file resolved; or why it is not what starts the app.
+    /// The start script's command, with its file resolved; or the reason why it does not start the app.
     fn start_script(&self, script: &str) -> Result<NodeCommand, String> {
         let mut command = NodeCommand::parse(script)
             .ok_or_else(|| format!("its start script (`{script}` is not a plain `node FILE`)"))?;
@@ -180,12 +181,12 @@ impl App<'_> {
         Err(LanguageError::NoEntry { looked, hint })
     }
 
-    /// Whether `path`, relative to the app's folder, is a file there and not one of the image's.
+    /// Whether `path`, relative to the app's folder, is a file there that is left out of the image.
     fn is_left_out(&self, path: &str) -> bool {
         self.kind(path).is_none() && self.source.folder.is_file(path)
     }
 
-    /// Why `path` is not among the app's files.
+    /// The reason why `path` is not among the app's files.
     fn absence(&self, path: &str) -> &'static str {
         match normal(path) {
             None => "outside the app's folder",
@@ -194,7 +195,7 @@ impl App<'_> {
         }
     }
 
-    /// What `main` of the package in `folder` leads to: Node's `LOAD_AS_DIRECTORY`
+    /// The file that `main` of the package in `folder` leads to: Node's `LOAD_AS_DIRECTORY`
     /// (<https://nodejs.org/api/modules.html#all-together>).
     fn main(&self, package: &Package, folder: &str) -> Option<String> {
         let main = package.main.as_ref().filter(|main| !main.starts_with('/'))?;
@@ -202,7 +203,7 @@ impl App<'_> {
         self.as_file(&path).or_else(|| self.index(&path))
     }
 
-    /// What `node FILE` runs.
+    /// The file that `node FILE` runs.
     fn script_file(&self, file: &str) -> Option<String> {
         let path = normal(file)?;
         if !file.ends_with('/')
@@ -245,8 +246,8 @@ impl Entry {
     }
 }
 
-/// `path` without `.` and `..`, relative to the app's folder; the empty path is the folder itself. `None` when it leads
-/// out of it.
+/// `path` without `.` and `..`, relative to the app's folder. The empty path is the folder itself; `None` is a path out
+/// of it.
 fn normal(path: &str) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();
     if path.starts_with('/') {

@@ -9,19 +9,19 @@ use super::{
     MANIFEST, MODULES,
 };
 
-/// npm's lock files; of two the first counts.
+/// npm's lock files. The first one counts.
 const NPM_LOCKS: [&str; 2] = ["npm-shrinkwrap.json", "package-lock.json"];
 /// Lock files of other package managers.
 const OTHER_LOCKS: [&str; 4] = ["yarn.lock", "pnpm-lock.yaml", "bun.lock", "bun.lockb"];
-/// Names the packages of a workspace of pnpm, which `package.json` does not.
+/// The file that names the packages of a pnpm workspace, which `package.json` does not do.
 const PNPM_WORKSPACE: &str = "pnpm-workspace.yaml";
 
-/// Scripts of a project's own that npm runs when it installs (npm's documentation, "scripts", "Life Cycle Scripts").
+/// A project's own scripts that npm runs during installation (npm's documentation, "scripts", "Life Cycle Scripts").
 const LIFE_CYCLE: [&str; 7] =
     ["preinstall", "install", "postinstall", "preprepare", "prepare", "postprepare", "prepublish"];
 
-/// What a `package.json` says, as far as an image is concerned. Whatever has another type than npm gives it is as good
-/// as absent, which is how npm and Node take it.
+/// The parts of a `package.json` that matter for an image. A value of another type than npm's counts as absent, as in
+/// npm and Node.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Package {
     pub(super) name: Option<String>,
@@ -31,15 +31,15 @@ pub(super) struct Package {
     pub(super) start: Option<String>,
     /// Whether there is a build script.
     pub(super) builds: bool,
-    /// Whether npm runs a script of its own when it installs.
+    /// Whether npm runs a script of the project during installation.
     pub(super) installs: bool,
-    /// Whether packages to install lie in folders of its own.
+    /// Whether packages to install are in folders of the project.
     pub(super) local: bool,
-    /// The range of Node versions that it runs on, as it is written.
+    /// The range of Node versions that it asks for, as it is written.
     pub(super) engine: Option<String>,
-    /// The names of the packages that it cannot do without.
+    /// The names of the packages that it needs.
     pub(super) dependencies: Vec<String>,
-    /// What there is to install besides those: optional packages, and what workspaces need.
+    /// The names of the other packages to install: optional ones, and those that workspaces need.
     pub(super) further: Vec<String>,
 }
 
@@ -69,13 +69,13 @@ impl Package {
             installs: LIFE_CYCLE.iter().any(|name| json["scripts"][name].is_string()),
             local: local || workspaces,
             engine: text(&json["engines"]["node"]),
-            // npm lets an entry among the optional ones win over the same one here.
+            // As in npm, an optional entry wins over the same one here.
             dependencies: names("dependencies").filter(|name| !optional.contains(name)).collect(),
             further: optional.into_iter().chain(workspaces.then(|| "those of its workspaces".to_owned())).collect(),
         })
     }
 
-    /// What has to be installed for it to run, as far as it says so itself.
+    /// The dependencies, as far as `package.json` names them.
     pub(super) fn named(&self) -> Dependencies {
         Dependencies {
             required: self.dependencies.clone(),
@@ -85,7 +85,7 @@ impl Package {
         }
     }
 
-    /// The same with what lock files say.
+    /// The dependencies, with the facts from lock files.
     pub(super) fn dependencies(&self, source: &Source<'_>) -> Result<Dependencies, LanguageError> {
         let mut dependencies = self.named();
         dependencies.whole |= source.folder.is_file(PNPM_WORKSPACE);
@@ -126,13 +126,12 @@ impl Package {
     }
 }
 
-/// What a `package-lock.json` says of installing, as far as it matters before anything is installed
-/// (npm's documentation, "package-lock.json").
+/// The parts of a `package-lock.json` that matter before installation (npm's documentation, "package-lock.json").
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Lock {
-    /// The packages, but for development's, that run scripts when they are installed; sorted.
+    /// The packages with install scripts, without those for development; sorted.
     scripts: Vec<String>,
-    /// Whether some lie in folders of the project.
+    /// Whether some packages are in folders of the project.
     local: bool,
 }
 
@@ -141,7 +140,7 @@ impl Lock {
     fn parse(text: &str, file: &Path) -> Result<Self, LanguageError> {
         let json = json(text, file)?;
         let mut lock = Self::default();
-        // Version 1 (npm 5 and 6) knows `dependencies` only, and nothing of scripts.
+        // Version 1 (npm 5 and 6) has `dependencies` only, and no facts about scripts.
         for (path, package) in json["packages"].as_object().into_iter().flatten().filter(|(path, _)| !path.is_empty()) {
             let is = |key: &str| package[key] == true;
             lock.local |= is("link") || !path.contains(MODULES);
@@ -181,7 +180,7 @@ mod tests {
             further: vec!["fsevents".into()],
         };
         assert_eq!(package.unwrap(), expected);
-        // What npm and Node take no notice of: other types, old forms, a byte order mark.
+        // Forms that npm and Node ignore or accept: other types, old forms, a byte order mark.
         for text in [
             "{}",
             "[]",

@@ -1,4 +1,4 @@
-//! Node: `package.json`, the files that Node would look for, and what npm, pnpm and Yarn install and say.
+//! Node: `package.json`, the files that Node would look for, and the results and messages of npm, pnpm and Yarn.
 
 mod entry;
 mod manifest;
@@ -21,7 +21,8 @@ impl Language for Node {
         "node"
     }
 
-    /// Rails, Laravel and others have their styles and scripts made by packages of npm's: then nothing here can be started.
+    /// Rails, Laravel and others make their styles and scripts with npm packages. Such a project has no file that Node
+    /// could start.
     fn is_app(&self, folder: &AppFolder) -> bool {
         let Ok(text) = folder.read(MANIFEST, LARGEST) else { return true };
         let package = Package::parse(&text.unwrap_or_default(), Path::new(MANIFEST));
@@ -87,13 +88,13 @@ const SAYINGS: &[(&str, Explanation)] = &[
     ),
 ];
 
-/// What npm calls the file that describes a package.
+/// The file that describes a package to npm.
 const MANIFEST: &str = "package.json";
 
 /// The folder of installed dependencies.
 const MODULES: &str = "node_modules";
 
-/// Package managers that start what `package.json` says; runtime images have none of them.
+/// Package managers that run the start script of `package.json`. Images have none of them.
 const MANAGERS: [&str; 5] = ["npm", "npx", "pnpm", "yarn", "bun"];
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What lies in `node_modules` once it is installed.
+//! The packages in an installed `node_modules`.
 
 use std::path::Path;
 
@@ -10,11 +10,11 @@ use super::{
 };
 use crate::{app_folder::AppFolder, listing::AppFile};
 
-/// Programs that compile a package when it is installed, or fetch what was compiled for this very machine.
+/// Programs that compile a package during installation, or download a binary for this very machine.
 const COMPILERS: [&str; 5] = ["node-gyp", "node-gyp-build", "node-pre-gyp", "prebuild-install", "cmake-js"];
 
-/// The installed packages among `files`, sorted by path: the name of the folder that each lies in, and the path of its
-/// `package.json`. A package's own folder, and no other `package.json` within it.
+/// Finds the installed packages among `files`, which are sorted by path. Returns each package's folder name and the
+/// path of its `package.json`. Any other `package.json` within a package is skipped.
 fn packages(files: &[AppFile]) -> impl Iterator<Item = (&str, &str)> {
     files.iter().filter_map(|file| {
         let folder = file.path.strip_suffix("/package.json")?;
@@ -25,7 +25,7 @@ fn packages(files: &[AppFile]) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// The packages that are installed in `folder`, each once.
+/// Lists the packages that are installed in `folder`, each once.
 pub(super) fn components(folder: &AppFolder, files: &[AppFile]) -> Vec<Component> {
     let mut components: Vec<_> = packages(files).filter_map(|(_, path)| component(folder, path)).collect();
     components.sort();
@@ -33,7 +33,7 @@ pub(super) fn components(folder: &AppFolder, files: &[AppFile]) -> Vec<Component
     components
 }
 
-/// The package whose `package.json` lies at `path` in `folder`.
+/// Reads the package whose `package.json` is at `path` in `folder`.
 fn component(folder: &AppFolder, path: &str) -> Option<Component> {
     let text = folder.read(path, LARGEST).ok()??;
     let Package { name, version, .. } = Package::parse(&text, Path::new(path)).ok()?;
@@ -42,8 +42,8 @@ fn component(folder: &AppFolder, path: &str) -> Option<Component> {
     Some(Component { name, version, purl })
 }
 
-/// Of the packages installed in `root`, those that do not work before they are compiled: neither is there a script that does
-/// something else, nor have they brought a binary along (`prebuilds/linux-arm64`).
+/// Finds the packages installed in `root` that have to be compiled: their install script compiles, or downloads a binary for
+/// this machine, and they bring no binary (`prebuilds/linux-arm64`).
 pub(super) fn uncompiled(root: &AppFolder, files: &[AppFile], os: &str, cpu: &str) -> Vec<String> {
     let has = |path: &str| files.binary_search_by(|file| file.path.as_str().cmp(path)).is_ok();
     let mut found = Vec::new();
@@ -54,7 +54,7 @@ pub(super) fn uncompiled(root: &AppFolder, files: &[AppFile], os: &str, cpu: &st
         let script = json["scripts"]["install"].as_str();
         let compiles = match script {
             Some(script) => script.split([' ', '|', '&', '(', ')', ';']).any(|word| COMPILERS.contains(&word)),
-            // What npm does by itself (its documentation, "scripts", "install").
+            // npm's default (its documentation, "scripts", "install").
             None => has(&format!("{folder}/binding.gyp")) && json["gypfile"] != false,
         };
         if compiles && !has(&format!("{folder}/prebuilds/{os}-{cpu}")) {

@@ -1,4 +1,4 @@
-//! Why a step has no result.
+//! The errors of steps.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use crate::{
     secret::SecretError,
 };
 
-/// Why a step has no result.
+/// The errors of steps.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
     /// The command failed.
@@ -21,10 +21,10 @@ pub enum StepError {
         command: String,
         /// Its exit status; 128 and the signal's number when a signal ended it.
         status: u8,
-        /// What may help.
+        /// The hint, from the command's output.
         hint: Option<String>,
     },
-    /// The user has ended the build.
+    /// The user ended the build.
     #[error("step {step} was interrupted: `{command}`")]
     Interrupted {
         /// The step.
@@ -34,34 +34,34 @@ pub enum StepError {
         /// The signal's number.
         signal: i32,
     },
-    /// The command succeeded without a result.
+    /// The command succeeded and left no result.
     #[error("step {step} made no {result}: `{command}` should have left it")]
     Nothing {
         /// The step.
         step: String,
         /// The command.
         command: String,
-        /// What is missing.
+        /// The missing result.
         result: String,
     },
-    /// The command works for this machine's processor only.
+    /// The command works only for this machine's processor.
     #[error("step {step} of recipe {recipe} works for this machine's processor only ({host}), not for {platform}")]
     ThisProcessorOnly {
         /// The step.
         step: String,
         /// The recipe.
         recipe: String,
-        /// What the image is for.
+        /// The image's platform.
         platform: String,
-        /// What this machine is.
+        /// This machine's platform.
         host: String,
     },
     /// Packages for another processor would have to be compiled here.
     #[error("cannot compile packages for {platform} on this machine ({host}): {}", packages.join(", "))]
     Foreign {
-        /// What the image is for.
+        /// The image's platform.
         platform: String,
-        /// What this machine is.
+        /// This machine's platform.
         host: String,
         /// The packages.
         packages: Vec<String>,
@@ -69,7 +69,7 @@ pub enum StepError {
     /// A file of certificates cannot be read.
     #[error("cannot read certificates: {0}")]
     Certificates(io::Error),
-    /// A secret cannot be had, or is where it must not be.
+    /// A secret cannot be read, or is where it must not be.
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// The sandbox failed.

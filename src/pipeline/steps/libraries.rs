@@ -1,4 +1,4 @@
-//! The libraries that a step's result is linked with: they come along from packages, or the image would not start.
+//! The libraries that a step's result is linked with. They come from packages; without them the app would not start.
 
 use super::{Made, Output, Steps};
 use crate::{
@@ -10,8 +10,9 @@ use crate::{
 };
 
 impl Steps<'_> {
-    /// The files of packages that the result of `output` is linked with. They are those of the dev variant, in which it was made.
-    /// A result for another processor was made by none of its programs: there, the image's own packages count.
+    /// Finds the files of packages that the result of `output` is linked with. The packages are those of the dev
+    /// variant, in which the result was made. For another processor they are the image's own: the dev variant's
+    /// programs are not for it.
     pub(super) fn libraries(
         &self,
         output: &Output<'_>,
@@ -29,7 +30,7 @@ impl Steps<'_> {
             programs.links.extend(more.links);
         }
         let kept = programs::keep(&mut programs, plan.arch(platform), None);
-        // What is installed may hold programs for every processor that there is; what is made here is for this image.
+        // Installed packages may hold programs for many processors; a compiled result is for this image's.
         if let (Err(file), true) = (kept, step.leaves_out()) {
             return Err(LinkError::Processor { platform: platform.clone(), file }.into());
         }
@@ -50,8 +51,8 @@ impl Steps<'_> {
     }
 }
 
-/// Whether nothing in the file says that it is for another C library than `libc`. Packages of Node and Python bring programs for
-/// both.
+/// Whether the file may be for the C library `libc`: nothing in it names another one. Packages of Node and Python bring
+/// programs for both.
 fn is_for_libc(elf: &Elf, libc: &str) -> bool {
     let interpreter = elf.interpreter.as_deref().unwrap_or_default();
     let mut names = elf.needed.iter().map(String::as_str).chain([interpreter]);
@@ -61,8 +62,8 @@ fn is_for_libc(elf: &Elf, libc: &str) -> bool {
     }
 }
 
-/// Whether the language itself loads the file, as an extension module of Lua, Perl, Python or Ruby and an addon of Node is: without its
-/// libraries the app fails. Any other library may be a plugin that something does without.
+/// Whether the language itself loads the file: an extension module of Lua, Perl, Python or Ruby, or an addon of Node.
+/// Without its libraries the app fails. Any other library may be an optional plugin.
 fn is_loaded_by_language(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     name.ends_with(".node")

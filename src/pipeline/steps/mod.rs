@@ -1,12 +1,12 @@
-//! The steps of a build: commands that are run in the dev variant, each in a throw-away folder with copies of what it sees. What
-//! they leave becomes layers.
+//! The steps of a build: commands that run in the dev variant, each in a temporary folder with copies of the files that
+//! it sees. Their results become layers.
 //!
 //! A step has two results, and the image needs them at different times. First come the *libraries*: which files of the dev
 //! variant's packages its programs are linked with. They belong to the root filesystem, so that they are known before it is
 //! made. Then come the *layers*, which depend on where the app lies in that root filesystem.
 //!
-//! Both are remembered under all that they depend on: the dev variant, the command with its variables, the files and earlier
-//! results that it sees, the caches, the names of secrets.
+//! Both are remembered under the digest of all inputs: the dev variant, the command with its variables, the files and
+//! earlier results that it sees, the caches, the names of secrets.
 
 mod error;
 mod libraries;
@@ -38,7 +38,7 @@ use crate::{
     ui::Ui,
 };
 
-/// What the steps of a project are run with.
+/// The inputs of a project's steps.
 pub(super) struct Steps<'a> {
     pub(super) request: &'a Request,
     pub(super) recipe: &'a Recipe,
@@ -46,28 +46,28 @@ pub(super) struct Steps<'a> {
     pub(super) secrets: &'a Secrets,
     pub(super) fetcher: &'a Fetcher,
     pub(super) ui: &'a Ui,
-    /// The dev variant as the project needs it, and with the recipe's compilers, as soon as it is known.
+    /// The dev variant, and the one with the recipe's compilers, each once it is known.
     variants: [OnceCell<Rc<DevVariant>>; 2],
     /// Warnings that were shown: what holds for several platforms is said once.
     warned: RefCell<BTreeSet<String>>,
 }
 
-/// The result of a step for one platform, made now or remembered.
+/// The result of a step for one platform, new or remembered.
 pub(super) struct Output<'a> {
     job: Job<'a>,
-    /// Names all that it depends on.
+    /// The digest of everything that it depends on.
     key: Key,
     variant: Rc<DevVariant>,
-    /// What it sees of earlier results.
+    /// The parts of earlier results that it sees.
     sees: Vec<LayerRecord>,
     result: StepResult,
-    /// Where it is, when it was made now.
+    /// The result on disk, when the step has just run.
     made: Option<Made>,
-    /// Of two builds that want the same, one works and the other waits for it.
+    /// A lock: of two builds that need the same result, one makes it and the other waits.
     _only: KeyLock,
 }
 
-/// A step that is to be run for a platform.
+/// A step for a platform.
 pub(super) struct Job<'a> {
     step: &'a Step,
     of_project: &'a ProjectStep,
@@ -75,12 +75,12 @@ pub(super) struct Job<'a> {
     invocation: Invocation,
 }
 
-/// What is remembered of a step's result.
+/// The remembered parts of a step's result.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(super) struct StepResult {
-    /// The packages of the dev variant that it has libraries or other parts of.
+    /// The packages of the dev variant from which it has libraries or other parts.
     pub(super) needs: Needs,
-    /// What is kept of it, for later steps that see it.
+    /// The kept files, for later steps that see them.
     pub(super) seen: Vec<LayerRecord>,
     /// Whether it was made with the recipe's compilers: then the packages are those of that dev variant.
     pub(super) compiled: bool,
@@ -90,16 +90,16 @@ pub(super) struct StepResult {
 struct Made {
     /// The folder that the command was run in.
     work: Workspace,
-    /// [`OUT`](crate::recipe::OUT), when the command leaves something there.
+    /// [`OUT`](crate::recipe::OUT), when the command has a result there.
     out: Option<Workspace>,
-    /// What is kept, entry by entry of [`Step::keep`].
+    /// The kept files, for each entry of [`Step::keep`].
     kept: Vec<Vec<AppFile>>,
     /// Whether it was made with the recipe's compilers, after the command failed for the lack of one.
     compiled: bool,
 }
 
 impl Made {
-    /// The folder in which the files of this entry lie.
+    /// The folder of this entry's files.
     fn folder(&self, keep: &Keep) -> Result<AppFolder, ProjectError> {
         let out = self.out.as_ref().filter(|_| keep.place.is_out());
         Ok(AppFolder::open(out.unwrap_or(&self.work).path())?)
@@ -139,17 +139,17 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// Whether every step can be run for every one of `platforms`. Fetches nothing.
+    /// Checks that every step can run for each of `platforms`. Fetches nothing.
     pub(super) fn check(&self, platforms: &[Platform]) -> Result<(), BuildError> {
         platforms.iter().try_for_each(|platform| self.jobs(platform).map(drop))
     }
 
-    /// The dev variant in which the project's steps are run.
+    /// The dev variant for the project's steps.
     pub(super) fn variant(&self) -> Result<Rc<DevVariant>, BuildError> {
         self.known(0, || DevVariant::new(self.request, self.recipe, self.project, self.fetcher))
     }
 
-    /// The same with the recipe's compilers.
+    /// The dev variant with the recipe's compilers.
     fn variant_with_compilers(&self) -> Result<Rc<DevVariant>, BuildError> {
         self.known(1, || DevVariant::with_compilers(self.request, self.recipe, self.project, self.fetcher))
     }
@@ -171,7 +171,7 @@ impl<'a> Steps<'a> {
         Ok(Rc::clone(self.variants[at].get_or_init(|| variant)))
     }
 
-    /// What is to be run for `platform`, in order.
+    /// The jobs for `platform`, in order.
     pub(super) fn jobs(&self, platform: &'a Platform) -> Result<Vec<Job<'a>>, BuildError> {
         let steps = self.project.steps.iter().filter_map(|own| Some((own, self.recipe.steps.get(own.at)?)));
         steps.map(|(own, step)| self.job(step, own, platform)).collect()
@@ -214,7 +214,8 @@ impl<'a> Steps<'a> {
         Ok(self.fetcher.store().recall(Bucket::Steps, &key))
     }
 
-    /// The result of `job`, for the image that `plan` and `lock` describe, after `earlier` ones: remembered, or made now.
+    /// Returns the result of `job`, for the image that `plan` and `lock` describe, after `earlier` results: remembered,
+    /// or made now.
     pub(super) fn run(
         &self,
         job: Job<'a>,
@@ -255,7 +256,8 @@ impl<'a> Steps<'a> {
         self.recipe.steps.iter().any(|later| later.after.contains(&step.name))
     }
 
-    /// All that the result of `job` depends on. Of secrets only the names, so that nothing remembered tells anything of them.
+    /// The digest of everything that the result of `job` depends on. Secrets count by name only, so that no digest
+    /// depends on their values.
     fn key(
         &self,
         job: &Job<'a>,
@@ -292,7 +294,7 @@ impl<'a> Steps<'a> {
             .pairs("variables of secrets", &step.secret))
     }
 
-    /// The layers of a result, and whether they were remembered.
+    /// Returns the layers of a result, and whether they were remembered.
     pub(super) fn layers(&self, mut output: Output<'a>, app: &App) -> Result<Vec<MaybeCached>, BuildError> {
         let store = self.fetcher.store();
         let compression = self.request.compression;
@@ -315,7 +317,7 @@ impl<'a> Steps<'a> {
         Ok(records.into_iter().map(|record| (self.stored(record), false)).collect())
     }
 
-    /// The layers of what `made` keeps for the image; with `all`, those of what only later steps see, too.
+    /// Makes the layers of the files that `made` keeps for the image; with `all`, also those for later steps only.
     fn records(
         &self,
         job: &Job<'_>,
@@ -334,14 +336,14 @@ impl<'a> Steps<'a> {
         Ok(records)
     }
 
-    /// The layer whose bytes lie in the store.
+    /// The layer whose bytes are in the store.
     pub(super) fn stored(&self, record: LayerRecord) -> Layer {
         let path = self.fetcher.store().blobs().path(&record.digest);
         record.with(std::sync::Arc::new(path))
     }
 }
 
-/// The names of those of `packages`, the dev variant's, of which `kept` holds parts, as the recipe says.
+/// The names of the dev variant's `packages` that `kept` holds parts of, according to the recipe's `ships`.
 fn shipped(step: &Step, packages: &Packages, kept: &[Vec<AppFile>]) -> Vec<String> {
     let is_there = |path: &crate::glob::Pattern| kept.iter().flatten().any(|file| path.matches(&file.path));
     let names: Vec<_> = step.ships.iter().filter(|(_, path)| is_there(path)).map(|(name, _)| name).collect();
@@ -363,7 +365,7 @@ impl Output<'_> {
         &self.job.step.name
     }
 
-    /// Adds to the `packages` of the image what its programs are linked with.
+    /// Adds to the `packages` of the image those that its programs are linked with.
     pub(super) fn link(&self, packages: &mut Packages) {
         packages.add(&self.variant.lock.packages, &self.result.needs);
     }

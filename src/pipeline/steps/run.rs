@@ -1,4 +1,4 @@
-//! Running a step's command: what it finds in its folder, and what is kept of what it leaves there.
+//! Running a step's command: the files in its work folder, and the files that are kept afterwards.
 
 use std::{
     fs, io,
@@ -28,15 +28,15 @@ use crate::{
 struct Failure {
     /// Its exit status.
     status: u8,
-    /// Its output, which has yet to be shown.
+    /// Its output, which is not shown yet.
     output: ui::StepOutput,
-    /// What its output means.
+    /// The diagnosis of its output.
     diagnosis: Diagnosis,
 }
 
 impl<'a> Steps<'a> {
-    /// Runs the step, and lists what is kept of its result; when it fails for the lack of a compiler, it is run once more with the
-    /// recipe's.
+    /// Runs the step, and lists the kept files of its result. A step that fails for lack of a compiler runs once more
+    /// with the recipe's compilers.
     pub(super) fn make(&self, output: &Output<'a>) -> Result<Made, BuildError> {
         let Output { job, variant, .. } = output;
         let mut failure = match self.attempt(output, variant)? {
@@ -46,7 +46,7 @@ impl<'a> Steps<'a> {
         let compilers = self.recipe.packages(&self.request.base.dev())?.compile.join(" ");
         let is_foreign = *job.platform != crate::plan::host_platform();
         if failure.diagnosis.needs_compiler() && !compilers.is_empty() && !variant.compiles && !is_foreign {
-            self.ui.say(&format!("something has to be compiled: step {} is run again with {compilers}", job.step.name));
+            self.ui.say(&format!("step {} needs a compiler: it runs again with {compilers}", job.step.name));
             failure = match self.attempt(output, &*self.variant_with_compilers()?)? {
                 Ok(made) => return self.checked(output, Made { compiled: true, ..made }),
                 Err(failure) => failure,
@@ -58,7 +58,7 @@ impl<'a> Steps<'a> {
         Err(StepError::Failed { step: job.step.name.clone(), command, status: failure.status, hint }.into())
     }
 
-    /// Refuses a result that is empty although the app cannot do without, or that does not work on its platform.
+    /// Refuses a result that is empty although the app needs it, or that does not work on its platform.
     fn checked(&self, output: &Output<'a>, made: Made) -> Result<Made, BuildError> {
         let step = output.job.step;
         if made.is_empty() && (output.job.of_project.required || step.leaves_out()) {
@@ -76,7 +76,7 @@ impl<'a> Steps<'a> {
         Ok(made)
     }
 
-    /// The result of one run; or, when the command failed, what it said.
+    /// Runs the command once. Returns its result, or its output when it failed.
     fn attempt(&self, output: &Output<'a>, variant: &DevVariant) -> Result<Result<Made, Failure>, BuildError> {
         let store = self.fetcher.store();
         let work = Workspace::new(store)?;
@@ -103,7 +103,8 @@ impl<'a> Steps<'a> {
         Ok(Ok(Made { work, out, kept, compiled: false }))
     }
 
-    /// Puts into the folder `work` what the command sees: results of earlier steps, and files of the project.
+    /// Copies into the folder `work` the files that the command sees: results of earlier steps, and files of the
+    /// project.
     fn fill(&self, output: &Output<'a>, work: &Path) -> Result<(), BuildError> {
         let step = &output.job.step.name;
         let failed = |source| StepError::Io { step: step.clone(), source };
@@ -159,7 +160,7 @@ impl<'a> Steps<'a> {
         Ok((!status.success()).then(|| Failure { status: status.code(), output, diagnosis }))
     }
 
-    /// The files that a step sees, and those that are generated for it: all that its result can depend on.
+    /// The files that a step sees, and those that are generated for it. Its result can depend on no others.
     pub(super) fn inputs(&self, of_project: &ProjectStep) -> Result<Vec<Key>, BuildError> {
         let mut keys = Vec::new();
         let root = self.project.folder()?;
@@ -182,7 +183,7 @@ impl<'a> Steps<'a> {
         Ok(keys)
     }
 
-    /// Packages that would have to be compiled are an error; other scripts that were not run deserve a warning.
+    /// Refuses packages that would have to be compiled. Other scripts that did not run are a warning.
     fn check_foreign(&self, output: &Output<'a>, made: &Made) -> Result<(), BuildError> {
         let (step, of_project) = (output.job.step, output.job.of_project);
         if !step.installs || self.request.step.ignore_scripts {
@@ -205,7 +206,7 @@ impl<'a> Steps<'a> {
         Ok(())
     }
 
-    /// A layer that was made by an earlier build, which may have been given other secrets.
+    /// A layer from an earlier build, which may have had other secrets.
     pub(super) fn recalled(&self, record: LayerRecord) -> Result<MaybeCached, BuildError> {
         let layer = self.stored(record);
         check_layer(&layer, &self.secrets.needles)?;
@@ -213,7 +214,7 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// A command as the user is shown it: of a script that it holds, only that there is one.
+/// A command for messages. A word of several lines, such as a script, is shown as `…`.
 fn shown(words: &[String]) -> String {
     let word = |word: &String| if word.contains('\n') { "…".to_owned() } else { word.clone() };
     words.iter().map(word).collect::<Vec<_>>().join(" ")
@@ -267,7 +268,7 @@ fn mode(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
-/// Looks for secrets in a layer that was made before they were given.
+/// Looks for secrets in a layer from an earlier build.
 fn check_layer(layer: &crate::layer::Layer, needles: &Needles) -> Result<(), BuildError> {
     if needles.is_empty() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Where recipes are found: in the app's folder, in the user's configuration, in the program itself.
+//! The search for recipes: in the app's folder, in the user's configuration, among the built-in ones.
 
 use std::{
     collections::BTreeSet,
@@ -12,29 +12,30 @@ use crate::{app_folder::AppFolder, glob::PatternSet};
 /// The folder of an app's own recipes.
 const FOLDER: &str = "recipes";
 
-/// Whether a recipe is asked for by the path of its file (`./mine.toml`, `my/recipe`), not by name.
+/// Whether `recipe` is the path of a file (`./mine.toml`, `my/recipe`), not a name.
 pub fn is_path(recipe: &str) -> bool {
     recipe.contains('/') || Path::new(recipe).extension().is_some_and(|extension| extension == "toml")
 }
 
-/// The most bytes that a recipe of an app, or a file of any recipe, may have.
+/// The largest size of an app's recipe, and of a file of any recipe, in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// Whether the recipes of an app's own folder are taken. The folder may be a stranger's, and a recipe says what is run.
+/// Whether recipes from the app's own folder are used. The folder may be untrusted, and a recipe decides which commands
+/// run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Trust {
-    /// One that would be taken is an error, which says how to take it.
+    /// A recipe that would be used is an error. The error names the ways to trust it.
     #[default]
     Ask,
-    /// They are taken.
+    /// They are used.
     Yes,
-    /// They are left alone, as if they were not there.
+    /// They are ignored.
     No,
 }
 
-/// Where recipes are looked for, apart from the program itself.
+/// The folders that are searched for recipes before the built-in ones.
 #[derive(Debug, Clone, Default)]
-pub struct Shelves {
+pub struct RecipeSearch {
     /// The app's folder.
     app: Option<PathBuf>,
     /// The user's folder of recipes.
@@ -42,32 +43,31 @@ pub struct Shelves {
     trust: Trust,
 }
 
-impl Shelves {
-    /// The recipes of the app in the folder `app`, as far as `trust` goes, and of the user whose configuration lies in `config`
-    /// (`$XDG_CONFIG_HOME`).
+impl RecipeSearch {
+    /// Searches the folder `app` as `trust` allows, and the user's configuration in `config` (`$XDG_CONFIG_HOME`).
     pub fn new(app: &Path, config: Option<&Path>, trust: Trust) -> Self {
         let user = config.map(|config| config.join("microbuild/recipes"));
         Self { app: (trust != Trust::No).then(|| app.to_owned()), user, trust }
     }
 
-    /// The recipe that the user means by `recipe`: the path of a file, or a name, which is looked up in the app's folder, in
-    /// the user's configuration, and among the built-in recipes.
+    /// Finds the recipe that the user names: `recipe` is the path of a file, or a name. A name is looked up in the
+    /// app's folder, in the user's configuration, and among the built-in recipes.
     ///
     /// # Errors
-    /// When there is none, when it is the app's and that is not trusted, or it cannot be read as one.
+    /// When it does not exist or cannot be read; when it belongs to an app that is not trusted.
     pub fn find(&self, recipe: &str) -> Result<Recipe, RecipeError> {
         if is_path(recipe) {
             let path = PathBuf::from(recipe);
             if path.is_dir() {
                 return Err(RecipeError::NotAFile { path, found: "a folder" });
             }
-            // The user named it. It is the app's all the same where it lies there.
+            // The user named the file. In the app's folder it is still a recipe of the app.
             let inside = self.app.as_ref().is_some_and(|app| lies_in(&path, app));
             let found = read(&path, inside)?;
             let found = found.ok_or_else(|| RecipeError::NotAFile { path: path.clone(), found: "nothing" })?;
             return Ok(if inside { found.of_app(path) } else { found });
         }
-        // Without reading it: it need not even be a recipe.
+        // The file is not read: it may be no recipe.
         if self.trust != Trust::Yes
             && let Some(app) = &self.app
             && is_name(recipe)
@@ -78,11 +78,11 @@ impl Shelves {
         self.look_up(recipe)
     }
 
-    /// The recipe that the app's own `microbuild.toml` means by `recipe`: as [`Shelves::find`], but the path of a file counts
-    /// only in an app that is trusted.
+    /// Finds the recipe that the app's own `microbuild.toml` names. Like [`RecipeSearch::find`], but a path needs a
+    /// trusted app.
     ///
     /// # Errors
-    /// As [`Shelves::find`].
+    /// As [`RecipeSearch::find`].
     pub fn find_for_app(&self, recipe: &str) -> Result<Recipe, RecipeError> {
         if is_path(recipe) && self.trust != Trust::Yes {
             let app = self.app.clone().unwrap_or_default();
@@ -101,7 +101,7 @@ impl Shelves {
         }
     }
 
-    /// The recipe of that name, trusted or not.
+    /// Looks up a recipe by name, trusted or not.
     fn look_up(&self, recipe: &str) -> Result<Recipe, RecipeError> {
         if is_name(recipe) {
             if let Some(found) = self.of_app(recipe)? {
@@ -119,12 +119,13 @@ impl Shelves {
         Err(RecipeError::Unknown { name: recipe.to_owned(), known: self.names()?.into_iter().collect() })
     }
 
-    /// The recipe that files of the folder `app` speak for, and these files: those at its top that a pattern matches, and those that
-    /// a path names. Where several are spoken for, one that is over another, or like it, counts instead of that, and one with an
-    /// app in its language instead of one without.
+    /// Finds the recipe that recognizes the files of the folder `app`, and lists these files: those at its top that
+    /// match a pattern of `detect`, and those at a path of `detect`. Of several recipes, one that is `over` or `like`
+    /// another wins over it. A recipe whose language finds an app wins over one whose language finds only tools.
     ///
     /// # Errors
-    /// When they speak for none, for several, or for one of an app that is not trusted; and as [`Shelves::all`].
+    /// When no recipe or several recognize the files, or only one of an app that is not trusted; and as
+    /// [`RecipeSearch::all`].
     pub fn detect(&self, app: &Path) -> Result<(Recipe, Vec<String>), RecipeError> {
         let door = if app.is_dir() { Some(AppFolder::open(app)?) } else { None };
         let entries = match &door {
@@ -140,7 +141,7 @@ impl Shelves {
             files.sort();
             files
         };
-        // A recipe of an app that is not trusted may be anything: what is none is left alone.
+        // In an app that is not trusted, a file that cannot be read as a recipe is ignored.
         let known = self.names()?.into_iter().map(|name| (self.look_up(&name), name));
         let all = known.filter(|(recipe, name)| self.trust == Trust::Yes || recipe.is_ok() || !self.app_has(name));
         let all = all.map(|(recipe, _)| recipe).collect::<Result<Vec<_>, _>>()?;
@@ -173,15 +174,15 @@ impl Shelves {
         }
     }
 
-    /// All recipes that have a name here, sorted by it; of those with the same name the one that [`Shelves::find`] takes.
+    /// All recipes, sorted by name. Of several with the same name, only the one that [`RecipeSearch::find`] returns.
     ///
     /// # Errors
-    /// When one of them cannot be read as a recipe.
+    /// When a recipe cannot be read.
     pub fn all(&self) -> Result<Vec<Recipe>, RecipeError> {
         self.names()?.iter().map(|name| self.look_up(name)).collect()
     }
 
-    /// The recipe in the app's own file for `name`.
+    /// Reads the recipe `name` from the app's own folder.
     fn of_app(&self, name: &str) -> Result<Option<Recipe>, RecipeError> {
         let Some(app) = self.app_folder() else { return Ok(None) };
         let file = file_of(name);
@@ -193,12 +194,12 @@ impl Shelves {
         Ok(Some(recipe.of_app(path)))
     }
 
-    /// The app's folder, when it is one: an app may be a single file.
+    /// The app's folder; `None` for an app that is a single file.
     fn app_folder(&self) -> Option<&Path> {
         self.app.as_deref().filter(|app| app.is_dir())
     }
 
-    /// Whether the app has something for `name` where its recipes lie.
+    /// Whether the app's folder of recipes has an entry for `name`.
     fn app_has(&self, name: &str) -> bool {
         let Some(app) = self.app_folder() else { return false };
         !matches!(AppFolder::open(app).and_then(|app| app.file(&file_of(name))), Ok(None))
@@ -215,7 +216,7 @@ impl Shelves {
             let error = |source| RecipeError::Io { path: folder.clone(), source };
             let entries = match fs::read_dir(folder) {
                 Ok(entries) => entries,
-                // No such folder: there are none there.
+                // A missing folder has no recipes.
                 Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                     return Ok(names);
                 }
@@ -229,25 +230,25 @@ impl Shelves {
     }
 }
 
-/// The file of an app's own recipe `name`.
+/// The path of the app's own recipe `name`.
 fn file_of(name: &str) -> String {
     format!("{FOLDER}/{name}.toml")
 }
 
-/// The name of the recipe in a file that is called so.
+/// The recipe's name, from the name of its file.
 fn name_of(path: &Path) -> Option<String> {
     let name = path.file_stem()?.to_str()?;
     (path.extension()? == "toml" && is_name(name)).then(|| name.to_owned())
 }
 
-/// Whether the file `path` lies in the folder `folder`, links followed.
+/// Whether the file `path` is in the folder `folder`, links followed.
 fn lies_in(path: &Path, folder: &Path) -> bool {
     let real = fs::canonicalize(path).ok().zip(fs::canonicalize(folder).ok());
     real.is_some_and(|(path, folder)| path.starts_with(folder))
 }
 
-/// The recipe in the file `path`, or `None` when there is no such file. Its own files lie in the folder beside it that is called as
-/// it is. Of one that lies `inside` an app they are opened as the app's files are.
+/// Reads the recipe in the file `path`; `None` when the file does not exist. The recipe's own files are in the folder
+/// beside it that has its name. For a recipe `inside` an app, they are opened like the app's files.
 fn read(path: &Path, inside: bool) -> Result<Option<Recipe>, RecipeError> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
@@ -271,7 +272,7 @@ fn read(path: &Path, inside: bool) -> Result<Option<Recipe>, RecipeError> {
     Ok(Some(Recipe { origin: Origin::User(path.to_owned()), ..recipe }))
 }
 
-/// The file `path` of a user's own recipe, or `None` when there is none.
+/// Reads the file `path` of a user's own recipe; `None` when it does not exist.
 fn read_program(path: &Path) -> Result<Option<String>, RecipeError> {
     let error = |source| RecipeError::Io { path: path.to_owned(), source };
     match fs::metadata(path) {
@@ -283,7 +284,7 @@ fn read_program(path: &Path) -> Result<Option<String>, RecipeError> {
     }
 }
 
-/// `recipe`, when it goes by the name of its file.
+/// Returns `recipe` when its name is the name of its file.
 fn named(recipe: Recipe, name: &str) -> Result<Recipe, RecipeError> {
     if recipe.name == name {
         return Ok(recipe);
