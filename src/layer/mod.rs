@@ -75,7 +75,7 @@ pub struct LayerRecord {
     pub diff_id: Digest,
     /// Length of the compressed bytes.
     pub size: u64,
-    /// Media type: [`GZIP`] or [`ZSTD`].
+    /// Media type: [`GZIP`](crate::media::GZIP) or [`ZSTD`](crate::media::ZSTD).
     pub media_type: String,
     /// What a person calls it.
     pub title: String,
@@ -99,7 +99,7 @@ pub struct Layer {
     pub diff_id: Digest,
     /// Length of the compressed bytes.
     pub size: u64,
-    /// Media type: [`GZIP`] or [`ZSTD`] for layers made here.
+    /// Media type: [`GZIP`](crate::media::GZIP) or [`ZSTD`](crate::media::ZSTD) for layers made here.
     pub media_type: String,
     /// What a person calls it: `nodejs-24.11.1-r0`, `system`, `dependencies`, `app`.
     pub title: String,
