@@ -1,5 +1,5 @@
 # Makes one program of a Bun app, what it imports, and Bun.
-# Given: the app as the work folder; npm_config_offline=true when the network is to be left alone.
+# Given: the app as the work folder; npm_config_offline=true when the network must not be used.
 # Leaves: $OUT/app, and Bun's package.json in $OUT/node_modules/bun, for scanners.
 # shellcheck shell=sh
 set -e

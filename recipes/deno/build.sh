@@ -1,6 +1,6 @@
-# Fetches what a Deno app imports, and tells Deno to look only there.
-# Given: the app as the work folder; npm_config_offline=true when the network is to be left alone.
-# Leaves: the app in $OUT with the folders node_modules and vendor, of which deno.json says so: nothing is fetched when it runs; and
+# Fetches the imports of a Deno app, and tells Deno to look only there.
+# Given: the app as the work folder; npm_config_offline=true when the network must not be used.
+# Leaves: the app in $OUT with the folders node_modules and vendor, to which deno.json points, so that nothing is fetched when it runs; and
 # Deno itself in $OUT/.deno where no package has it.
 # shellcheck shell=sh
 set -e

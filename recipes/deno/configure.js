@@ -1,5 +1,5 @@
 // Writes the file that Deno reads in the image: with the task `start` that is run there, and so that nothing is fetched then.
-// Given: the app as the work folder. deno.jsonc has comments, which JSON knows nothing of and JavaScript does.
+// Given: the app as the work folder. deno.jsonc has comments, which JavaScript reads and JSON does not allow.
 // Leaves: deno.json or deno.jsonc, whichever there is, or else deno.json.
 const there = (name) => { try { return Deno.statSync(name).isFile; } catch { return false; } };
 const name = ["deno.json", "deno.jsonc"].find(there) ?? "deno.json";

@@ -1,6 +1,6 @@
 # Publishes the .NET project at the top of the work folder.
 # Given: the app as the work folder.
-# Leaves: what `dotnet publish` makes in $OUT, and app.dll there as a link to the program.
+# Leaves: the result of `dotnet publish` in $OUT, and app.dll there as a link to the program.
 # shellcheck shell=sh
 set -e
 

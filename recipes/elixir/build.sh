@@ -1,11 +1,11 @@
 # Makes the release of a Mix project.
-# Given: the app as the work folder; HEX_OFFLINE=1 when the network is to be left alone.
+# Given: the app as the work folder; HEX_OFFLINE=1 when the network must not be used.
 # Leaves: the release in $OUT, and there `erts` and `release` as links to the folders whose names tell versions.
 # shellcheck shell=sh
 set -e
 
 export MIX_ENV=prod
-# Hex and Rebar are wanted only by those who depend on packages.
+# Only projects with packages need Hex and Rebar.
 if [ -e mix.lock ]; then
     mix local.hex --force --if-missing
     mix local.rebar --force --if-missing

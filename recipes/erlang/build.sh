@@ -1,5 +1,5 @@
 # Makes the release that rebar.config describes.
-# Given: the app as the work folder; REBAR_OFFLINE=1 when the network is to be left alone.
+# Given: the app as the work folder; REBAR_OFFLINE=1 when the network must not be used.
 # Leaves: the release in $OUT, and there `erts` and `release` as links to the folders whose names tell versions.
 # shellcheck shell=sh
 set -e
@@ -11,5 +11,5 @@ cp -a "${1%/releases/*}/." "$OUT"
 cd "$OUT"
 ln -s erts-* erts
 ln -s "releases/$(basename "${1%/start.boot}")" release
-# Beams keep what is needed to run them, and not what a debugger would want.
+# Beams keep the parts for running them, without those for debuggers.
 erl -noinput -eval '{ok, _} = beam_lib:strip_release("."), halt().'

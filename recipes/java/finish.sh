@@ -1,4 +1,4 @@
-# For scripts that read this with `.`: makes the runtime, and the file that says what is run.
+# For scripts that read this with `.`: makes the runtime, and the file with the start arguments.
 # Given: $OUT/classes and $OUT/lib, filled; manifests in /tmp/manifests; ADD_MODULES, further modules of the JDK, by commas.
 # Leaves: $OUT/jre and $OUT/java.args; $OUT is the work folder then.
 #

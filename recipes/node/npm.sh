@@ -1,4 +1,4 @@
-# Runs npm in the version of [tools], with the arguments: for another processor, of which Debian's npm knows nothing.
+# Runs npm in the version of [tools], with the arguments: for another processor, which Debian's npm does not support.
 # shellcheck shell=sh
 set -e
 # shellcheck source=recipes/shared/tool.sh

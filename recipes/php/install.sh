@@ -1,4 +1,4 @@
-# Installs what composer.json says.
+# Installs the packages of composer.json.
 # Given: further options of `composer install`.
 # Leaves: vendor, the same every time: Composer would give its classes random names, others in every build. It finds no scripts of the
 # project beside its two files, so it runs none.

@@ -1,6 +1,6 @@
 # For scripts that read this with `.`: one_program LINK APP FILE…
 # Given: the result as the work folder, the folder APP of the app's source, and the programs in the result.
-# Leaves: ./LINK as a link to the only FILE, unless LINK is there or a Procfile of the app says what is run.
+# Leaves: ./LINK as a link to the only FILE, unless LINK is there or a Procfile of the app sets the command.
 # shellcheck shell=sh
 
 one_program() {

@@ -227,7 +227,7 @@ groups! {
         #[arg(skip)]
         #[serde(rename = "trust", deserialize_with = "list")]
         pub trusted: Vec<PathBuf>,
-        /// Give a secret to the step that fetches dependencies, or to the STEP install, compile or dev: id=NAME,src=FILE[,step=STEP] or id=NAME,env=VARIABLE[,step=STEP]
+        /// Give a secret to the step that fetches dependencies, or to STEP, a step of the recipe or dev: id=NAME,src=FILE[,step=STEP] or id=NAME,env=VARIABLE[,step=STEP]
         // No comma separates secrets: there are commas in one.
         #[arg(long, value_name = "SECRET", env = "MICROBUILD_SECRET", help_heading = "Dependencies")]
         #[serde(deserialize_with = "list")]

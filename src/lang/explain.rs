@@ -152,8 +152,8 @@ mod tests {
             lines.iter().for_each(|line| diagnosis.note(line));
             (diagnosis.needs_compiler(), diagnosis.hint(locked, offline).unwrap_or_default())
         };
-        let compiler = "a package is compiled, and lacks what it is compiled with: --dev-package NAME brings that, such as \
-                        --dev-package libpq-dev";
+        let compiler = "a package cannot be compiled, because a library or tool is missing: add it with --dev-package NAME, \
+                        such as --dev-package libpq-dev";
         let script = "npm error command sh -c node install.js";
         assert_eq!(hint(&["all is well"], true, true), (false, String::new()));
         assert_eq!(hint(&[script, "gyp ERR! find Python"], true, false), (true, compiler.into()));

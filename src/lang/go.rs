@@ -55,10 +55,13 @@ const SAYINGS: &[(&str, Explanation)] = &[
         )),
     ),
     ("module lookup disabled by GOPROXY=off", Explanation::NotCached),
-    ("requires cgo", Explanation::Hint(Cow::Borrowed("a package is C: --build-env CGO_ENABLED=1 compiles it"))),
+    (
+        "requires cgo",
+        Explanation::Hint(Cow::Borrowed("a package has C code: set CGO_ENABLED=1 in your environment to compile it")),
+    ),
     (
         "C source files not allowed when not using cgo",
-        Explanation::Hint(Cow::Borrowed("--build-env CGO_ENABLED=1 compiles them")),
+        Explanation::Hint(Cow::Borrowed("set CGO_ENABLED=1 in your environment to compile the C code")),
     ),
 ];
 

@@ -83,9 +83,7 @@ pub enum BuildError {
     #[error(transparent)]
     Link(Box<LinkError>),
     /// The recipe has no base image, because each app brings its own runtime.
-    #[error(
-        "expected a recipe with a runtime for all its apps, found {0}, which makes one with each app, out of what that needs"
-    )]
+    #[error("recipe {0} has no base image, because each app brings its own runtime")]
     NoRuntime(String),
     /// A layer cannot be written.
     #[error(transparent)]
@@ -166,7 +164,7 @@ impl Explain for BuildError {
             Self::Image(e) => e.hint(),
             Self::Store(e) => e.hint(),
             Self::NoRuntime(recipe) => Some(format!(
-                "`microbuild base {recipe} --dev` has the language's tools, `microbuild base base` what is below every app"
+                "use `microbuild base {recipe} --dev` for the language's tools, or `microbuild base base` for a base without a language"
             )),
             Self::TooLarge { largest, .. } => Some(format!("the largest layer is {largest}")),
         }

@@ -92,7 +92,7 @@ pub enum PlanError {
         known: Vec<&'static str>,
     },
     /// No command is known.
-    #[error("the image would not know what to start: recipe {0} names neither entrypoint nor cmd")]
+    #[error("the image has no command: recipe {0} has neither entrypoint nor cmd")]
     NoCommand(String),
 }
 
@@ -119,7 +119,7 @@ impl Explain for PlanError {
             Self::DebianPackage(_) => Some("-p takes what `apt-get install` takes: curl, nodejs=18.20.4+dfsg-1".into()),
             Self::Repository(_) => Some("--repository takes what a line of /etc/apk/repositories has".into()),
             Self::Platform { known, .. } => Some(format!("known: {}", known.join(", "))),
-            Self::NoCommand(_) => Some("--cmd or --entrypoint names it".into()),
+            Self::NoCommand(_) => Some("set it with --cmd or --entrypoint".into()),
         }
     }
 }

@@ -470,7 +470,9 @@ fn list(
     let is_quiet = |name: &String| recipe.app.ignore.iter().any(|pattern| pattern.matches(name));
     let is_left_out = |name: &&String| without.iter().any(|pattern| pattern.matches(name)) && !is_quiet(name);
     found.warnings.extend(names.iter().filter(is_left_out).map(|name| {
-        format!("{name} in the app's folder stays out of the image, which gets what the build installs; --deps copy takes it")
+        format!(
+            "{name} in the app's folder stays out of the image, because the build makes it anew; --deps copy takes it"
+        )
     }));
     Ok(found)
 }

@@ -96,9 +96,7 @@ impl Seen<'_> {
         if lock.is_none() && !step.lock.is_empty() {
             let other = needs.locks.first().map_or_else(String::new, |name| format!(" ({name} is not read)"));
             let locks = step.lock.join(" or ");
-            warnings.push(format!(
-                "expected {locks}, found none{other}: what is installed may differ from one build to the next"
-            ));
+            warnings.push(format!("expected {locks}, found none{other}: each build may install other versions"));
         }
         let mut files: Vec<AppFile> = Vec::new();
         if !step.files.is_empty() {

@@ -101,7 +101,7 @@ impl Explain for RecipeError {
             Self::Document(error) => error.hint.clone(),
             Self::Unknown { name, known } => Some(match nearest(name, known.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => "`microbuild recipes` lists them; a recipe of your own goes to ~/.config/microbuild/recipes/NAME.toml".to_owned(),
+                None => "list them with `microbuild recipes`; put your own into ~/.config/microbuild/recipes/NAME.toml".to_owned(),
             }),
             Self::NoBase { known, recipe, .. } => known.first().map(|base| {
                 format!("--base {base}, or a recipe of your own: `microbuild recipes {recipe} > mine.toml`, then `microbuild ./mine.toml`")
@@ -114,7 +114,7 @@ impl Explain for RecipeError {
                 ))
             }
             Self::NotAFile { path, found: "a folder" } => {
-                Some(format!("the recipe stands before the app: `microbuild node {}`", path.display()))
+                Some(format!("put the recipe before the app: `microbuild node {}`", path.display()))
             }
             Self::NotAFile { .. } => Some("a recipe's name has neither a / nor .toml in it".into()),
             Self::NotTrusted { path, app } => Some(format!(

@@ -134,10 +134,10 @@ fn missing(name: &str, text: &str, file: &str) -> RecipeError {
     let span = start..text.len().min(start + if start == 0 { 0 } else { path.len() });
     let has = |files: &Folder| files.iter().any(|(known, _)| *known == name);
     let folders: Vec<&str> = FOLDERS.iter().filter(|(_, files)| has(files)).map(|(folder, _)| *folder).collect();
-    let own = "the folder beside the recipe that is called as it is (mine/ for mine.toml)";
+    let own = "the folder beside the recipe that has its name (mine/ for mine.toml)";
     let hint = match folders.first() {
         Some(folder) => format!(
-            "put {name} into {own}; or take microbuild's with `files = [\"{folder}\"]` in the recipe; these folders have one: {}",
+            "put {name} into {own}; or use microbuild's with `files = [\"{folder}\"]` in the recipe; these folders have one: {}",
             folders.join(", ")
         ),
         None => format!("put {name} into {own}"),

@@ -561,6 +561,6 @@ mod tests {
         fs::create_dir(dir.path().join("recipes")).unwrap();
         fs::write(dir.path().join("recipes/y.toml"), SMALL).unwrap();
         let error = RecipeSearch::new(dir.path(), None, Trust::Yes).find("y").unwrap_err();
-        assert!(error.to_string().ends_with("expected name = \"y\" as the file's name has it, found \"x\""), "{error}");
+        assert!(error.to_string().ends_with("expected name = \"y\" the name of the file, found \"x\""), "{error}");
     }
 }

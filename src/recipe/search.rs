@@ -289,6 +289,6 @@ fn named(recipe: Recipe, name: &str) -> Result<Recipe, RecipeError> {
     if recipe.name == name {
         return Ok(recipe);
     }
-    let message = format!("expected name = \"{name}\" as the file's name has it, found \"{}\"", recipe.name);
+    let message = format!("expected name = \"{name}\" the name of the file, found \"{}\"", recipe.name);
     Err(RecipeError::Meaning { file: recipe.origin.to_string(), message })
 }

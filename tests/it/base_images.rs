@@ -98,5 +98,9 @@ fn the_app_that_lies_beside_it_says_nothing_of_a_base_image() {
 
     let told = bench.microbuild(["base", "java", "--base", "debian:bookworm"]);
     told.exits(2);
-    assert!(told.stderr.contains("found java, which makes one with each app"), "{}", told.stderr);
+    assert!(
+        told.stderr.contains("recipe java has no base image, because each app brings its own runtime"),
+        "{}",
+        told.stderr
+    );
 }

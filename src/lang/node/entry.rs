@@ -174,7 +174,7 @@ impl App<'_> {
         let named = [self.package.main.clone(), script].into_iter().flatten().filter_map(|file| normal(&file));
         let left_out = named.chain(DEFAULTS.map(str::to_owned)).find(|file| self.is_left_out(file));
         let hint = match left_out {
-            Some(file) => format!("--include {file} takes it in, whatever .dockerignore says"),
+            Some(file) => format!("--include {file} wins over .dockerignore"),
             None if self.package.builds => "`npm run build` first, if that makes it; or --cmd \"node FILE\"".to_owned(),
             None => "name it as main in package.json, or give --cmd \"node FILE\"".to_owned(),
         };

@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
     /// The command failed.
-    #[error("step {step} failed: `{command}` ended with exit status {status}; its output stands above")]
+    #[error("step {step} failed: `{command}` ended with exit status {status}; its output is above")]
     Failed {
         /// The step.
         step: String,
