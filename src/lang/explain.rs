@@ -79,8 +79,16 @@ pub(super) fn find(line: &str, sayings: &[(&str, Explanation)]) -> Option<Explan
 
 /// What compilers, and what calls them in every language, write.
 fn of_compilers(line: &str) -> Option<Explanation> {
-    const NO_COMPILER: [&str; 6] =
-        ["gcc: not found", "g++: not found", "cc: not found", "make: not found", "C compiler", "Unknown compiler"];
+    const NO_COMPILER: [&str; 8] = [
+        "gcc: not found",
+        "g++: not found",
+        "cc: not found",
+        "make: not found",
+        "C compiler",
+        "Unknown compiler",
+        "CMAKE_C_COMPILER could be found",
+        "CMAKE_CXX_COMPILER could be found",
+    ];
     // What CMake, Meson and configure scripts tell of one that is there.
     const COMPILER: [&str; 5] =
         ["identification is", "checking ", "Check for working", "Detecting C", "for the host machine"];
