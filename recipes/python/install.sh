@@ -9,6 +9,9 @@ set -e
 . /run/recipe/tool.sh
 
 export UV_CACHE_DIR=/root/.cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON=/usr/bin/python3 UV_PYTHON_DOWNLOADS=never
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+# What is compiled would tell the random names of the folders in which uv compiles.
+export CFLAGS=-g0 CXXFLAGS=-g0
 
 # Sets platform to uv's name of what the packages are for, which is empty for this machine. Its names of glibc end with version 2.40.
 target() {

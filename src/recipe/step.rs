@@ -78,6 +78,10 @@ pub struct Step {
     /// `{libc}` are filled in. `true` adds none, because the result is the same for every processor. Without this, such a build
     /// is an error.
     pub foreign: Option<Foreign>,
+    /// The processors, besides this machine's, that the command can work for; without any, all. For another one the build is an
+    /// error, as without [`Step::foreign`].
+    #[serde(default, rename = "foreign-cpus", deserialize_with = "values::list")]
+    pub foreign_cpus: Vec<String>,
     /// The command's words for processors, where they are not Go's.
     #[serde(default, deserialize_with = "values::texts")]
     pub cpu: BTreeMap<String, String>,
@@ -222,6 +226,9 @@ impl Step {
         let foreign = match conditions.foreign {
             Some((platform, libc)) => {
                 let Foreign(extra) = self.foreign.as_ref()?;
+                if !self.foreign_cpus.is_empty() && !self.foreign_cpus.contains(&platform.architecture) {
+                    return None;
+                }
                 if let Some(other) = words.first().and_then(|first| conditions.foreign_command.get(first)) {
                     words.splice(..1, other.iter().cloned());
                 }
@@ -435,6 +442,9 @@ mod tests {
         assert!(foreign.starts_with("npm exec -- npm@10 ci --omit=dev --os="), "{foreign}");
         let other = Step { locked: Some(Command(vec!["sh".into(), "-c".into()])), ..npm.clone() };
         assert!(words(&other, conditions).expect("a command").starts_with("sh -c"), "another program is not npm");
+        let known = Step { foreign_cpus: vec!["amd64".into()], ..npm.clone() };
+        assert!(words(&known, Conditions { foreign: Some((&amd, "musl")), ..plain }).is_some());
+        assert_eq!(words(&known, Conditions { foreign: Some((&arm, "musl")), ..plain }), None);
         let without = Step { foreign: None, ..npm };
         assert_eq!(words(&without, Conditions { foreign: Some((&arm, "musl")), ..plain }), None);
     }

@@ -165,6 +165,11 @@ fn packages_for_another_processor_come_as_wheels() {
         let found = folder.join(format!("_speedups.cpython-311-{other}-linux-gnu.so"));
         assert!(found.is_file(), "{}", found.display());
     }
+    let failed = build(&bench, &dir, &["--platform", "linux/arm/v7"]);
+    failed.exits(1);
+    let refused = "step install of recipe python cannot work for linux/arm/v7 on a machine that is";
+    assert!(failed.stderr.contains(refused), "{}", failed.stderr);
+
     fs::write(dir.join("requirements.txt"), "psycopg2==2.9.10\n").expect("a file");
     let failed = build(&bench, &dir, &["--platform", platform]);
     failed.exits(1);
