@@ -8,8 +8,8 @@ set -e
 # shellcheck source=recipes/shared/tool.sh
 . /run/recipe/tool.sh
 
-export UV_CACHE_DIR=/root/.cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON=/usr/bin/python3 UV_PYTHON_DOWNLOADS=never
-export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+export UV_CACHE_DIR=/root/.cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PREVIEW_FEATURES=pylock
+export UV_PYTHON=/usr/bin/python3 UV_PYTHON_DOWNLOADS=never PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 # What is compiled would tell the random names of the folders in which uv compiles.
 export CFLAGS=-g0 CXXFLAGS=-g0
 
@@ -56,10 +56,11 @@ get_uv() {
     PATH=$(echo /tmp/uv/uv-*.data/scripts):$PATH
 }
 
-# Writes what uv.lock says to the file $1. Of the project's files only pyproject.toml is here, so that uv cannot find the version or the
-# dependencies that programs tell; then the lock counts as it is. The lock is compared with the indexes that it was made with.
+# Writes what uv.lock says to the file $1: pylock.toml or requirements.txt. Of the project's files only pyproject.toml is here, so that
+# uv cannot find a version or dependencies that programs tell; then the lock counts as it is. The lock is compared with the indexes
+# that it was made with.
 export_lock() {
-    what="--no-dev --no-emit-project --no-header --no-annotate --format=requirements-txt"
+    what="--no-dev --no-emit-project --no-header --no-annotate"
     # shellcheck disable=SC2086 # words
     if ! env -u UV_DEFAULT_INDEX -u UV_INDEX uv export -q --locked $what -o "$1" 2>/tmp/said; then
         if grep -q 'needs to be updated' /tmp/said; then
@@ -86,8 +87,14 @@ get_uv
 if [ -e requirements.txt ]; then
     install -r requirements.txt
 elif [ -e uv.lock ]; then
-    export_lock /tmp/requirements.txt
-    install_locked -r /tmp/requirements.txt
+    # The lock has the address of each file, in whichever index it is; an index that the user names stands for those.
+    if [ "${UV_DEFAULT_INDEX:-}" ]; then
+        export_lock /tmp/requirements.txt
+        install_locked -r /tmp/requirements.txt
+    else
+        export_lock /tmp/pylock.toml
+        install -r /tmp/pylock.toml
+    fi
 elif [ -e pylock.toml ]; then
     install -r pylock.toml
 elif [ -e locked-requirements.txt ]; then

@@ -16,6 +16,10 @@ const SUMS: [&str; 2] = [
     "1e61c37477a1626458e36f7b1d82aa5c9b094fa4802892072e49de9c60c4c926",
 ];
 
+/// The address of that wheel.
+const WHEEL: &str = "https://files.pythonhosted.org/packages/d9/5a/e7c31adbe875f2abbb91bd84cf2dc52d792b5a01506781dbcf25c91daf11/\
+                     six-1.16.0-py2.py3-none-any.whl";
+
 /// A workbench with Debian's packages and an OCI runtime, or a skip.
 #[track_caller]
 fn workbench(release: &str) -> Option<Workbench> {
@@ -48,7 +52,7 @@ fn uv_installs_what_every_kind_of_lock_says() {
          [package.metadata]\nrequires-dist = [{{ name = 'six' }}]\n\
          [[package]]\nname = 'six'\nversion = '1.16.0'\nsource = {{ registry = 'https://pypi.org/simple' }}\n\
          sdist = {{ url = 'https://example.org/six-1.16.0.tar.gz', hash = 'sha256:{archive}' }}\n\
-         wheels = [{{ url = 'https://example.org/six-1.16.0-py2.py3-none-any.whl', hash = 'sha256:{wheel}' }}]\n"
+         wheels = [{{ url = '{WHEEL}', hash = 'sha256:{wheel}' }}]\n"
     );
     let poetry = format!(
         "[[package]]\nname = 'six'\nversion = '1.16.0'\noptional = false\npython-versions = '*'\ngroups = ['main']\n\

@@ -148,13 +148,8 @@ const SAYINGS: &[(&str, Explanation)] = &[
     ("does not match the lock file", Explanation::LockOutOfDate(Cow::Borrowed(UV_LOCK))),
     ("needs to be updated, but `--", Explanation::LockOutOfDate(Cow::Borrowed(UV_LOCK))),
     ("Hash mismatch for", Explanation::Hint(Cow::Borrowed(HASHES))),
-    (
-        "mode, all requirements must have a hash",
-        Explanation::Hint(Cow::Borrowed(
-            "a lock file has no hash for what comes from no index: publish it to an index; or install by yourself, and build with \
-             --deps copy",
-        )),
-    ),
+    ("mode, all requirements must have a hash", Explanation::Hint(Cow::Borrowed(NO_INDEX))),
+    ("Distribution not found at: file:", Explanation::Hint(Cow::Borrowed(NO_INDEX))),
     (
         "No matching distribution found for uv==",
         Explanation::Hint(Cow::Borrowed(
@@ -164,12 +159,8 @@ const SAYINGS: &[(&str, Explanation)] = &[
     ),
     ("no usable wheels", Explanation::Hint(Cow::Borrowed(WHEELS))),
     ("no wheels with a matching", Explanation::Hint(Cow::Borrowed(WHEELS))),
-    (
-        "does not satisfy Python",
-        Explanation::Hint(Cow::Borrowed(
-            "another --base has another Python: debian:trixie a newer one than debian:bookworm",
-        )),
-    ),
+    ("does not satisfy Python", Explanation::Hint(Cow::Borrowed(OTHER_PYTHON))),
+    ("'s Python requirement: `", Explanation::Hint(Cow::Borrowed(OTHER_PYTHON))),
     (
         "was not found in the package registry",
         Explanation::Hint(Cow::Borrowed(
@@ -183,6 +174,11 @@ const SAYINGS: &[(&str, Explanation)] = &[
         )),
     ),
 ];
+
+const NO_INDEX: &str = "the lock file has a package that comes from no index: publish it to an index; or install by yourself, and \
+                        build with --deps copy";
+
+const OTHER_PYTHON: &str = "another --base has another Python: debian:trixie a newer one than debian:bookworm";
 
 const WHEELS: &str = "a package has no wheel for this Python, processor and C library: another version of it may have one, another \
                       --base has another Python and C library; for another processor nothing is compiled, so build on a machine that \
@@ -382,6 +378,7 @@ mod tests {
             ),
             ("  cause: Because a was not found in the package registry and you require a==1", "PIP_INDEX_URL"),
             ("  cause: Because the current Python version (3.11.2) does not satisfy Python>=3.13", "debian:trixie"),
+            ("  cause: Distribution not found at: file:///srv/lib", "--deps copy"),
             ("error: In `--require-hashes` mode, all requirements must have a hash", "--deps copy"),
             (
                 "error: The lockfile at `uv.lock` needs to be updated, but `--locked` was provided.",
