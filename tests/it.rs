@@ -31,6 +31,7 @@ mod it {
     mod parsers;
     mod programs;
     mod project;
+    mod python;
     mod recipe_files;
     mod registry;
     mod registry_auth;

@@ -80,8 +80,16 @@ pub(super) fn find(line: &str, sayings: &[(&str, Explanation)]) -> Option<Explan
 
 /// Explains the messages of compilers and build tools, which are the same in every language.
 fn of_compilers(line: &str) -> Option<Explanation> {
-    const NO_COMPILER: [&str; 6] =
-        ["gcc: not found", "g++: not found", "cc: not found", "make: not found", "C compiler", "Unknown compiler"];
+    const NO_COMPILER: [&str; 8] = [
+        "gcc: not found",
+        "g++: not found",
+        "cc: not found",
+        "make: not found",
+        "C compiler",
+        "Unknown compiler",
+        "CMAKE_C_COMPILER could be found",
+        "CMAKE_CXX_COMPILER could be found",
+    ];
     // Words of CMake, Meson and configure scripts about a compiler that exists.
     const COMPILER: [&str; 5] =
         ["identification is", "checking ", "Check for working", "Detecting C", "for the host machine"];

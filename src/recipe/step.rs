@@ -79,6 +79,10 @@ pub struct Step {
     /// and `{libc}` are filled in. `true` adds none: the result is the same for every processor. Without this key, such
     /// a build is an error.
     pub foreign: Option<Foreign>,
+    /// The other processors that the command works for; none listed means all. For any other, the build is an error, as
+    /// without [`Step::foreign`].
+    #[serde(default, rename = "foreign-cpus", deserialize_with = "values::list")]
+    pub foreign_cpus: Vec<String>,
     /// The command's names for processors, where they differ from Go's.
     #[serde(default, deserialize_with = "values::texts")]
     pub cpu: BTreeMap<String, String>,
@@ -226,6 +230,9 @@ impl Step {
         let foreign = match conditions.foreign {
             Some((platform, libc)) => {
                 let Foreign(extra) = self.foreign.as_ref()?;
+                if !self.foreign_cpus.is_empty() && !self.foreign_cpus.contains(&platform.architecture) {
+                    return None;
+                }
                 if let Some(other) = words.first().and_then(|first| conditions.foreign_command.get(first)) {
                     words.splice(..1, other.iter().cloned());
                 }
@@ -440,6 +447,9 @@ mod tests {
         assert!(foreign.starts_with("npm exec -- npm@10 ci --omit=dev --os="), "{foreign}");
         let other = Step { locked: Some(Command(vec!["sh".into(), "-c".into()])), ..npm.clone() };
         assert!(words(&other, conditions).expect("a command").starts_with("sh -c"), "another program is not npm");
+        let known = Step { foreign_cpus: vec!["amd64".into()], ..npm.clone() };
+        assert!(words(&known, Conditions { foreign: Some((&amd, "musl")), ..plain }).is_some());
+        assert_eq!(words(&known, Conditions { foreign: Some((&arm, "musl")), ..plain }), None);
         let without = Step { foreign: None, ..npm };
         assert_eq!(words(&without, Conditions { foreign: Some((&arm, "musl")), ..plain }), None);
     }

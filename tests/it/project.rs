@@ -417,6 +417,30 @@ fn copies_dependencies_as_they_are() {
     assert_eq!(list(&without.files), ["index.js", "package.json", "packages/", "packages/p/"]);
 }
 
+/// A folder that the build makes anew may hold other versions, or packages for development only.
+#[test]
+fn what_the_build_installs_is_not_taken_from_the_folder() {
+    for (recipe, asks, main, left) in [
+        ("python", "requirements.txt", "main.py", "site-packages/six.py"),
+        ("php", "composer.json", "index.php", "vendor/autoload.php"),
+    ] {
+        let recipe = Shelves::default().find(recipe).expect("a built-in recipe");
+        let app = App::new(&[main, left]).file(asks, if asks.ends_with("json") { "{}" } else { "six==1.16.0\n" });
+        let read = |options: &Options| Project::read(app.path(), &recipe, options).expect("a project");
+        let folder = left.split('/').next().expect("a folder");
+        let project = read(&Options::default());
+        let files = list(&project.files);
+        assert!(files.contains(&main.to_owned()) && !files.iter().any(|file| file.starts_with(folder)), "{files:?}");
+        let warning = format!(
+            "{folder} in the app's folder stays out of the image, which gets what the build installs; --deps copy takes it"
+        );
+        assert!(project.warnings.contains(&warning), "{:?}", project.warnings);
+        let project = read(&copy());
+        assert_eq!(list(&project.dependencies), [format!("{folder}/"), left.to_owned()]);
+        assert!(!project.warnings.contains(&warning), "{:?}", project.warnings);
+    }
+}
+
 #[test]
 fn development_dependencies_are_none() {
     let app =

@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 use super::deb_mirror::has_release;
 use crate::support::{
     run, tools,
-    workbench::{Workbench, app, text},
+    workbench::{Workbench, app, temporary, text},
 };
 
 fn check(ending: &str) {
@@ -33,6 +33,31 @@ fn python_reads_programs_in_python_and_xml() {
         check("py");
         check("xml");
     }
+}
+
+/// Of pip's settings for indexes, variables win over its file, `[install]` over `[global]`, and uv's own variables over all.
+#[test]
+fn python_tells_uv_of_pips_indexes() {
+    let Some([python]) = tools(["python3"]) else { return };
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/python/indexes.py");
+    let dir = temporary();
+    let config = dir.path().join("pip.conf");
+    let file = "[global]\nindex_url = https://a.example/%40x/\ntrusted-host = a.example\n[install]\n\
+                extra-index-url =\n    https://b.example/\n    https://c.example/it's\n";
+    fs::write(&config, file).expect("a file");
+    let printed = |variables: &[(&str, &str)]| {
+        let mut command = Command::new(&python);
+        command.arg(&program).env_clear().envs(variables.iter().copied());
+        run(&mut command).succeeds().to_owned()
+    };
+    assert_eq!(printed(&[]), "");
+    let config = ("PIP_CONFIG_FILE", config.to_str().expect("a path of the tests"));
+    let others =
+        "export UV_INDEX='https://b.example/ https://c.example/it'\"'\"'s'\nexport UV_INSECURE_HOST=a.example\n";
+    assert_eq!(printed(&[config]), format!("export UV_DEFAULT_INDEX=https://a.example/%40x/\n{others}"));
+    let variable = ("PIP_INDEX_URL", "https://d.example/");
+    assert_eq!(printed(&[config, variable]), format!("export UV_DEFAULT_INDEX=https://d.example/\n{others}"));
+    assert_eq!(printed(&[config, variable, ("UV_DEFAULT_INDEX", "https://e.example/")]), others);
 }
 
 /// A package manager whose bytes are not those that the recipe expects, or the project.

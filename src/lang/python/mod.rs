@@ -1,4 +1,4 @@
-//! Python: `pyproject.toml`, the lock files of Poetry and Pipenv, and what pip, uv and setuptools say.
+//! Python: `pyproject.toml`, the lock files of Poetry and Pipenv, and what uv, pip and setuptools say.
 //!
 //! `uv` itself installs from `uv.lock`, `pylock.toml`, `requirements.txt` and `pyproject.toml`. Poetry's and Pipenv's locks are
 //! made into a file of requirements that `uv` takes: [`LOCKED`].
@@ -122,6 +122,9 @@ const SAYINGS: &[(&str, Explanation)] = &[
             "mysqlclient is compiled with MariaDB's library: --dev-package mariadb-dev (Alpine) or default-libmysqlclient-dev (Debian) brings it",
         )),
     ),
+    // Debian's is a program in Perl, which comes with the recipe's compilers.
+    ("Unable to find 'pg_config' file", Explanation::NeedsCompiler),
+    ("couldn't run 'pg_config'", Explanation::NeedsCompiler),
     ("Python.h: No such file", Explanation::NeedsCompiler),
     ("gcc' failed", Explanation::NeedsCompiler),
     ("g++' failed", Explanation::NeedsCompiler),
@@ -134,26 +137,52 @@ const SAYINGS: &[(&str, Explanation)] = &[
             "a package is compiled by Rust: --dev-package cargo brings that; or take a version of it that has a wheel for this Python",
         )),
     ),
+    (
+        "Git executable not found",
+        Explanation::Lacks(Cow::Borrowed(
+            "a package comes from a Git repository: --dev-package git brings what fetches it",
+        )),
+    ),
     ("Network connectivity is disabled", Explanation::NotCached),
     ("network was disabled", Explanation::NotCached),
     ("does not match the lock file", Explanation::LockOutOfDate(Cow::Borrowed(UV_LOCK))),
     ("needs to be updated, but `--", Explanation::LockOutOfDate(Cow::Borrowed(UV_LOCK))),
-    ("THESE PACKAGES DO NOT MATCH THE HASHES", Explanation::Hint(Cow::Borrowed(HASHES))),
     ("Hash mismatch for", Explanation::Hint(Cow::Borrowed(HASHES))),
+    ("mode, all requirements must have a hash", Explanation::Hint(Cow::Borrowed(NO_INDEX))),
+    ("Distribution not found at: file:", Explanation::Hint(Cow::Borrowed(NO_INDEX))),
     (
-        "No matching distribution found",
+        "No matching distribution found for uv==",
         Explanation::Hint(Cow::Borrowed(
-            "no version of it fits this Python, processor and C library, or the index lacks it: another --base has another Python and \
-             C library, PIP_INDEX_URL another index",
+            "uv installs what the project depends on, and the index has no wheel of it for this machine: PIP_EXTRA_INDEX_URL names \
+             another index",
+        )),
+    ),
+    ("no usable wheels", Explanation::Hint(Cow::Borrowed(WHEELS))),
+    ("no wheels with a matching", Explanation::Hint(Cow::Borrowed(WHEELS))),
+    ("does not satisfy Python", Explanation::Hint(Cow::Borrowed(OTHER_PYTHON))),
+    ("'s Python requirement: `", Explanation::Hint(Cow::Borrowed(OTHER_PYTHON))),
+    (
+        "was not found in the package registry",
+        Explanation::Hint(Cow::Borrowed(
+            "PIP_INDEX_URL names another index, PIP_EXTRA_INDEX_URL one that is asked first",
         )),
     ),
     (
-        "No solution found when resolving dependencies",
+        "--index-strategy unsafe-best-match",
         Explanation::Hint(Cow::Borrowed(
-            "no versions fit this Python, processor and C library together: another --base has another Python and C library",
+            "UV_INDEX_STRATEGY=unsafe-best-match in your environment takes a package from any of the indexes, as pip does",
         )),
     ),
 ];
+
+const NO_INDEX: &str = "the lock file has a package that comes from no index: publish it to an index; or install by yourself, and \
+                        build with --deps copy";
+
+const OTHER_PYTHON: &str = "another --base has another Python: debian:trixie a newer one than debian:bookworm";
+
+const WHEELS: &str = "a package has no wheel for this Python, processor and C library: another version of it may have one, another \
+                      --base has another Python and C library; for another processor nothing is compiled, so build on a machine that \
+                      has that processor";
 
 const HASHES: &str =
     "the index has other files than the lock file knows: lock again, or use the index that it was locked with";
@@ -342,7 +371,15 @@ mod tests {
     fn explains_pythons_tools() {
         for (line, expected) in [
             ("      Error: pg_config executable not found.", "--dev-package libpq-dev"),
-            ("ERROR: No matching distribution found for x==1", "another --base"),
+            ("ERROR: No matching distribution found for uv==0.13.9", "PIP_EXTRA_INDEX_URL"),
+            (
+                "  cause: Because psycopg2==2.9.10 has no usable wheels and you require psycopg2==2.9.10",
+                "has that processor",
+            ),
+            ("  cause: Because a was not found in the package registry and you require a==1", "PIP_INDEX_URL"),
+            ("  cause: Because the current Python version (3.11.2) does not satisfy Python>=3.13", "debian:trixie"),
+            ("  cause: Distribution not found at: file:///srv/lib", "--deps copy"),
+            ("error: In `--require-hashes` mode, all requirements must have a hash", "--deps copy"),
             (
                 "error: The lockfile at `uv.lock` needs to be updated, but `--locked` was provided.",
                 "`uv lock` writes it",
@@ -358,10 +395,14 @@ mod tests {
         }
         let line = "hint: Packages were unavailable because the network was disabled.";
         assert_eq!(Python.explain(line), Some(Explanation::NotCached));
-        assert_eq!(
-            Python.explain("x.c:1:10: fatal error: Python.h: No such file or directory"),
-            Some(Explanation::NeedsCompiler)
-        );
+        for line in [
+            "x.c:1:10: fatal error: Python.h: No such file or directory",
+            "         error: command 'gcc' failed: No such file or directory",
+            "         error: command 'x86_64-linux-gnu-gcc' failed: No such file or directory",
+            "         Error: Unable to find 'pg_config' file in '/usr/bin/pg_config'",
+        ] {
+            assert_eq!(Python.explain(line), Some(Explanation::NeedsCompiler), "{line}");
+        }
     }
 
     #[test]

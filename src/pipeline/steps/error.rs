@@ -44,9 +44,9 @@ pub enum StepError {
         /// The missing result.
         result: String,
     },
-    /// The command works only for this machine's processor.
-    #[error("step {step} of recipe {recipe} works for this machine's processor only ({host}), not for {platform}")]
-    ThisProcessorOnly {
+    /// The command cannot work for the image's processor on this machine.
+    #[error("step {step} of recipe {recipe} cannot work for {platform} on a machine that is {host}")]
+    ForeignProcessor {
         /// The step.
         step: String,
         /// The recipe.
@@ -94,7 +94,7 @@ impl Explain for StepError {
             Self::Failed { .. }
             | Self::Interrupted { .. }
             | Self::Nothing { .. }
-            | Self::ThisProcessorOnly { .. }
+            | Self::ForeignProcessor { .. }
             | Self::Foreign { .. }
             | Self::Io { .. } => Kind::Build,
         }
@@ -103,7 +103,7 @@ impl Explain for StepError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Failed { hint, .. } => hint.clone(),
-            Self::ThisProcessorOnly { platform, host, .. } => {
+            Self::ForeignProcessor { platform, host, .. } => {
                 Some(format!("build on a machine that is {platform}; --platform {host} builds for this one"))
             }
             Self::Foreign { platform, .. } => Some(format!(
