@@ -424,7 +424,7 @@ fn what_the_build_installs_is_not_taken_from_the_folder() {
         ("python", "requirements.txt", "main.py", "site-packages/six.py"),
         ("php", "composer.json", "index.php", "vendor/autoload.php"),
     ] {
-        let recipe = Shelves::default().find(recipe).expect("a built-in recipe");
+        let recipe = RecipeSearch::default().find(recipe).expect("a built-in recipe");
         let app = App::new(&[main, left]).file(asks, if asks.ends_with("json") { "{}" } else { "six==1.16.0\n" });
         let read = |options: &Options| Project::read(app.path(), &recipe, options).expect("a project");
         let folder = left.split('/').next().expect("a folder");
