@@ -457,15 +457,18 @@ fn list(
     options: &Options,
 ) -> Result<walk::Found, ProjectError> {
     let steps = steps::of_project(names, recipe, None).into_iter().filter_map(|at| recipe.steps.get(at));
-    let results: Vec<&Pattern> = steps.filter(|step| step.installs).flat_map(Step::results).collect();
-    let results: Vec<Pattern> = results.into_iter().cloned().collect();
+    let (installing, other): (Vec<&Step>, Vec<&Step>) = steps.partition(|step| step.installs);
+    let results = |steps: &[&Step]| steps.iter().flat_map(|step| step.results()).cloned().collect::<Vec<Pattern>>();
+    let (installed, mut without) = (results(&installing), results(&other));
     let copies = options.deps == Deps::Copy;
-    let without = if copies { &[][..] } else { &results };
+    if !copies {
+        without.extend(installed.iter().cloned());
+    }
     let own = recipe.origin.file().and_then(|path| fs::canonicalize(path).ok());
     let own = own.as_deref().and_then(|path| path.strip_prefix(root).ok()?.to_str()).map(str::to_owned);
     let ignored = recipe.app.ignore.iter().cloned().chain(ignore_file(app)?).collect();
     let rules = ignore::Rules::for_app(ignored, &options.include, &options.exclude, without, own);
-    let apart = copies.then(|| (results.clone(), ignore::Rules::for_dependencies(&results, &options.exclude)));
+    let apart = copies.then(|| (installed.clone(), ignore::Rules::for_dependencies(&installed, &options.exclude)));
     let mut found = walk::walk(app, &rules, apart.as_ref())?;
     let is_quiet = |name: &String| recipe.app.ignore.iter().any(|pattern| pattern.matches(name));
     let is_left_out = |name: &&String| without.iter().any(|pattern| pattern.matches(name)) && !is_quiet(name);
