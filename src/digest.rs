@@ -116,11 +116,6 @@ impl<T> Hashing<T> {
         (Digest(self.hasher.finalize().into()), self.count, self.inner)
     }
 
-    /// The number of bytes that have passed.
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-
     /// The inner reader or writer.
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.inner

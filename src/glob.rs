@@ -135,11 +135,6 @@ impl PatternSet {
         Self(patterns)
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// The patterns, in their order.
     pub fn iter(&self) -> impl Iterator<Item = &Pattern> {
         self.0.iter()

@@ -70,11 +70,6 @@ impl Listing {
         self.0.is_empty()
     }
 
-    /// Whether `path` leads to a regular file of the listing, links followed.
-    pub fn is_file(&self, path: &str) -> bool {
-        matches!(self.follow(path), Some(FileKind::File { .. }))
-    }
-
     /// What lies at `path` when links are followed, as far as they lead within the listing. Never a link.
     pub fn follow(&self, path: &str) -> Option<&FileKind> {
         /// As many as Linux follows (path_resolution(7)).

@@ -223,19 +223,11 @@ impl Response {
         Err(HttpError::Status { status: self.status(), retry_after: self.retry_after(), url: self.url })
     }
 
-    /// Copies the body to `writer`; the number of bytes. Tells a connection that breaks (which may be retried) from a
-    /// writer that fails (which may not).
+    /// Copies the body, which may have `limit` bytes at most, to `writer`; the number of bytes. Tells a connection that
+    /// breaks (which may be retried) from a writer that fails (which may not).
     ///
     /// # Errors
-    /// When the body cannot be read to its end, or not be written.
-    pub fn copy_to(&mut self, writer: &mut dyn Write) -> Result<u64, HttpError> {
-        self.copy_at_most(u64::MAX, writer)
-    }
-
-    /// [`copy_to`](Self::copy_to) of a body that may have `limit` bytes at most.
-    ///
-    /// # Errors
-    /// As `copy_to`, and when the body is longer.
+    /// When the body cannot be read to its end, is longer, or cannot be written.
     pub fn copy_at_most(&mut self, limit: u64, writer: &mut dyn Write) -> Result<u64, HttpError> {
         let mut buffer = vec![0; 64 * 1024];
         let mut copied = 0;

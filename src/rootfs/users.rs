@@ -75,11 +75,6 @@ impl Accounts {
         id(&self.group, name)
     }
 
-    /// The number of a user's own group.
-    pub fn primary_gid(&self, name: &str) -> Option<u32> {
-        line_of(&self.passwd, name)?.split(':').nth(3)?.parse().ok()
-    }
-
     /// Adds a user and a group of the same name and number, without a password, unless there is a user of that name.
     pub fn add_fixed(&mut self, name: &str, id: u32, gecos: &str, home: &str, shell: &str) {
         if self.uid(name).is_some() {
