@@ -467,15 +467,15 @@ fn list(
     let own = recipe.origin.file().and_then(|path| fs::canonicalize(path).ok());
     let own = own.as_deref().and_then(|path| path.strip_prefix(root).ok()?.to_str()).map(str::to_owned);
     let ignored = recipe.app.ignore.iter().cloned().chain(ignore_file(app)?).collect();
-    let rules = ignore::Rules::for_app(ignored, &options.include, &options.exclude, without, own);
+    let rules = ignore::Rules::for_app(ignored, &options.include, &options.exclude, &without, own);
     let apart = copies.then(|| (installed.clone(), ignore::Rules::for_dependencies(&installed, &options.exclude)));
     let mut found = walk::walk(app, &rules, apart.as_ref())?;
     let is_quiet = |name: &String| recipe.app.ignore.iter().any(|pattern| pattern.matches(name));
     let is_left_out = |name: &&String| without.iter().any(|pattern| pattern.matches(name)) && !is_quiet(name);
     found.warnings.extend(names.iter().filter(is_left_out).map(|name| {
-        format!(
-            "{name} in the app's folder stays out of the image, because the build makes it anew; --deps copy takes it"
-        )
+        let copied = installed.iter().any(|pattern| pattern.matches(name));
+        let hint = if copied { "; --deps copy takes it" } else { "" };
+        format!("{name} in the app's folder stays out of the image, because the build makes it anew{hint}")
     }));
     Ok(found)
 }

@@ -620,3 +620,20 @@ fn another_runtime_than_a_project_asks_for_is_a_warning() {
     let expected = "expected a version of PHP that fits require.php in composer.json (`^8.4`), found 8.2.29";
     assert_eq!(warning.as_deref(), Some(expected));
 }
+
+/// What a build step makes anew does not lie under what an earlier build left in the app's folder.
+#[test]
+fn what_a_step_makes_anew_stays_out_of_the_apps_files() {
+    let text = "name = 'x'\ndescription = 'x'\n[base.alpine]\npackages = ['x']\n[app]\ncmd = ['x']\n\
+                [[step]]\nname = 'build'\nrun = ['make']\nkeep = ['dist', '{out}/lib']\n";
+    let recipe = Recipe::parse(text, "x.toml").expect("a recipe");
+    let app = App::new(&["dist/old.js", "lib/a.js", "src/dist/b.js"]);
+    for deps in [Deps::Auto, Deps::Copy, Deps::None] {
+        let project = Project::read(app.path(), &recipe, &Options { deps, ..Options::default() }).expect("a project");
+        assert_eq!(list(&project.files), ["lib/", "lib/a.js", "src/", "src/dist/", "src/dist/b.js"]);
+        assert_eq!(project.warnings.len(), 1, "{:?}", project.warnings);
+        assert!(project.warnings[0].starts_with("dist in the app's folder stays out"), "{:?}", project.warnings);
+        assert!(!project.warnings[0].contains("--deps"), "{:?}", project.warnings);
+        assert_eq!(project.steps[0].files.len(), 5, "nor does the step see it");
+    }
+}
