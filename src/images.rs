@@ -15,7 +15,7 @@ use crate::{
     error::{Explain, Kind},
     host::Host,
     image::{Artifact, Image, Platform},
-    layout::{Entry, Layout, LayoutError, LayoutLock, Transfer, is_last_link},
+    layout::{Entry, Layout, LayoutError, Transfer, is_last_link},
     near::nearest,
     store::{Store, StoreError},
     ui::Ui,
@@ -133,14 +133,6 @@ impl LocalImages {
         self.layout.dir()
     }
 
-    /// Says that this process reads images: no blob is removed meanwhile.
-    ///
-    /// # Errors
-    /// When they cannot be locked.
-    pub fn lock_shared(&self) -> Result<LayoutLock, ImagesError> {
-        Ok(self.layout.lock_shared()?)
-    }
-
     /// Keeps `artifact` under each of `names` (`app` is `app:latest`), which other images lose. The digests of the
     /// blobs that were not here before.
     ///
@@ -212,7 +204,7 @@ impl LocalImages {
     }
 
     /// The image called `name`: `app:1`, `app` for `app:latest`, `app:1@sha256:…`, or `sha256:…` alone. Its layers are
-    /// files that stay while [`lock_shared`](Self::lock_shared) is held.
+    /// files that stay while the layout is locked.
     ///
     /// # Errors
     /// When there is none, or it cannot be read.

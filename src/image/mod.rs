@@ -48,6 +48,9 @@ impl Document {
     }
 }
 
+/// The search path of an image that sets none, and of commands in a sandbox.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// What an image runs on, in Go's words, as OCI has them: `linux/amd64`, `linux/arm64`, `linux/arm/v7`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Platform {

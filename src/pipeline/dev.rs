@@ -6,9 +6,10 @@ use super::{BuildError, Caches, StepError, system::System};
 use crate::{
     fetch::Fetcher,
     host::Host,
+    image::PATH,
     layer::{Layer, compress::Compression},
     lock::{Lock, lock},
-    plan::{PATH, Plan},
+    plan::Plan,
     project::Project,
     recipe::{RUN, Recipe, Step},
     request::{Request, StepOptions},

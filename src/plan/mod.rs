@@ -9,7 +9,7 @@ use crate::{
     apk, deb,
     error::{Explain, Kind},
     glob::{Pattern, PatternSet},
-    image::{Configuration, Platform, timestamp},
+    image::{Configuration, PATH, Platform, timestamp},
     lang::Language,
     project::Project,
     recipe::{BasePackages, Recipe, RecipeError},
@@ -17,9 +17,6 @@ use crate::{
     rootfs::{ApkSettings, Settings},
     values::{Base, Distribution, User},
 };
-
-/// The search path of every image that sets none.
-pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The plan of a build. See the module's documentation.
 #[derive(Debug, Clone)]

@@ -25,6 +25,7 @@ use crate::{
     digest::Digest,
     glob::{Pattern, PatternSet},
     host::Host,
+    image::PATH,
     lang::{self, Language},
     values::{self, Base, Command, Port, User, Workdir},
 };
@@ -284,6 +285,10 @@ impl Recipe {
             Some(table) => Ok(Some(table)),
             None => beside(name),
         };
+        let variables = recipe.steps.iter_mut().map(|step| &mut step.env).chain([&mut recipe.env]);
+        for value in variables.flat_map(BTreeMap::values_mut) {
+            *value = value.replace("{PATH}", PATH);
+        }
         recipe.programs = files::named(text, file, &texts, &recipe.files, &find)?;
         recipe.text = text.to_owned();
         Ok(recipe)

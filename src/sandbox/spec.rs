@@ -13,9 +13,7 @@ use oci_spec::{
 };
 
 use super::{Ids, Mount, Network, Sandbox, seccomp, subordinate::Subordinate};
-
-/// The default search path for programs.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+use crate::image::PATH;
 
 /// The capabilities of root, which may install and start programs within the container.
 const CAPABILITIES: [Capability; 8] = [

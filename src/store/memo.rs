@@ -7,10 +7,10 @@
 //! A [`Bucket`] says what is remembered, a [`Key`] under what. [`Store::memo`] is the one way to work with both: it
 //! recalls, and where there is nothing usable it makes and remembers.
 //!
-//! **This is the seam at which a registry will be asked.** A memo of a portable bucket ([`Bucket::is_portable`]) means the same on
-//! every machine, because its key holds digests, names and versions, and neither paths nor the order of a hash table.
-//! So a registry can hold such memos under `BUCKET` and `KEY`, and [`Store::memo`] can ask for one after the store had
-//! none and before `make` works. Nothing else in this program needs to know.
+//! **This is the seam at which a registry will be asked.** Keys hold digests, names and versions, and neither paths nor the order of a
+//! hash table (but for what one machine saw of a mirror, a registry or its own folders, and for steps whose project has caches). So a
+//! registry can hold memos under `BUCKET` and `KEY`, and [`Store::memo`] can ask for one after the store had none and before `make`
+//! works. Nothing else in this program needs to know.
 //!
 //! Memos are trusted: a program that can write one decides what a build contains. The store takes them from no folder
 //! or file that is not the user's own; what a registry gives will need a signature.
@@ -91,33 +91,13 @@ impl Bucket {
             Self::Roots => "roots-v1",
         }
     }
-
-    /// Whether its memos mean the same on every machine, so that machines could share them.
-    pub fn is_portable(self) -> bool {
-        match self {
-            Self::Packages
-            | Self::AlpineSolutions
-            | Self::DebianSolutions
-            | Self::Systems
-            | Self::Apps
-            | Self::Steps
-            | Self::StepLayers => true,
-            // What one machine saw of a mirror, a registry or its own folders; and what it must check itself.
-            Self::Indexes
-            | Self::MissingIndexes
-            | Self::Signatures
-            | Self::PushedBlobs
-            | Self::ImageNames
-            | Self::Roots => false,
-        }
-    }
 }
 
 /// All that a result depends on, as named fields. Equal fields make an equal key on every machine, and no two lists of
 /// fields make the same key: each name and value is written with its length.
 ///
 /// ```
-/// use microbuild::store::Key;
+/// use microbuild::internals::store::Key;
 ///
 /// let key = Key::new().text("command", "npm ci").list("files", ["package.json", "package-lock.json"]);
 /// assert_ne!(key.digest(), Key::new().text("command", "npm ci").digest());
