@@ -161,7 +161,7 @@ pub(super) fn why(lock: &Lock, package: &str, recipe: &str) -> Option<String> {
     loop {
         let (next, why) = match rows[at].because {
             Because::Request(request) => {
-                let _ = writeln!(text, "\n  is asked for, as {request}, by recipe {recipe} or --package");
+                let _ = writeln!(text, "\n  is requested, as {request}, by recipe {recipe} or --package");
                 return Some(text);
             }
             Because::Linked => {
@@ -169,7 +169,7 @@ pub(super) fn why(lock: &Lock, package: &str, recipe: &str) -> Option<String> {
                 return Some(text);
             }
             Because::Shipped => {
-                let _ = writeln!(text, "\n  is what a step has put parts of into the image");
+                let _ = writeln!(text, "\n  has files that a step put into the image");
                 return Some(text);
             }
             Because::Needed { by, through } => (*by, format!("is needed, as {through}, by {}", title(*by))),
