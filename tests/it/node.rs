@@ -441,7 +441,8 @@ fn a_plan_is_printed_without_a_package_being_fetched() {
     }
     let listed =
         json_of(&run(bench.sources(&mut bench.home.microbuild(["plan", "node", &app, "--json", "--base", "scratch"]))));
-    let names: Vec<_> = listed["images"][0]["packages"].as_array().expect("packages").iter().map(|p| &p["name"]).collect();
+    let names: Vec<_> =
+        listed["images"][0]["packages"].as_array().expect("packages").iter().map(|p| &p["name"]).collect();
     assert!(names.contains(&&json!("nodejs")) && !names.contains(&&json!("busybox")), "{names:?}");
     let stored: u64 = (fs::read_dir(bench.home.path().join(".cache/microbuild/v1/blobs/sha256")).expect("the store"))
         .map(|entry| entry.expect("an entry").metadata().expect("metadata").len())

@@ -432,7 +432,7 @@ fn what_the_build_installs_is_not_taken_from_the_folder() {
         let files = list(&project.files);
         assert!(files.contains(&main.to_owned()) && !files.iter().any(|file| file.starts_with(folder)), "{files:?}");
         let warning = format!(
-            "{folder} in the app's folder stays out of the image, which gets what the build installs; --deps copy takes it"
+            "{folder} in the app's folder stays out of the image, because the build makes it anew; --deps copy takes it"
         );
         assert!(project.warnings.contains(&warning), "{:?}", project.warnings);
         let project = read(&copy());
