@@ -102,7 +102,8 @@ fn why_knows_the_libraries_that_a_program_is_linked_with() {
     }
     let bench = Workbench::debian("bookworm");
     let source = app(&bench.path("source"), &[("main.c", "#include <stdio.h>\nint main(void) { puts(\"hello\"); }\n")]);
-    let dir = app(&bench.path("prog"), &[]);
+    let dir = bench.path("prog");
+    fs::create_dir(&dir).expect("a folder");
     let mut cc = bench.home.command("cc", ["-o", &text(&dir.join("prog")), &text(&source.join("main.c"))]);
     run(&mut cc).succeeds();
     let ask = |package: &str| {
