@@ -22,18 +22,18 @@ use tempfile::TempDir;
 use crate::support::{skip, skip_forbidden};
 
 /// An app in a temporary folder. What it holds is written fluently: a path that ends with `/` is a folder.
-struct App(TempDir);
+pub(super) struct App(TempDir);
 
 impl App {
-    fn new(files: &[&str]) -> Self {
+    pub(super) fn new(files: &[&str]) -> Self {
         files.iter().fold(Self(tempfile::tempdir().expect("a temporary folder")), |app, path| app.file(path, ""))
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    fn file(self, path: &str, text: &str) -> Self {
+    pub(super) fn file(self, path: &str, text: &str) -> Self {
         let at = self.path().join(path);
         fs::create_dir_all(at.parent().expect("a folder")).expect("a folder");
         if path.ends_with('/') {
@@ -81,7 +81,7 @@ fn node() -> Recipe {
 }
 
 /// Folders end with `/`, executable files with `*`, links show their target.
-fn list(files: &[AppFile]) -> Vec<String> {
+pub(super) fn list(files: &[AppFile]) -> Vec<String> {
     let show = |file: &AppFile| match &file.kind {
         FileKind::Folder => format!("{}/", file.path),
         FileKind::File { executable: true, .. } => format!("{}*", file.path),
@@ -95,7 +95,7 @@ fn patterns(texts: &[&str]) -> Vec<microbuild::internals::glob::Pattern> {
     texts.iter().map(|text| text.parse().expect("a pattern")).collect()
 }
 
-fn copy() -> Options {
+pub(super) fn copy() -> Options {
     Options { deps: Deps::Copy, ..Options::default() }
 }
 
@@ -417,30 +417,6 @@ fn copies_dependencies_as_they_are() {
     assert_eq!(list(&without.files), ["index.js", "package.json", "packages/", "packages/p/"]);
 }
 
-/// A folder that the build makes anew may hold other versions, or packages for development only.
-#[test]
-fn what_the_build_installs_is_not_taken_from_the_folder() {
-    for (recipe, asks, main, left) in [
-        ("python", "requirements.txt", "main.py", "site-packages/six.py"),
-        ("php", "composer.json", "index.php", "vendor/autoload.php"),
-    ] {
-        let recipe = RecipeSearch::default().find(recipe).expect("a built-in recipe");
-        let app = App::new(&[main, left]).file(asks, if asks.ends_with("json") { "{}" } else { "six==1.16.0\n" });
-        let read = |options: &Options| Project::read(app.path(), &recipe, options).expect("a project");
-        let folder = left.split('/').next().expect("a folder");
-        let project = read(&Options::default());
-        let files = list(&project.files);
-        assert!(files.contains(&main.to_owned()) && !files.iter().any(|file| file.starts_with(folder)), "{files:?}");
-        let warning = format!(
-            "{folder} in the app's folder stays out of the image, because the build makes it anew; --deps copy takes it"
-        );
-        assert!(project.warnings.contains(&warning), "{:?}", project.warnings);
-        let project = read(&copy());
-        assert_eq!(list(&project.dependencies), [format!("{folder}/"), left.to_owned()]);
-        assert!(!project.warnings.contains(&warning), "{:?}", project.warnings);
-    }
-}
-
 #[test]
 fn development_dependencies_are_none() {
     let app =
@@ -597,43 +573,4 @@ fn a_recipe_says_what_stays_out_and_what_certain_files_start() {
     assert_eq!(read(&app, &Options::default()).0, "other", "whoever writes a Procfile knows better");
     let options = Options { cmd: Some(vec!["given".into()]), ..Options::default() };
     assert_eq!(read(&app, &options).0, "given");
-}
-
-/// Nothing but a language reads lock files: here `x.lock` is none of npm's JSON.
-#[test]
-fn a_recipe_without_language_reads_no_lock_file() {
-    let text = "name = 'x'\ndescription = 'x'\n[base.alpine]\npackages = ['x']\n[app]\ncmd = ['x']\n\
-                [[step]]\nname = 'install'\ninstalls = true\nfiles = ['x.lock']\nlock = ['x.lock']\nrun = ['z']\nkeep = ['lib']\n";
-    let recipe = Recipe::parse(text, "x.toml").expect("a recipe");
-    let app = App::new(&[]).file("x.lock", "one 1.0\ntwo 2.0\n");
-    let steps = Project::read(app.path(), &recipe, &Options::default()).expect("a project").steps;
-    assert_eq!(steps.first().and_then(|step| step.lock.as_deref()), Some("x.lock"));
-}
-
-#[test]
-fn another_runtime_than_a_project_asks_for_is_a_warning() {
-    let php = RecipeSearch::default().find("php").expect("the built-in recipe");
-    let app = App::new(&["index.php"]).file("composer.json", r#"{"name": "team/shop", "require": {"php": "^8.4"}}"#);
-    let project = Project::read(app.path(), &php, &Options::default()).expect("a project");
-    assert_eq!(project.check_runtime("8.4.14-r0").expect("no error"), None);
-    let warning = project.check_runtime("8.2.29").expect("no error");
-    let expected = "expected a version of PHP that fits require.php in composer.json (`^8.4`), found 8.2.29";
-    assert_eq!(warning.as_deref(), Some(expected));
-}
-
-/// What a build step makes anew does not lie under what an earlier build left in the app's folder.
-#[test]
-fn what_a_step_makes_anew_stays_out_of_the_apps_files() {
-    let text = "name = 'x'\ndescription = 'x'\n[base.alpine]\npackages = ['x']\n[app]\ncmd = ['x']\n\
-                [[step]]\nname = 'build'\nrun = ['make']\nkeep = ['dist', '{out}/lib']\n";
-    let recipe = Recipe::parse(text, "x.toml").expect("a recipe");
-    let app = App::new(&["dist/old.js", "lib/a.js", "src/dist/b.js"]);
-    for deps in [Deps::Auto, Deps::Copy, Deps::None] {
-        let project = Project::read(app.path(), &recipe, &Options { deps, ..Options::default() }).expect("a project");
-        assert_eq!(list(&project.files), ["lib/", "lib/a.js", "src/", "src/dist/", "src/dist/b.js"]);
-        assert_eq!(project.warnings.len(), 1, "{:?}", project.warnings);
-        assert!(project.warnings[0].starts_with("dist in the app's folder stays out"), "{:?}", project.warnings);
-        assert!(!project.warnings[0].contains("--deps"), "{:?}", project.warnings);
-        assert_eq!(project.steps[0].files.len(), 5, "nor does the step see it");
-    }
 }

@@ -1,8 +1,17 @@
-//! Steps of recipes as users write their own: chained, refused, and what `plan` and `why` know of them.
+//! Steps: which of them a project has, what stays out of its own files for them; chained and refused; what `plan` and `why` know.
 
 use std::{fs, path::Path};
 
-use super::deb_mirror::has_release;
+use microbuild::internals::{
+    project::{Options, Project},
+    recipe::{Recipe, RecipeSearch},
+    values::Deps,
+};
+
+use super::{
+    deb_mirror::has_release,
+    project::{App, copy, list},
+};
 use crate::support::{
     run, tools,
     workbench::{Workbench, app, json, text},
@@ -115,4 +124,67 @@ fn why_knows_the_libraries_that_a_program_is_linked_with() {
     let none = ask("libc7");
     assert_eq!(none.exits(2), "");
     assert!(none.stderr.contains("libc7 is not in the image; did you mean libc6?"), "{}", none.stderr);
+}
+
+/// A folder that the build makes anew may hold other versions, or packages for development only.
+#[test]
+fn what_the_build_installs_is_not_taken_from_the_folder() {
+    for (recipe, asks, main, left) in [
+        ("python", "requirements.txt", "main.py", "site-packages/six.py"),
+        ("php", "composer.json", "index.php", "vendor/autoload.php"),
+    ] {
+        let recipe = RecipeSearch::default().find(recipe).expect("a built-in recipe");
+        let app = App::new(&[main, left]).file(asks, if asks.ends_with("json") { "{}" } else { "six==1.16.0\n" });
+        let read = |options: &Options| Project::read(app.path(), &recipe, options).expect("a project");
+        let folder = left.split('/').next().expect("a folder");
+        let project = read(&Options::default());
+        let files = list(&project.files);
+        assert!(files.contains(&main.to_owned()) && !files.iter().any(|file| file.starts_with(folder)), "{files:?}");
+        let warning = format!(
+            "{folder} in the app's folder stays out of the image, because the build makes it anew; --deps copy takes it"
+        );
+        assert!(project.warnings.contains(&warning), "{:?}", project.warnings);
+        let project = read(&copy());
+        assert_eq!(list(&project.dependencies), [format!("{folder}/"), left.to_owned()]);
+        assert!(!project.warnings.contains(&warning), "{:?}", project.warnings);
+    }
+}
+
+/// Nothing but a language reads lock files: here `x.lock` is none of npm's JSON.
+#[test]
+fn a_recipe_without_language_reads_no_lock_file() {
+    let text = "name = 'x'\ndescription = 'x'\n[base.alpine]\npackages = ['x']\n[app]\ncmd = ['x']\n\
+                [[step]]\nname = 'install'\ninstalls = true\nfiles = ['x.lock']\nlock = ['x.lock']\nrun = ['z']\nkeep = ['lib']\n";
+    let recipe = Recipe::parse(text, "x.toml").expect("a recipe");
+    let app = App::new(&[]).file("x.lock", "one 1.0\ntwo 2.0\n");
+    let steps = Project::read(app.path(), &recipe, &Options::default()).expect("a project").steps;
+    assert_eq!(steps.first().and_then(|step| step.lock.as_deref()), Some("x.lock"));
+}
+
+#[test]
+fn another_runtime_than_a_project_asks_for_is_a_warning() {
+    let php = RecipeSearch::default().find("php").expect("the built-in recipe");
+    let app = App::new(&["index.php"]).file("composer.json", r#"{"name": "team/shop", "require": {"php": "^8.4"}}"#);
+    let project = Project::read(app.path(), &php, &Options::default()).expect("a project");
+    assert_eq!(project.check_runtime("8.4.14-r0").expect("no error"), None);
+    let warning = project.check_runtime("8.2.29").expect("no error");
+    let expected = "expected a version of PHP that fits require.php in composer.json (`^8.4`), found 8.2.29";
+    assert_eq!(warning.as_deref(), Some(expected));
+}
+
+/// What a build step makes anew does not lie under what an earlier build left in the app's folder.
+#[test]
+fn what_a_step_makes_anew_stays_out_of_the_apps_files() {
+    let text = "name = 'x'\ndescription = 'x'\n[base.alpine]\npackages = ['x']\n[app]\ncmd = ['x']\n\
+                [[step]]\nname = 'build'\nrun = ['make']\nkeep = ['dist', '{out}/lib']\n";
+    let recipe = Recipe::parse(text, "x.toml").expect("a recipe");
+    let app = App::new(&["dist/old.js", "lib/a.js", "src/dist/b.js"]);
+    for deps in [Deps::Auto, Deps::Copy, Deps::None] {
+        let project = Project::read(app.path(), &recipe, &Options { deps, ..Options::default() }).expect("a project");
+        assert_eq!(list(&project.files), ["lib/", "lib/a.js", "src/", "src/dist/", "src/dist/b.js"]);
+        assert_eq!(project.warnings.len(), 1, "{:?}", project.warnings);
+        assert!(project.warnings[0].starts_with("dist in the app's folder stays out"), "{:?}", project.warnings);
+        assert!(!project.warnings[0].contains("--deps"), "{:?}", project.warnings);
+        assert_eq!(project.steps[0].files.len(), 5, "nor does the step see it");
+    }
 }
