@@ -49,15 +49,12 @@ pub(super) fn json(built: &Built, names: &[String], recipe: &Recipe, delivered: 
             })
         })
         .collect();
-    let packages: Vec<Value> = (built.platforms.iter())
-        .flat_map(|report| report.lock.packages.rows().into_iter().map(move |row| (report, row)))
-        .map(|(report, row)| {
-            json!({
-                "name": row.name, "version": row.version, "size": row.size,
-                "platform": report.platform.to_string(),
-            })
+    let packages = built.platforms.iter().flat_map(|report| {
+        packages_of(&report.lock).into_iter().map(|mut package| {
+            package["platform"] = report.platform.to_string().into();
+            package
         })
-        .collect();
+    });
     let milliseconds = |time: &std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     json!({
         "reference": delivered.reference,
@@ -68,7 +65,7 @@ pub(super) fn json(built: &Built, names: &[String], recipe: &Recipe, delivered: 
         "base": built.base.to_string(),
         "platforms": built.platforms.iter().map(|report| report.platform.to_string()).collect::<Vec<_>>(),
         "layers": layers,
-        "packages": packages,
+        "packages": packages.collect::<Vec<_>>(),
         "dev_packages": built.dev.as_ref().map(packages_of).unwrap_or_default(),
         "left_out": built.platforms.iter().map(|report| report.left_out).sum::<u64>(),
         "timings": built.timings.iter().map(|(step, time)| (step.clone(), milliseconds(time))).collect::<std::collections::BTreeMap<_, _>>(),

@@ -1,8 +1,11 @@
 //! The packages of a build, as one value that is complete before any layer is made: those of every image, with the
 //! libraries that its programs are linked with, and those of the dev variant.
 
+use std::rc::Rc;
+
 use super::{
     BuildError,
+    dev::DevVariant,
     linked::Linked,
     plan as plan_of, resolve_base,
     steps::{Output, Steps},
@@ -111,7 +114,7 @@ impl<'a> Steps<'a> {
         let lock = lock(plan, platform, self.fetcher)?;
         let version = |lock: &Lock| plan.version_from.as_ref().and_then(|name| lock.version_of(name));
         // A compiled language has packages in the dev variant only.
-        let dev = || Ok::<_, BuildError>(self.dev_lock()?.as_ref().and_then(version));
+        let dev = || Ok::<_, BuildError>(self.dev()?.as_ref().and_then(|variant| version(&variant.lock)));
         if let Some(version) = version(&lock).map_or_else(dev, |version| Ok(Some(version)))? {
             self.project.check_runtime(&version)?.into_iter().for_each(|warning| self.warn(warning));
         }
@@ -120,9 +123,11 @@ impl<'a> Steps<'a> {
 
     /// The packages of the dev variant, where the project has steps.
     pub(super) fn dev_lock(&self) -> Result<Option<Lock>, BuildError> {
-        if self.project.steps.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(self.variant()?.lock.clone()))
+        Ok(self.dev()?.map(|variant| variant.lock.clone()))
+    }
+
+    /// The dev variant, where the project has steps.
+    fn dev(&self) -> Result<Option<Rc<DevVariant>>, BuildError> {
+        if self.project.steps.is_empty() { Ok(None) } else { self.variant().map(Some) }
     }
 }

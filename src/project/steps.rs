@@ -110,17 +110,11 @@ impl Seen<'_> {
             files.extend(self.files.iter().filter(|file| seen.insert(file.path.clone())).cloned());
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        let installs = ProjectStep {
-            at,
-            lock,
-            files,
-            generated: self.generated.to_vec(),
-            required: !needs.required.is_empty(),
-            scripts: needs.scripts.clone(),
-        };
-        if step.installs {
-            return Ok(installs);
+        let read = ProjectStep { at, lock, files, ..ProjectStep::default() };
+        if !step.installs {
+            return Ok(read);
         }
-        Ok(ProjectStep { generated: Vec::new(), required: false, scripts: Vec::new(), ..installs })
+        let (generated, required) = (self.generated.to_vec(), !needs.required.is_empty());
+        Ok(ProjectStep { generated, required, scripts: needs.scripts.clone(), ..read })
     }
 }

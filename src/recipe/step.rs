@@ -10,7 +10,7 @@ use serde::{
     },
 };
 
-use super::{is_name, paths};
+use super::paths;
 use crate::{
     glob::Pattern,
     image::Platform,
@@ -54,7 +54,7 @@ pub struct Step {
     #[serde(default, deserialize_with = "paths::files")]
     pub lock: Vec<String>,
     /// The command that runs instead when there is a lock file.
-    #[serde(default, deserialize_with = "optional_command")]
+    #[serde(default, deserialize_with = "values::optional_command")]
     pub locked: Option<Command>,
     /// Variables of the command's environment.
     #[serde(default, deserialize_with = "values::texts")]
@@ -394,16 +394,10 @@ fn pairs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(Pattern, Pat
 
 /// Reads a step's name. `dev` is reserved: it is the command of `microbuild dev`.
 fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    match name.as_str() {
+    match super::name(deserializer)?.as_str() {
         "dev" => Err(D::Error::custom("a step cannot be called `dev`: that is the command of `microbuild dev`")),
-        text if is_name(text) => Ok(name),
-        _ => Err(D::Error::custom(format_args!("expected lower-case letters, digits and -, found `{name}`"))),
+        name => Ok(name.to_owned()),
     }
-}
-
-fn optional_command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Command>, D::Error> {
-    values::command(deserializer).map(Some)
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! The libraries that a step's result is linked with. They come from packages; without them the app would not start.
 
-use super::{Made, Output, Steps};
+use super::{Made, Output, Steps, is_foreign};
 use crate::{
     elf::Elf,
     lock::{Lock, Needs},
     pipeline::{BuildError, LinkError, programs, system::System},
-    plan::{Plan, host_platform},
+    plan::Plan,
     rootfs::Programs,
 };
 
@@ -43,10 +43,10 @@ impl Steps<'_> {
             let inside = path.strip_prefix(workdir).unwrap_or(path).trim_start_matches('/');
             !is_loaded_by_language(inside) || step.plugins.iter().any(|pattern| pattern.matches(inside))
         };
-        if *platform == host_platform() {
-            output.variant.system.needs(&programs, &may_lack)
-        } else {
+        if is_foreign(platform) {
             System::new(plan, lock, self.request.compression, self.fetcher)?.needs(&programs, &may_lack)
+        } else {
+            output.variant.system.needs(&programs, &may_lack)
         }
     }
 }

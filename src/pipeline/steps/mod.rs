@@ -171,6 +171,17 @@ impl<'a> Steps<'a> {
         Ok(Rc::clone(self.variants[at].get_or_init(|| variant)))
     }
 
+    /// The owner of the caches of the project's steps.
+    fn owner(&self) -> Owner {
+        Owner::of(&self.request.step, self.project)
+    }
+
+    /// Whether the store has the bytes of all these layers.
+    fn has_all(&self, records: &[LayerRecord]) -> bool {
+        let blobs = self.fetcher.store().blobs();
+        records.iter().all(|record| blobs.contains(&record.digest, record.size))
+    }
+
     /// The jobs for `platform`, in order.
     pub(super) fn jobs(&self, platform: &'a Platform) -> Result<Vec<Job<'a>>, BuildError> {
         let steps = self.project.steps.iter().filter_map(|own| Some((own, self.recipe.steps.get(own.at)?)));
@@ -178,12 +189,11 @@ impl<'a> Steps<'a> {
     }
 
     fn job(&self, step: &'a Step, of_project: &'a ProjectStep, platform: &'a Platform) -> Result<Job<'a>, BuildError> {
-        let host = host_platform();
         let conditions = Conditions {
             locked: of_project.lock.is_some(),
             offline: self.request.step.offline,
             ignore_scripts: self.request.step.ignore_scripts,
-            foreign: (*platform != host).then(|| (platform, self.request.base.libc())),
+            foreign: is_foreign(platform).then(|| (platform, self.request.base.libc())),
             foreign_command: &self.recipe.packages(&self.request.base.dev())?.foreign_command,
         };
         let invocation = step.invocation(conditions, &|name| self.request.host.variable(name));
@@ -191,7 +201,7 @@ impl<'a> Steps<'a> {
             step: step.name.clone(),
             recipe: self.recipe.name.clone(),
             platform: platform.to_string(),
-            host: host.to_string(),
+            host: host_platform().to_string(),
         })?;
         Ok(Job { step, of_project, platform, invocation })
     }
@@ -205,12 +215,11 @@ impl<'a> Steps<'a> {
         lock: &Lock,
         earlier: &[(String, Vec<LayerRecord>)],
     ) -> Result<Option<StepResult>, BuildError> {
-        let after = |name: &String| job.step.after.contains(name);
         if !job.step.after.iter().all(|name| earlier.iter().any(|(known, _)| known == name)) {
             return Ok(None);
         }
-        let sees = earlier.iter().filter(|(name, _)| after(name)).flat_map(|(_, seen)| seen.clone());
-        let key = self.key(job, &*self.variant()?, plan, lock, &sees.collect::<Vec<_>>())?;
+        let sees = job.sees(earlier.iter().map(|(name, seen)| (&**name, &**seen)));
+        let key = self.key(job, &*self.variant()?, plan, lock, &sees)?;
         Ok(self.fetcher.store().recall(Bucket::Steps, &key))
     }
 
@@ -225,17 +234,14 @@ impl<'a> Steps<'a> {
     ) -> Result<Output<'a>, BuildError> {
         let store = self.fetcher.store();
         let variant = self.variant()?;
-        let after = |output: &&Output<'_>| job.step.after.contains(&output.job.step.name);
-        let sees: Vec<_> = earlier.iter().filter(after).flat_map(|output| output.result.seen.clone()).collect();
+        let sees = job.sees(earlier.iter().map(|output| (output.name(), &*output.result.seen)));
         let key = self.key(&job, &variant, plan, lock, &sees)?;
         let only = store.lock_key(Bucket::Steps, &key)?;
         let mut output =
             Output { job, key: key.clone(), variant, sees, result: StepResult::default(), made: None, _only: only };
-        if let Some(result) = store.recall::<StepResult>(Bucket::Steps, &key) {
-            let is_there = |record: &LayerRecord| store.blobs().contains(&record.digest, record.size);
-            if result.seen.iter().all(is_there) {
-                return Ok(Output { variant: self.variant_of(&result)?, result, ..output });
-            }
+        let remembered = store.recall(Bucket::Steps, &key);
+        if let Some(result) = remembered.filter(|result: &StepResult| self.has_all(&result.seen)) {
+            return Ok(Output { variant: self.variant_of(&result)?, result, ..output });
         }
         let made = self.make(&output)?;
         output.result.compiled = made.compiled;
@@ -270,7 +276,7 @@ impl<'a> Steps<'a> {
         let compilers = &self.recipe.packages(&self.request.base.dev())?.compile;
         let secrets = self.secrets.of(&step.name, self.recipe);
         // Of a result for another processor, the libraries are looked for among the image's own packages.
-        let image = (**platform != host_platform()).then(|| lock.key().digest());
+        let image = is_foreign(platform).then(|| lock.key().digest());
         let is_layer = |keep: &Keep| if keep.layer.is_some() { "layer" } else { "for later steps" };
         Ok(Key::new()
             .nested("dev variant", &variant.key())
@@ -287,7 +293,7 @@ impl<'a> Steps<'a> {
             .pairs("ships", step.ships.iter().map(|(name, path)| (name, path)))
             .text("work folder", &plan.configuration.workdir)
             .list("library path", plan.library_path())
-            .option("caches", caches::influence(self.recipe, &Owner::of(&self.request.step, self.project)))
+            .option("caches", caches::influence(self.recipe, &self.owner()))
             .list("earlier results", sees.iter().map(|record| record.diff_id))
             .nested_list("files", self.inputs(of_project)?)
             .list("secrets", secrets.iter().map(|secret| &secret.id))
@@ -302,10 +308,7 @@ impl<'a> Steps<'a> {
         let key = Key::new().nested("result", &output.key).nested_list("layers", titles);
         let key = key.nested("app", &app.key()).text("compression", compression.id());
         let recalled: Option<Vec<LayerRecord>> = store.recall(Bucket::StepLayers, &key);
-        let are_there = |records: &Vec<LayerRecord>| {
-            records.iter().all(|record| store.blobs().contains(&record.digest, record.size))
-        };
-        if let (Some(records), None) = (recalled.filter(are_there), &output.made) {
+        if let (Some(records), None) = (recalled.filter(|records| self.has_all(records)), &output.made) {
             return records.into_iter().map(|record| self.recalled(record)).collect();
         }
         let made = match output.made.take() {
@@ -352,7 +355,18 @@ fn shipped(step: &Step, packages: &Packages, kept: &[Vec<AppFile>]) -> Vec<Strin
     rows.map(|row| row.name.to_owned()).collect()
 }
 
+/// Whether `platform` is another than this machine's.
+fn is_foreign(platform: &Platform) -> bool {
+    *platform != host_platform()
+}
+
 impl Job<'_> {
+    /// The parts of `earlier` results, each with the name of its step, that it sees.
+    fn sees<'o>(&self, earlier: impl Iterator<Item = (&'o str, &'o [LayerRecord])>) -> Vec<LayerRecord> {
+        let after = |name: &str| self.step.after.iter().any(|known| known == name);
+        earlier.filter(|(name, _)| after(name)).flat_map(|(_, seen)| seen.to_vec()).collect()
+    }
+
     /// The name of its step.
     pub(super) fn name(&self) -> &str {
         &self.step.name

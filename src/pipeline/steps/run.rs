@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Made, Output, StepError, Steps};
+use super::{Made, Output, StepError, Steps, is_foreign};
 use crate::{
     app_folder::AppFolder,
     digest::Hashing,
@@ -13,9 +13,10 @@ use crate::{
     layer::LayerRecord,
     pipeline::{
         BuildError, MaybeCached,
-        caches::{Caches, Owner},
+        caches::Caches,
         dev::{DevJob, DevVariant},
     },
+    plan::host_platform,
     project::{AppFile, FileKind, Project, ProjectError, ProjectStep},
     recipe::OUT,
     sandbox::{self, Mount, Runtime},
@@ -44,8 +45,8 @@ impl<'a> Steps<'a> {
             Err(failure) => failure,
         };
         let compilers = self.recipe.packages(&self.request.base.dev())?.compile.join(" ");
-        let is_foreign = *job.platform != crate::plan::host_platform();
-        if failure.diagnosis.needs_compiler() && !compilers.is_empty() && !variant.compiles && !is_foreign {
+        let may_compile = !compilers.is_empty() && !variant.compiles && !is_foreign(job.platform);
+        if failure.diagnosis.needs_compiler() && may_compile {
             self.ui.say(&format!("step {} needs a compiler: it runs again with {compilers}", job.step.name));
             failure = match self.attempt(output, &*self.variant_with_compilers()?)? {
                 Ok(made) => return self.checked(output, Made { compiled: true, ..made }),
@@ -70,7 +71,7 @@ impl<'a> Steps<'a> {
             };
             return Err(StepError::Nothing { step: step.name.clone(), command, result }.into());
         }
-        if *output.job.platform != crate::plan::host_platform() {
+        if is_foreign(output.job.platform) {
             self.check_foreign(output, &made)?;
         }
         Ok(made)
@@ -133,7 +134,7 @@ impl<'a> Steps<'a> {
         let runtime =
             Runtime::find(self.request.step.runtime.as_deref(), &self.request.host).map_err(StepError::from)?;
         let root = variant.unpack(self.fetcher.store(), self.ui)?;
-        let caches = Caches::new(self.recipe, &Owner::of(&self.request.step, self.project), self.fetcher.store())?;
+        let caches = Caches::new(self.recipe, &self.owner(), self.fetcher.store())?;
         let dev_job = DevJob {
             args: job.invocation.words.clone(),
             folder: work.to_owned(),
@@ -196,7 +197,7 @@ impl<'a> Steps<'a> {
         let packages = self.recipe.language.map(|language| language.uncompiled(&folder, &files, &platform.os, cpu));
         let packages = packages.unwrap_or_default();
         if !packages.is_empty() {
-            let (platform, host) = (platform.to_string(), crate::plan::host_platform().to_string());
+            let (platform, host) = (platform.to_string(), host_platform().to_string());
             return Err(StepError::Foreign { platform, host, packages }.into());
         }
         if !of_project.scripts.is_empty() {
