@@ -19,6 +19,23 @@ pub enum Explanation {
     Hint(Cow<'static, str>),
 }
 
+impl Explanation {
+    /// The compilation lacks something that `hint` names.
+    pub(super) const fn lacks(hint: &'static str) -> Self {
+        Self::Lacks(Cow::Borrowed(hint))
+    }
+
+    /// The lock file does not fit the project; `hint` mends it.
+    pub(super) const fn lock(hint: &'static str) -> Self {
+        Self::LockOutOfDate(Cow::Borrowed(hint))
+    }
+
+    /// Anything else, with this hint.
+    pub(super) const fn hint(hint: &'static str) -> Self {
+        Self::Hint(Cow::Borrowed(hint))
+    }
+}
+
 /// The diagnosis of a failing tool, from its output line by line.
 #[derive(Debug, Default)]
 pub struct Diagnosis {

@@ -1,7 +1,5 @@
 //! Go: `go.mod` and `go.work` (<https://go.dev/ref/mod>), and the messages of the command `go`.
 
-use std::borrow::Cow;
-
 use super::{Explanation, Facts, Language, LanguageError, Source, WantedRuntime, explain, versions::Releases};
 
 /// Go, with its modules.
@@ -33,35 +31,25 @@ impl Language for Go {
 const SAYINGS: &[(&str, Explanation)] = &[
     (
         "GOTOOLCHAIN=local",
-        Explanation::Hint(Cow::Borrowed(
+        Explanation::hint(
             "go.mod asks for a later Go than the base has: another release has a later one (--base alpine:edge, debian:trixie, …), or lower \
              `go` in go.mod",
-        )),
+        ),
     ),
     (
         "missing go.sum entry",
-        Explanation::LockOutOfDate(Cow::Borrowed(
-            "bring go.sum up to date with go.mod: `microbuild dev go APP -- go mod tidy`",
-        )),
+        Explanation::lock("bring go.sum up to date with go.mod: `microbuild dev go APP -- go mod tidy`"),
     ),
-    (
-        "updates to go.mod needed",
-        Explanation::LockOutOfDate(Cow::Borrowed("bring go.mod up to date: `microbuild dev go APP -- go mod tidy`")),
-    ),
+    ("updates to go.mod needed", Explanation::lock("bring go.mod up to date: `microbuild dev go APP -- go mod tidy`")),
     (
         "inconsistent vendoring",
-        Explanation::LockOutOfDate(Cow::Borrowed(
-            "bring vendor up to date with go.mod: `microbuild dev go APP -- go mod vendor`",
-        )),
+        Explanation::lock("bring vendor up to date with go.mod: `microbuild dev go APP -- go mod vendor`"),
     ),
     ("module lookup disabled by GOPROXY=off", Explanation::NotCached),
-    (
-        "requires cgo",
-        Explanation::Hint(Cow::Borrowed("a package has C code: set CGO_ENABLED=1 in your environment to compile it")),
-    ),
+    ("requires cgo", Explanation::hint("a package has C code: set CGO_ENABLED=1 in your environment to compile it")),
     (
         "C source files not allowed when not using cgo",
-        Explanation::Hint(Cow::Borrowed("set CGO_ENABLED=1 in your environment to compile the C code")),
+        Explanation::hint("set CGO_ENABLED=1 in your environment to compile the C code"),
     ),
 ];
 

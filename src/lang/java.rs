@@ -3,8 +3,6 @@
 //! Gradle's files are programs, and Maven combines parents and profiles into a project. Only literal values are read;
 //! others count as absent.
 
-use std::borrow::Cow;
-
 use super::{Explanation, Facts, Language, LanguageError, Source, WantedRuntime, explain, versions::Releases};
 
 /// Java, with Maven and Gradle.
@@ -42,11 +40,11 @@ impl Language for Java {
 const POM: &str = "pom.xml";
 
 const SAYINGS: &[(&str, Explanation)] = &[
-    ("release version", Explanation::Hint(Cow::Borrowed(OTHER))),
-    ("invalid target release", Explanation::Hint(Cow::Borrowed(OTHER))),
-    ("invalid source release", Explanation::Hint(Cow::Borrowed(OTHER))),
-    ("No matching toolchains found", Explanation::Hint(Cow::Borrowed(OTHER))),
-    ("Cannot find a Java installation on your machine", Explanation::Hint(Cow::Borrowed(OTHER))),
+    ("release version", Explanation::hint(OTHER)),
+    ("invalid target release", Explanation::hint(OTHER)),
+    ("invalid source release", Explanation::hint(OTHER)),
+    ("No matching toolchains found", Explanation::hint(OTHER)),
+    ("Cannot find a Java installation on your machine", Explanation::hint(OTHER)),
     ("has not been downloaded from it before", Explanation::NotCached),
     ("No cached version of", Explanation::NotCached),
 ];

@@ -2,7 +2,7 @@
 //!
 //! A rockspec is a program. Only texts, and lists of texts, that a variable of it is plainly set to are read.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use super::{
     Component, Dependencies, Explanation, Facts, Language, LanguageError, Source, WantedRuntime, explain,
@@ -57,29 +57,27 @@ impl Language for Lua {
 const SAYINGS: &[(&str, Explanation)] = &[
     (
         "Could not find header file for",
-        Explanation::Lacks(Cow::Borrowed(
+        Explanation::lacks(
             "a rock is compiled with a library: --dev-package NAME brings it, such as --dev-package openssl-dev (Alpine) or libssl-dev \
              (Debian) for OPENSSL",
-        )),
+        ),
     ),
     (
         "Mandatory field build is missing",
-        Explanation::Hint(Cow::Borrowed(
+        Explanation::hint(
             "write rockspec_format = \"3.0\" into the rockspec: older ones want to be told how the app is built",
-        )),
+        ),
     ),
     (
         "Please specify which rockspec file to use",
-        Explanation::Hint(Cow::Borrowed(
-            "leave one rockspec at the top of the app's folder: the others belong in another folder",
-        )),
+        Explanation::hint("leave one rockspec at the top of the app's folder: the others belong in another folder"),
     ),
     (
         "No results matching query were found",
-        Explanation::Hint(Cow::Borrowed(
+        Explanation::hint(
             "LuaRocks finds no such rock for this Lua, or does not reach its servers; a server of your own is named by a file of \
              LuaRocks' settings: --secret id=luarocks,src=FILE",
-        )),
+        ),
     ),
     ("Failed downloading", Explanation::NotCached),
 ];

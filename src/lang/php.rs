@@ -1,7 +1,5 @@
 //! PHP: `composer.json` (<https://getcomposer.org/doc/04-schema.md>), and the results and messages of Composer.
 
-use std::borrow::Cow;
-
 use serde_json::Value;
 
 use super::{
@@ -60,31 +58,24 @@ const MANIFEST: &str = "composer.json";
 const SAYINGS: &[(&str, Explanation)] = &[
     (
         "does not satisfy that requirement",
-        Explanation::Hint(Cow::Borrowed(
+        Explanation::hint(
             "the base has another PHP than the project, or a package of its lock file, asks for: another release has another one \
              (--base alpine:edge, alpine:3.22, debian:trixie, …)",
-        )),
+        ),
     ),
     (
         "is missing from your system",
-        Explanation::Hint(Cow::Borrowed(
+        Explanation::hint(
             "an extension of PHP is missing: -p brings it, such as -p php84-intl (Alpine) or -p php-intl (Debian)",
-        )),
+        ),
     ),
-    (
-        "lock file is not up to date",
-        Explanation::LockOutOfDate(Cow::Borrowed(
-            "bring composer.lock up to date with composer.json: `microbuild dev php APP -- composer update --lock`",
-        )),
-    ),
-    (
-        "is not present in the lock file",
-        Explanation::LockOutOfDate(Cow::Borrowed(
-            "bring composer.lock up to date with composer.json: `microbuild dev php APP -- composer update --lock`",
-        )),
-    ),
+    ("lock file is not up to date", Explanation::lock(LOCK)),
+    ("is not present in the lock file", Explanation::lock(LOCK)),
     ("Network disabled, request canceled", Explanation::NotCached),
 ];
+
+const LOCK: &str =
+    "bring composer.lock up to date with composer.json: `microbuild dev php APP -- composer update --lock`";
 
 #[cfg(test)]
 mod tests {

@@ -3,8 +3,6 @@
 //!
 //! A `Gemfile` is a program. Only literal values in a line of it are read.
 
-use std::borrow::Cow;
-
 use super::{
     Component, Explanation, Facts, Language, LanguageError, Source, WantedRuntime, explain, versions::Releases,
 };
@@ -65,54 +63,41 @@ impl Language for Ruby {
 const SAYINGS: &[(&str, Explanation)] = &[
     (
         "Your Ruby version is",
-        Explanation::Hint(Cow::Borrowed(
+        Explanation::hint(
             "the base has another Ruby than Gemfile asks for: another release has another one (--base alpine:edge, alpine:3.22, \
              debian:trixie, …), or widen `ruby` in Gemfile if the app runs on this one too",
-        )),
+        ),
     ),
     (
         "checking for pg_config... no",
-        Explanation::Lacks(Cow::Borrowed(
-            "pg is compiled with PostgreSQL's library: --dev-package libpq-dev brings it",
-        )),
+        Explanation::lacks("pg is compiled with PostgreSQL's library: --dev-package libpq-dev brings it"),
     ),
     (
         "checking for mysql.h... no",
-        Explanation::Lacks(Cow::Borrowed(
+        Explanation::lacks(
             "mysql2 is compiled with MariaDB's library: --dev-package mariadb-dev (Alpine) or default-libmysqlclient-dev (Debian) brings it",
-        )),
+        ),
     ),
     (
         "checking for sqlite3.h... no",
-        Explanation::Lacks(Cow::Borrowed(
+        Explanation::lacks(
             "sqlite3 is compiled with SQLite's library: --dev-package sqlite-dev (Alpine) or libsqlite3-dev (Debian) brings it",
-        )),
+        ),
     ),
-    (
-        "checking for ffi.h... no",
-        Explanation::Lacks(Cow::Borrowed("ffi is compiled with libffi: --dev-package libffi-dev brings it")),
-    ),
+    ("checking for ffi.h... no", Explanation::lacks("ffi is compiled with libffi: --dev-package libffi-dev brings it")),
     ("can't find header files for ruby", Explanation::NeedsCompiler),
-    (
-        "frozen mode is set",
-        Explanation::LockOutOfDate(Cow::Borrowed(
-            "bring Gemfile.lock up to date with Gemfile: `microbuild dev ruby APP -- bundle lock`",
-        )),
-    ),
-    (
-        "in frozen mode",
-        Explanation::LockOutOfDate(Cow::Borrowed(
-            "bring Gemfile.lock up to date with Gemfile: `microbuild dev ruby APP -- bundle lock`",
-        )),
-    ),
+    ("frozen mode is set", Explanation::lock(LOCK)),
+    ("in frozen mode", Explanation::lock(LOCK)),
     (
         "Your bundle only supports platforms",
-        Explanation::LockOutOfDate(Cow::Borrowed(
+        Explanation::lock(
             "Gemfile.lock knows other platforms only: `microbuild dev ruby APP -- bundle lock --add-platform ruby` adds what runs everywhere",
-        )),
+        ),
     ),
     ("in the local gem cache or installed locally", Explanation::NotCached),
 ];
+
+const LOCK: &str = "bring Gemfile.lock up to date with Gemfile: `microbuild dev ruby APP -- bundle lock`";
 
 /// The requirements of a Gemfile's line `ruby "~> 3.2", ">= 3.2.1"`.
 fn requirements(line: &str) -> Option<Vec<String>> {

@@ -1,7 +1,5 @@
 //! Rust: `Cargo.toml` (<https://doc.rust-lang.org/cargo/reference/manifest.html>), and the messages of Cargo.
 
-use std::borrow::Cow;
-
 use super::{
     Explanation, Facts, LARGEST, Language, LanguageError, Source, WantedRuntime, explain, read_toml, text_at,
     toml_document, versions::Releases,
@@ -48,38 +46,30 @@ impl Language for Rust {
 const MANIFEST: &str = "Cargo.toml";
 
 const SAYINGS: &[(&str, Explanation)] = &[
-    ("requires rustc", Explanation::Hint(Cow::Borrowed(NEWER))),
-    ("is not supported by the following package", Explanation::Hint(Cow::Borrowed(NEWER))),
-    ("feature `edition2024` is required", Explanation::Hint(Cow::Borrowed(NEWER))),
-    ("this version of Cargo is older than the", Explanation::Hint(Cow::Borrowed(NEWER))),
-    (
-        "needs to be updated but --locked was passed",
-        Explanation::LockOutOfDate(Cow::Borrowed(
-            "bring Cargo.lock up to date with Cargo.toml: `microbuild dev rust APP -- cargo update --workspace`",
-        )),
-    ),
-    (
-        "cannot update the lock file",
-        Explanation::LockOutOfDate(Cow::Borrowed(
-            "bring Cargo.lock up to date with Cargo.toml: `microbuild dev rust APP -- cargo update --workspace`",
-        )),
-    ),
+    ("requires rustc", Explanation::hint(NEWER)),
+    ("is not supported by the following package", Explanation::hint(NEWER)),
+    ("feature `edition2024` is required", Explanation::hint(NEWER)),
+    ("this version of Cargo is older than the", Explanation::hint(NEWER)),
+    ("needs to be updated but --locked was passed", Explanation::lock(LOCK)),
+    ("cannot update the lock file", Explanation::lock(LOCK)),
     ("you're using offline mode (--offline)", Explanation::NotCached),
     ("you may want to run without `--offline`", Explanation::NotCached),
-    ("unable to find library -l", Explanation::Lacks(Cow::Borrowed(LIBRARY))),
-    ("linking with `cc` failed", Explanation::Hint(Cow::Borrowed(LIBRARY))),
+    ("unable to find library -l", Explanation::lacks(LIBRARY)),
+    ("linking with `cc` failed", Explanation::hint(LIBRARY)),
     (
         "Could not find directory of OpenSSL installation",
-        Explanation::Lacks(Cow::Borrowed(
+        Explanation::lacks(
             "openssl-sys is linked with OpenSSL: --dev-package openssl-dev and openssl-libs-static (Alpine) or libssl-dev (Debian) bring \
              it; or take the crate's feature `vendored`, or rustls",
-        )),
+        ),
     ),
     (
         "is `cmake` not installed?",
-        Explanation::Lacks(Cow::Borrowed("a crate's build script calls CMake: --dev-package cmake brings it")),
+        Explanation::lacks("a crate's build script calls CMake: --dev-package cmake brings it"),
     ),
 ];
+
+const LOCK: &str = "bring Cargo.lock up to date with Cargo.toml: `microbuild dev rust APP -- cargo update --workspace`";
 
 const NEWER: &str = "the base has an older Rust than a package asks for: another release has a later one (--base alpine:edge, debian:trixie, \
                      …), or `cargo update` to versions of it that this one compiles";

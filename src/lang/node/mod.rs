@@ -4,7 +4,7 @@ mod entry;
 mod manifest;
 mod modules;
 
-use std::{borrow::Cow, path::Path};
+use std::path::Path;
 
 use entry::{App, DEFAULTS, Entry};
 use manifest::Package;
@@ -76,15 +76,15 @@ const SAYINGS: &[(&str, Explanation)] = &[
     ("ENOTCACHED", Explanation::NotCached),
     (
         "npm error code EUSAGE",
-        Explanation::LockOutOfDate(Cow::Borrowed(
+        Explanation::lock(
             "bring the lock file up to date with package.json: `microbuild dev node APP -- npm install --package-lock-only`",
-        )),
+        ),
     ),
     (
         "npm error command sh -c",
-        Explanation::Hint(Cow::Borrowed(
+        Explanation::hint(
             "a package's own script failed: development dependencies are not installed here; --ignore-scripts runs none",
-        )),
+        ),
     ),
 ];
 

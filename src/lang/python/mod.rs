@@ -5,8 +5,6 @@
 
 mod locks;
 
-use std::borrow::Cow;
-
 use toml::Table;
 
 use super::{
@@ -112,15 +110,13 @@ const MANIFEST: &str = "pyproject.toml";
 const SAYINGS: &[(&str, Explanation)] = &[
     (
         "pg_config executable not found",
-        Explanation::Lacks(Cow::Borrowed(
-            "psycopg2 is compiled with PostgreSQL's library: --dev-package libpq-dev brings it",
-        )),
+        Explanation::lacks("psycopg2 is compiled with PostgreSQL's library: --dev-package libpq-dev brings it"),
     ),
     (
         "mysql_config: not found",
-        Explanation::Lacks(Cow::Borrowed(
+        Explanation::lacks(
             "mysqlclient is compiled with MariaDB's library: --dev-package mariadb-dev (Alpine) or default-libmysqlclient-dev (Debian) brings it",
-        )),
+        ),
     ),
     // Debian's is a program in Perl, which comes with the recipe's compilers.
     ("Unable to find 'pg_config' file", Explanation::NeedsCompiler),
@@ -133,45 +129,41 @@ const SAYINGS: &[(&str, Explanation)] = &[
     ("execute 'cc'", Explanation::NeedsCompiler),
     (
         "can't find Rust compiler",
-        Explanation::Lacks(Cow::Borrowed(
+        Explanation::lacks(
             "a package is compiled by Rust: --dev-package cargo brings that; or take a version of it that has a wheel for this Python",
-        )),
+        ),
     ),
     (
         "Git executable not found",
-        Explanation::Lacks(Cow::Borrowed(
-            "a package comes from a Git repository: --dev-package git brings what fetches it",
-        )),
+        Explanation::lacks("a package comes from a Git repository: --dev-package git brings what fetches it"),
     ),
     ("Network connectivity is disabled", Explanation::NotCached),
     ("network was disabled", Explanation::NotCached),
-    ("does not match the lock file", Explanation::LockOutOfDate(Cow::Borrowed(UV_LOCK))),
-    ("needs to be updated, but `--", Explanation::LockOutOfDate(Cow::Borrowed(UV_LOCK))),
-    ("Hash mismatch for", Explanation::Hint(Cow::Borrowed(HASHES))),
-    ("mode, all requirements must have a hash", Explanation::Hint(Cow::Borrowed(NO_INDEX))),
-    ("Distribution not found at: file:", Explanation::Hint(Cow::Borrowed(NO_INDEX))),
+    ("does not match the lock file", Explanation::lock(UV_LOCK)),
+    ("needs to be updated, but `--", Explanation::lock(UV_LOCK)),
+    ("Hash mismatch for", Explanation::hint(HASHES)),
+    ("mode, all requirements must have a hash", Explanation::hint(NO_INDEX)),
+    ("Distribution not found at: file:", Explanation::hint(NO_INDEX)),
     (
         "No matching distribution found for uv==",
-        Explanation::Hint(Cow::Borrowed(
+        Explanation::hint(
             "uv installs what the project depends on, and the index has no wheel of it for this machine: PIP_EXTRA_INDEX_URL names \
              another index",
-        )),
+        ),
     ),
-    ("no usable wheels", Explanation::Hint(Cow::Borrowed(WHEELS))),
-    ("no wheels with a matching", Explanation::Hint(Cow::Borrowed(WHEELS))),
-    ("does not satisfy Python", Explanation::Hint(Cow::Borrowed(OTHER_PYTHON))),
-    ("'s Python requirement: `", Explanation::Hint(Cow::Borrowed(OTHER_PYTHON))),
+    ("no usable wheels", Explanation::hint(WHEELS)),
+    ("no wheels with a matching", Explanation::hint(WHEELS)),
+    ("does not satisfy Python", Explanation::hint(OTHER_PYTHON)),
+    ("'s Python requirement: `", Explanation::hint(OTHER_PYTHON)),
     (
         "was not found in the package registry",
-        Explanation::Hint(Cow::Borrowed(
-            "PIP_INDEX_URL names another index, PIP_EXTRA_INDEX_URL one that is asked first",
-        )),
+        Explanation::hint("PIP_INDEX_URL names another index, PIP_EXTRA_INDEX_URL one that is asked first"),
     ),
     (
         "--index-strategy unsafe-best-match",
-        Explanation::Hint(Cow::Borrowed(
+        Explanation::hint(
             "UV_INDEX_STRATEGY=unsafe-best-match in your environment takes a package from any of the indexes, as pip does",
-        )),
+        ),
     ),
 ];
 
