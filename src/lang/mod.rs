@@ -164,6 +164,9 @@ pub struct Facts {
     pub runtime: Option<WantedRuntime>,
     /// How the app starts. `None` leaves it to the recipe's `entry`.
     pub start: Option<Start>,
+    /// The whole command that starts the app, instead of the recipe's with [`Facts::start`] filled in: a server that
+    /// imports the app, for example.
+    pub command: Option<Vec<String>>,
     /// Variables for the app.
     pub env: BTreeMap<String, String>,
     /// The dependencies. `None` when the language does not know them: then the recipe's `when` decides.

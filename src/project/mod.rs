@@ -289,7 +289,7 @@ impl Project {
         let is_finished = recipe.language.is_some_and(Language::is_finished);
         let start = match facts.start {
             Some(start) => start,
-            None if !starts || is_finished => Start::default(),
+            None if !starts || is_finished || facts.command.is_some() => Start::default(),
             None => {
                 let entry = recipe.app.entry.iter().find(|name| files.get(name).is_some());
                 let none = || ProjectError::NoFile { names: recipe.app.entry.clone(), folder: app.to_owned() };
@@ -297,6 +297,10 @@ impl Project {
             }
         };
         warnings.extend(facts.warnings);
+        let (entrypoint, cmd) = match facts.command.filter(|_| starts) {
+            Some(words) => (Words::Given(Vec::new()), Words::Given(words)),
+            None => (entrypoint, cmd),
+        };
         let installs = chosen.iter().any(|at| recipe.steps.get(*at).is_some_and(|step| step.installs));
         let generated = match recipe.language {
             Some(language) if installs => language.prepare(&source)?,
