@@ -7,7 +7,7 @@ use crate::{
     host::Host,
     image::Platform,
     secret::SecretSource,
-    values::{Base, Command, Compression, Deps, Port, Size, User, Workdir},
+    values::{Base, BuildWish, Command, Compression, Deps, Port, Size, User, Workdir},
 };
 
 /// Alpine's own mirror, the default.
@@ -42,7 +42,9 @@ pub struct Request {
     pub compression: Compression,
     /// Where the project's dependencies come from.
     pub deps: Deps,
-    /// How dependencies are installed.
+    /// How the app is built.
+    pub build: BuildWish,
+    /// How steps run on this machine.
     pub step: StepOptions,
     /// Variables, which win over the recipe's.
     pub env: BTreeMap<String, String>,

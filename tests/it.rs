@@ -45,6 +45,7 @@ mod it {
     mod sandbox;
     mod sink_tools;
     mod sinks;
+    mod starts;
     mod steps;
     mod system_layers;
     mod tars;

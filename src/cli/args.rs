@@ -11,8 +11,8 @@ use clap::{Arg, Args, Parser, Subcommand, builder::Resettable};
 
 use crate::{
     config::{
-        CommonOptions, ContentsOptions, DeliveryOptions, ImageOptions, MachineOptions, Merge as _, NetworkOptions,
-        UserConfig, switch,
+        BuildStepOptions, CommonOptions, ContentsOptions, DeliveryOptions, ImageOptions, MachineOptions, Merge as _,
+        NetworkOptions, UserConfig, switch,
     },
     image::Format,
     sink::{Output, registry::Options},
@@ -351,6 +351,9 @@ pub struct BuildOptions {
     /// Where the image goes.
     #[command(flatten)]
     pub delivery: DeliveryOptions,
+    /// How the app is built.
+    #[command(flatten)]
+    pub build: BuildStepOptions,
     /// What the image says of itself, and which files of the app it holds.
     #[command(flatten)]
     pub image: ImageOptions,

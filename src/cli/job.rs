@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     config::{
-        self, AppConfig, CommonOptions, ContentsOptions, DeliveryOptions, ImageOptions, MachineOptions, Merge as _,
-        NetworkOptions,
+        self, AppConfig, BuildStepOptions, CommonOptions, ContentsOptions, DeliveryOptions, ImageOptions,
+        MachineOptions, Merge as _, NetworkOptions,
     },
     fetch::Fetcher,
     glob::Pattern,
@@ -23,7 +23,7 @@ use crate::{
     sink::{self, Output},
     store,
     ui::Ui,
-    values::Pair,
+    values::{BuildWish, Pair},
 };
 
 /// What is built, and what is done with the image.
@@ -64,14 +64,14 @@ impl Job {
         options: BuildOptions,
         file: AppConfig,
     ) -> Result<Self, CliError> {
-        let BuildOptions { delivery, image, pushing, setup } = options;
+        let BuildOptions { delivery, build, image, pushing, setup } = options;
         let SetupOptions { contents, machine, network, common } = setup;
         let ui = super::ui(&common);
         let recipe = find_recipe(host, recipe.or(file.recipe.as_deref()), app, recipe.is_none(), &machine, &ui)?;
         let DeliveryOptions { tag, push, output, metadata_file } = delivery;
         let CommonOptions { cache_dir, json, progress: _, quiet: _, verbose: _ } = common;
         let (allow_rollback, offline) = (is_on(machine.allow_rollback), is_on(machine.offline));
-        let options = (contents.over(file.contents), image.over(file.image));
+        let options = (contents.over(file.contents), build.over(file.build), image.over(file.image));
         let mut request = request(host, app, &recipe, options, machine, &network)?;
         let written =
             output.iter().filter_map(Output::path).chain(metadata_file.as_deref()).chain(cache_dir.as_deref());
@@ -208,7 +208,7 @@ fn request(
     host: &Host,
     app: &Path,
     recipe: &Recipe,
-    (contents, image): (ContentsOptions, ImageOptions),
+    (contents, build, image): (ContentsOptions, BuildStepOptions, ImageOptions),
     machine: MachineOptions,
     network: &NetworkOptions,
 ) -> Result<Request, CliError> {
@@ -219,6 +219,7 @@ fn request(
         exclude,
         compression,
         max_size,
+        spa,
         env,
         entrypoint,
         cmd,
@@ -275,6 +276,7 @@ fn request(
             ca: ca.clone(),
         },
         deps: deps.unwrap_or_default(),
+        build: BuildWish { run: build.run, output: build.output, env: table(build.env), single_page: spa },
         env: table(env),
         entrypoint,
         cmd,
@@ -328,7 +330,7 @@ mod tests {
         let host = Host::new([], Path::new("/"));
         for (base, expected) in [("scratch", "v3.23"), ("scratch:3.22", "v3.22"), ("alpine:3.22", "v3.22")] {
             let contents = ContentsOptions { base: base.parse().ok(), ..ContentsOptions::default() };
-            let options = (contents, ImageOptions::default());
+            let options = (contents, BuildStepOptions::default(), ImageOptions::default());
             let (machine, network) = (MachineOptions::default(), NetworkOptions::default());
             let request = request(&host, Path::new("."), &recipe, options, machine, &network).expect("a request");
             let Distribution::Alpine(release) = &request.base.distribution else { panic!("{base}") };

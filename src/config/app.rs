@@ -2,10 +2,13 @@
 
 use std::{fmt, path::Path, str::FromStr};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 use super::{
-    ConfigError, ContentsOptions, FILE, ImageOptions,
+    BuildStepOptions, ConfigError, ContentsOptions, FILE, ImageOptions,
     user::{USER_FILE, UserConfig},
 };
 use crate::{
@@ -27,6 +30,8 @@ pub struct AppConfig {
     pub tag: Vec<LocalTag>,
     /// The options for the content of the root filesystem.
     pub contents: ContentsOptions,
+    /// `[build]`: the options for the build of the app itself.
+    pub build: BuildStepOptions,
     /// The options for the image's configuration, and for the app's files in it.
     pub image: ImageOptions,
 }
@@ -38,6 +43,8 @@ struct OwnKeys {
     recipe: Option<String>,
     #[serde(deserialize_with = "list")]
     tag: Vec<LocalTag>,
+    #[serde(deserialize_with = "line_or_table")]
+    build: BuildStepOptions,
 }
 
 /// A name for a local image, such as `shop:1.4`. It has no registry, because the app must not decide where an image is
@@ -76,8 +83,8 @@ impl AppConfig {
         let (mut own, mut contents, mut image) =
             (OwnKeys::default(), ContentsOptions::default(), ImageOptions::default());
         parse_groups(text, file, &mut [&mut own, &mut contents, &mut image], &users_key)?;
-        let OwnKeys { recipe, tag } = own;
-        Ok(Self { recipe, tag, contents, image })
+        let OwnKeys { recipe, tag, build } = own;
+        Ok(Self { recipe, tag, contents, build, image })
     }
 
     /// Reads `microbuild.toml` in the folder `app`; relative paths start there. Without the file, or when `app` is a
@@ -112,6 +119,29 @@ impl AppConfig {
             ..Self::default()
         }
     }
+}
+
+/// `build`: a table, or only the command line.
+fn line_or_table<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BuildStepOptions, D::Error> {
+    struct LineOrTable;
+
+    impl<'de> Visitor<'de> for LineOrTable {
+        type Value = BuildStepOptions;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a command line, or a table with run, output, env")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, line: &str) -> Result<BuildStepOptions, E> {
+            Ok(BuildStepOptions { run: Some(line.parse().map_err(E::custom)?), ..BuildStepOptions::default() })
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<BuildStepOptions, A::Error> {
+            BuildStepOptions::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+
+    deserializer.deserialize_any(LineOrTable)
 }
 
 /// The error of a key in the app's file that only the user may set.
@@ -164,6 +194,11 @@ mod tests {
             include = "dist"
             exclude = ["coverage"]
             max-size = "30MB"
+
+            [build]
+            run = "npm run build:all"
+            output = ["dist", "public"]
+            env = { VITE_API = "/api" }
             "#,
         );
         insta::assert_debug_snapshot!(config.unwrap());
@@ -243,6 +278,9 @@ mod tests {
             "secret = ['id=k,src=id_ed25519']",
             "trust = ['.']",
             "tag = ['ghcr.io/me/app:1']",
+            "build = ''",
+            "build = ['npm']",
+            "[build]\ncommand = 'npm'",
         ];
         let mistakes = texts.map(|text| {
             let error = file(text).unwrap_err();

@@ -37,7 +37,8 @@ pub use crate::app_folder::CONFIG_FILE as FILE;
 pub use app::AppConfig;
 pub(crate) use options::switch;
 pub use options::{
-    CommonOptions, ContentsOptions, DeliveryOptions, ImageOptions, MachineOptions, Merge, NetworkOptions,
+    BuildStepOptions, CommonOptions, ContentsOptions, DeliveryOptions, ImageOptions, MachineOptions, Merge,
+    NetworkOptions,
 };
 pub use user::{UserConfig, is_trusted};
 

@@ -1,9 +1,9 @@
 //! The options of a build, in groups. An option is one field of one group: clap reads the flag and the variable into
 //! it, serde reads the key of a file, and [`Merge`] merges the two. There is no other list of options.
 //!
-//! A group belongs to one of the two files as a whole: [`ContentsOptions`] and [`ImageOptions`] are keys of the app's
-//! [`AppConfig`](super::AppConfig), the others of the user's [`UserConfig`](super::UserConfig). A field with `#[serde(skip)]` is a
-//! flag only, one with `#[arg(skip)]` a key only.
+//! A group belongs to one of the two files as a whole: [`ContentsOptions`], [`BuildStepOptions`] and [`ImageOptions`] are keys
+//! of the app's [`AppConfig`](super::AppConfig), the others of the user's [`UserConfig`](super::UserConfig). A field with
+//! `#[serde(skip)]` is a flag only, one with `#[arg(skip)]` a key only.
 
 #![allow(
     rustdoc::broken_intra_doc_links,
@@ -20,8 +20,8 @@ use crate::{
     sink::Output,
     ui,
     values::{
-        Base, Command, Compression, Deps, Pair, Port, Size, User, Workdir, comma_list, list, optional,
-        optional_command, pairs, switch_or_list,
+        Base, BuildCommand, Command, Compression, Deps, OutputPath, Pair, Port, Size, User, Workdir, comma_list, list,
+        optional, optional_command, pairs, switch_or_list,
     },
 };
 
@@ -71,6 +71,7 @@ impl Listed for String {}
 impl Listed for PathBuf {}
 impl Listed for Platform {}
 impl Listed for Pattern {}
+impl Listed for OutputPath {}
 impl Listed for Port {}
 impl Listed for SecretSource {}
 impl Listed for Output {}
@@ -146,6 +147,34 @@ groups! {
         pub ignore_scripts: Option<bool>,
     }
 
+    /// The options for the build of the app itself: the table `[build]` of a file.
+    pub struct BuildStepOptions {
+        /// Build the app with this command, run by a shell; `none` takes the folder as it is [default: what the project says]
+        #[arg(id = "build", long = "build", value_name = "COMMAND", env = "MICROBUILD_BUILD", help_heading = "Dependencies")]
+        #[serde(deserialize_with = "optional")]
+        pub run: Option<BuildCommand>,
+        /// Take these files of what the build makes [default: what the language knows]
+        #[arg(
+            id = "build-output",
+            long = "build-output",
+            value_name = "PATH",
+            env = "MICROBUILD_BUILD_OUTPUT",
+            help_heading = "Dependencies"
+        )]
+        #[serde(deserialize_with = "list")]
+        pub output: Vec<OutputPath>,
+        /// Set a variable for the steps that build the app; the image does not get it
+        #[arg(
+            id = "build-env",
+            long = "build-env",
+            value_name = "KEY=VALUE",
+            env = "MICROBUILD_BUILD_ENV",
+            help_heading = "Dependencies"
+        )]
+        #[serde(deserialize_with = "pairs")]
+        pub env: Vec<Pair>,
+    }
+
     /// The options for the image's configuration, and for the app's files in it.
     pub struct ImageOptions {
         /// Build for these platforms, such as linux/amd64,linux/arm64 [default: this machine's]
@@ -174,6 +203,18 @@ groups! {
         #[arg(long, value_name = "SIZE", env = "MICROBUILD_MAX_SIZE", help_heading = "Contents")]
         #[serde(deserialize_with = "optional")]
         pub max_size: Option<Size>,
+        /// Answer every address of a site that is no file with its first page [default: as its framework needs it]
+        #[arg(
+            long,
+            value_name = "yes|no",
+            env = "MICROBUILD_SPA",
+            num_args = 0..=1,
+            require_equals = true,
+            default_missing_value = "yes",
+            value_parser = switch,
+            help_heading = "Contents"
+        )]
+        pub spa: Option<bool>,
         /// Set a variable
         #[arg(long, value_name = "KEY=VALUE", env = "MICROBUILD_ENV", help_heading = "Image")]
         #[serde(deserialize_with = "pairs")]

@@ -16,6 +16,7 @@ mod program;
 pub mod python;
 mod ruby;
 mod rust;
+mod site;
 #[cfg(test)]
 mod testing;
 mod versions;
@@ -33,7 +34,9 @@ pub use explain::{Diagnosis, Explanation};
 use crate::{
     app_folder::{AppFolder, AppFolderError},
     error::{Explain, Kind},
+    glob::Pattern,
     listing::{AppFile, Listing},
+    values::BuildWish,
 };
 
 /// Every language, each once.
@@ -47,6 +50,7 @@ pub const ALL: &[&dyn Language] = &[
     &python::Python,
     &ruby::Ruby,
     &rust::Rust,
+    &site::Site,
 ];
 
 /// The largest size of a file that is read as a whole, in bytes. Lock files are the largest.
@@ -136,6 +140,12 @@ pub struct Source<'a> {
     pub starts: bool,
     /// Whether dependencies are to be installed; lock files are not read otherwise.
     pub installs: bool,
+    /// Whether the app is to be built, where it has to be.
+    pub builds: bool,
+    /// How the user wants it built.
+    pub build: &'a BuildWish,
+    /// The port that the user declares, where an app can be told which one to listen on.
+    pub port: Option<u16>,
 }
 
 impl Source<'_> {
@@ -169,10 +179,69 @@ pub struct Facts {
     pub command: Option<Vec<String>>,
     /// Variables for the app.
     pub env: BTreeMap<String, String>,
+    /// How it is built. `None` when it runs as it is, and when [`Source::builds`] is not set.
+    pub build: Option<Build>,
+    /// The app's own files that the image does not need: what a build made something else of, for example. A later pattern
+    /// with `!` takes files back.
+    pub without: Vec<Pattern>,
+    /// Additional files of the app, made from its own.
+    pub files: Vec<GeneratedFile>,
     /// The dependencies. `None` when the language does not know them: then the recipe's `when` decides.
     pub dependencies: Option<Dependencies>,
     /// Warnings for the user, each a line.
     pub warnings: Vec<String>,
+}
+
+/// How an app is built, before it can run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Build {
+    /// The command line, for a shell.
+    pub run: String,
+    /// The result: what the image needs of it.
+    pub output: Vec<Output>,
+    /// Variables for the build.
+    pub env: BTreeMap<String, String>,
+    /// Whether the build needs packages that have to be installed.
+    pub installs: bool,
+    /// Whether the result has all that it needs, so that no dependencies are installed for the image.
+    pub bundled: bool,
+}
+
+/// A part of what a build makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Every file that the build wrote, but for installed packages and caches.
+    New,
+    /// A file or folder. `*` and `?` in `from` stand for parts of a name; such files keep their paths.
+    Path {
+        /// Its path, relative to the app's folder.
+        from: String,
+        /// Its path in the image, relative to the app's folder there.
+        to: String,
+        /// Whether the app also works without it.
+        optional: bool,
+    },
+}
+
+impl Output {
+    /// A file or folder that has the same path in the image.
+    pub fn at(path: &str) -> Self {
+        Self::moved(path, path)
+    }
+
+    /// A file or folder that has another path in the image.
+    pub fn moved(from: &str, to: &str) -> Self {
+        Self::Path { from: from.to_owned(), to: to.to_owned(), optional: false }
+    }
+
+    /// The same, where the app works without it.
+    #[must_use]
+    pub fn optional(self) -> Self {
+        match self {
+            Self::New => self,
+            Self::Path { from, to, .. } => Self::Path { from, to, optional: true },
+        }
+    }
 }
 
 /// How an app starts: the values for a recipe's command.
@@ -199,6 +268,8 @@ pub struct Dependencies {
     pub scripts: Vec<String>,
     /// The lock files of the project, of all of the language's tools.
     pub locks: Vec<String>,
+    /// Variables for the steps that install for the image.
+    pub env: BTreeMap<String, String>,
 }
 
 impl Dependencies {
@@ -277,15 +348,30 @@ pub struct Installed {
     pub command: &'static str,
 }
 
-/// An additional file for a step, made from the project's files.
+/// An additional file for a step or for the image, made from the project's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GeneratedFile {
-    /// Relative to the folder that the step runs in.
+    /// Relative to the app's folder.
     pub path: String,
     /// Its content.
     pub text: String,
     /// Whether it is executable.
     pub executable: bool,
+}
+
+impl GeneratedFile {
+    /// Writes it below the folder `root`. No link is in its way.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, root: &Path) -> io::Result<()> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = root.join(&self.path);
+        path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+        std::fs::write(&path, &self.text)?;
+        let mode = if self.executable { 0o755 } else { 0o644 };
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))
+    }
 }
 
 /// An installed package, for the lists of an image's contents.

@@ -10,6 +10,7 @@ use super::{Component, Facts, Language, LanguageError, Source};
 use crate::{
     app_folder::AppFolder,
     listing::{AppFile, FileKind, Listing},
+    values::BuildWish,
 };
 
 /// A project, called `shop`.
@@ -18,6 +19,7 @@ pub(super) struct Draft {
     root: PathBuf,
     folder: AppFolder,
     files: Listing,
+    build: BuildWish,
 }
 
 impl Draft {
@@ -37,11 +39,20 @@ impl Draft {
         }
         listing.complete();
         let folder = AppFolder::open(&root).expect("a folder");
-        Self { _dir: dir, root, folder, files: listing }
+        Self { _dir: dir, root, folder, files: listing, build: BuildWish::default() }
     }
 
     pub(super) fn source(&self) -> Source<'_> {
-        Source { folder: &self.folder, root: &self.root, files: &self.files, starts: true, installs: true }
+        Source {
+            folder: &self.folder,
+            root: &self.root,
+            files: &self.files,
+            starts: true,
+            installs: true,
+            builds: true,
+            build: &self.build,
+            port: None,
+        }
     }
 
     /// The facts that `language` reads; or its message and hint, with the folder's own path as `shop`.

@@ -7,9 +7,9 @@ use crate::{
     app_folder::AppFolder,
     fetch::Fetcher,
     layer::{Layer, LayerRecord, Remade, app::AppLayer, archive::Meta, compress::Compression},
-    project::AppFile,
+    project::{AppFile, Project, ProjectError},
     secret::{SecretError, Secrets},
-    store::{Bucket, Key, Memo},
+    store::{Bucket, Key, Memo, Workspace},
 };
 
 /// The place of the app's files in an image, which their layers have in common.
@@ -71,9 +71,30 @@ impl Steps<'_> {
                 layers.push(app_layer(&layer, request.compression, fetcher)?);
             }
         }
+        layers.extend(self.generated_layer(app)?);
         Ok(layers)
     }
+
+    /// Makes the layer of the files that the language has made for the image, when there are any.
+    fn generated_layer(&self, app: &App) -> Result<Option<MaybeCached>, BuildError> {
+        let generated = &self.project.generated;
+        if generated.is_empty() {
+            return Ok(None);
+        }
+        let folder = Workspace::new(self.fetcher.store())?;
+        for file in generated {
+            file.write(folder.path()).map_err(|source| StepError::Io { step: CONFIGURATION.to_owned(), source })?;
+        }
+        let files = Project::made(folder.path(), &[])?;
+        let root = AppFolder::open(folder.path()).map_err(ProjectError::from)?;
+        let record =
+            app.layer(CONFIGURATION, &root, files).write(self.fetcher.store().blobs(), self.request.compression)?;
+        Ok(Some((self.stored(record), false)))
+    }
 }
+
+/// The title of the layer of files that a language makes for the image.
+const CONFIGURATION: &str = "configuration";
 
 /// A layer, and whether it was remembered.
 pub(super) type MaybeCached = (Layer, bool);

@@ -241,6 +241,8 @@ fn plan(request: &Request, recipe: &Recipe, ui: &Ui) -> Result<(Project, Plan), 
         exclude: request.exclude.clone(),
         entrypoint: words(&request.entrypoint),
         cmd: words(&request.cmd),
+        build: request.build.clone(),
+        port: request.ports.first().map(|port| port.number),
     };
     let project = Project::read(&request.app, recipe, &options)?;
     project.warnings.iter().for_each(|warning| ui.warn(warning));

@@ -21,10 +21,12 @@ use crate::{
     app_folder::{AppFolder, AppFolderError},
     error::{Explain, Kind},
     glob::{Pattern, PatternError},
-    lang::{Dependencies, Installed, LARGEST, Language, LanguageError, Source, Start, WantedRuntime, some},
+    lang::{
+        Dependencies, GeneratedFile, Installed, LARGEST, Language, LanguageError, Source, Start, WantedRuntime, some,
+    },
     listing::Listing,
     recipe::{Recipe, Step, Template},
-    values::Deps,
+    values::{BuildCommand, BuildWish, Deps},
 };
 
 /// The build options that concern the project.
@@ -40,6 +42,10 @@ pub struct Options {
     pub entrypoint: Option<Vec<String>>,
     /// Replaces the recipe's cmd.
     pub cmd: Option<Vec<String>>,
+    /// How the app is built.
+    pub build: BuildWish,
+    /// The port that the app is to listen on, where it can be told.
+    pub port: Option<u16>,
 }
 
 /// An app's folder, as a build sees it.
@@ -49,6 +55,8 @@ pub struct Project {
     pub root: PathBuf,
     /// The app's own files, sorted by path, each folder before its content.
     pub files: Vec<AppFile>,
+    /// Additional files of the app, which the language has made from its own.
+    pub generated: Vec<GeneratedFile>,
     /// Installed dependencies (`node_modules` and everything below), sorted in the same way; empty unless copied.
     pub dependencies: Vec<AppFile>,
     /// Where dependencies come from: [`Deps::None`] when there are none, or none are wanted.
@@ -168,6 +176,9 @@ pub enum ProjectError {
         /// The command.
         found: String,
     },
+    /// The user says how the app is built, and its recipe builds nothing.
+    #[error("recipe {0} has no step that --build (or [build] run) could replace")]
+    NoBuild(String),
     /// Dependencies are to be copied, and are not installed in the app's folder.
     #[error("expected installed dependencies in {}, found none of {}", folder.display(), some(names))]
     Missing {
@@ -193,7 +204,7 @@ pub enum ProjectError {
 impl Explain for ProjectError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NotAFolder { .. } | Self::Ignore { .. } => Kind::Usage,
+            Self::NotAFolder { .. } | Self::Ignore { .. } | Self::NoBuild(_) => Kind::Usage,
             Self::File(e) => e.kind(),
             Self::Language(e) => e.kind(),
             Self::Io { .. }
@@ -237,6 +248,7 @@ impl Explain for ProjectError {
             Self::Missing { install, .. } => {
                 Some(format!("`{install}` puts them there; without --deps copy the build installs them itself"))
             }
+            Self::NoBuild(_) => Some("leave it out; a recipe of your own can have any step (`microbuild recipes node` has one)".into()),
             Self::NoFile { .. } => Some("set the command: --cmd 'python3 tool.py', or a Procfile with `web: python3 tool.py`".into()),
             Self::Procfile { .. } => Some("let a shell run it: --cmd \"sh -c '…'\" on a base that has a shell (alpine)".into()),
             Self::Changed { .. } => Some("build again when nothing writes to the app's folder".into()),
@@ -279,12 +291,20 @@ impl Project {
             None => Words::of(recipe, options),
         };
         let starts = entrypoint.has_places() || cmd.has_places();
-        let source = Source { folder: door, root: &root, files: &files, starts, installs: options.deps == Deps::Auto };
+        let installs = options.deps == Deps::Auto;
+        let builds = installs && options.build.run != Some(BuildCommand::None);
+        let build = &options.build;
+        let source =
+            Source { folder: door, root: &root, files: &files, starts, installs, builds, build, port: options.port };
         let facts = recipe.language.map(|language| language.read(&source)).transpose()?.unwrap_or_default();
+        let build = facts.build.filter(|_| builds);
+        if build.is_none() && builds && options.build.run.is_some() {
+            return Err(ProjectError::NoBuild(recipe.name.clone()));
+        }
         if options.deps == Deps::Copy {
             check_copied(recipe, app, facts.dependencies.as_ref(), &dependencies)?;
         }
-        let chosen = steps::of_project(&names, recipe, facts.dependencies.as_ref());
+        let chosen = steps::of_project(&names, recipe, facts.dependencies.as_ref(), Some(build.as_ref()));
         let chosen = steps::to_run(&chosen, recipe, facts.dependencies.as_ref(), options.deps)?;
         let is_finished = recipe.language.is_some_and(Language::is_finished);
         let start = match facts.start {
@@ -313,13 +333,16 @@ impl Project {
             dependencies: &facts.dependencies.unwrap_or_default(),
             generated: &generated,
             exclude: &options.exclude,
+            build: build.as_ref(),
         };
         let steps = chosen.into_iter().filter_map(|at| Some((at, recipe.steps.get(at)?)));
         let steps = steps.map(|(at, step)| seen.by(at, step, &mut warnings)).collect::<Result<Vec<_>, _>>()?;
+        let files = walk::without(files, &facts.without);
         let git::Commit { revision, source } = git::commit(&root);
         Ok(Self {
             root: app.to_owned(),
             files,
+            generated: facts.files,
             deps: if dependencies.is_empty() && !installs { Deps::None } else { options.deps },
             steps,
             dependencies: dependencies.into_files(),
@@ -460,7 +483,7 @@ fn list(
     recipe: &Recipe,
     options: &Options,
 ) -> Result<walk::Found, ProjectError> {
-    let steps = steps::of_project(names, recipe, None).into_iter().filter_map(|at| recipe.steps.get(at));
+    let steps = steps::of_project(names, recipe, None, None).into_iter().filter_map(|at| recipe.steps.get(at));
     let (installing, other): (Vec<&Step>, Vec<&Step>) = steps.partition(|step| step.installs);
     let results = |steps: &[&Step]| steps.iter().flat_map(|step| step.results()).cloned().collect::<Vec<Pattern>>();
     let (installed, mut without) = (results(&installing), results(&other));

@@ -1,6 +1,6 @@
 //! A recipe's steps that a project has, and the files that they see.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{AppFile, ProjectError, ignore::Rules, walk};
 use crate::{
@@ -26,21 +26,35 @@ pub struct ProjectStep {
     pub required: bool,
     /// The packages with install scripts, according to the lock file.
     pub scripts: Vec<String>,
+    /// Variables for its command, from what the language read.
+    pub env: BTreeMap<String, String>,
 }
 
 /// The indexes of the steps of `recipe` that a project has, in order. `names` are the files at the project's top.
-/// `dependencies` are those that its language knows. Steps that install are left out where there is nothing to install.
+/// `dependencies` are those that its language knows. Steps that install are left out where there is nothing to install, and
+/// steps that build where the project has no `build`; `None` for what nobody has asked for yet.
 ///
 /// Of several steps with one name, the first whose `when` or `lock` names a file counts; else the one without `when`.
-pub(super) fn of_project(names: &[String], recipe: &Recipe, dependencies: Option<&lang::Dependencies>) -> Vec<usize> {
+pub(super) fn of_project(
+    names: &[String],
+    recipe: &Recipe,
+    dependencies: Option<&lang::Dependencies>,
+    build: Option<Option<&lang::Build>>,
+) -> Vec<usize> {
     let nothing_to_install = dependencies.is_some_and(lang::Dependencies::is_empty);
+    let is_needed = |step: &Step| match (step.builds, step.installs, build) {
+        (_, _, None) => true,
+        (true, installs, Some(build)) => build.is_some_and(|build| build.installs || !installs),
+        (false, true, Some(build)) => !nothing_to_install && !build.is_some_and(|build| build.bundled),
+        (false, false, Some(_)) => true,
+    };
     let is_asked_for = |step: &Step| {
         let when = PatternSet::new(step.when.clone());
         names.iter().any(|name| when.matches(name) || (step.when.is_empty() && step.lock.contains(name)))
     };
     let mut chosen = Vec::new();
     let mut seen = BTreeSet::new();
-    for step in recipe.steps.iter().filter(|step| !(step.installs && nothing_to_install)) {
+    for step in recipe.steps.iter().filter(|step| is_needed(step)) {
         if !seen.insert(&step.name) {
             continue;
         }
@@ -86,6 +100,8 @@ pub(super) struct Seen<'a> {
     pub(super) generated: &'a [GeneratedFile],
     /// The files that the user excludes.
     pub(super) exclude: &'a [Pattern],
+    /// How the app is built.
+    pub(super) build: Option<&'a lang::Build>,
 }
 
 impl Seen<'_> {
@@ -93,7 +109,7 @@ impl Seen<'_> {
     pub(super) fn by(&self, at: usize, step: &Step, warnings: &mut Vec<String>) -> Result<ProjectStep, ProjectError> {
         let needs = self.dependencies;
         let lock = step.lock.iter().find(|name| self.folder.is_file(name)).cloned();
-        if lock.is_none() && !step.lock.is_empty() {
+        if lock.is_none() && !step.lock.is_empty() && !(step.builds && step.installs) {
             let other = needs.locks.first().map_or_else(String::new, |name| format!(" ({name} is not read)"));
             let locks = step.lock.join(" or ");
             warnings.push(format!("expected {locks}, found none{other}: each build may install other versions"));
@@ -111,10 +127,28 @@ impl Seen<'_> {
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
         let read = ProjectStep { at, lock, files, ..ProjectStep::default() };
-        if !step.installs {
-            return Ok(read);
+        match (step.builds, self.build) {
+            (true, Some(build)) => {
+                let required = !step.installs;
+                let generated = if step.installs { self.generated.to_vec() } else { Vec::new() };
+                Ok(ProjectStep { env: variables(build), required, generated, ..read })
+            }
+            _ if step.installs => {
+                let (generated, required) = (self.generated.to_vec(), !needs.required.is_empty());
+                let (scripts, env) = (needs.scripts.clone(), needs.env.clone());
+                Ok(ProjectStep { generated, required, scripts, env, ..read })
+            }
+            _ => Ok(read),
         }
-        let (generated, required) = (self.generated.to_vec(), !needs.required.is_empty());
-        Ok(ProjectStep { generated, required, scripts: needs.scripts.clone(), ..read })
     }
+}
+
+/// The variables for the steps of a build; see [`Step::builds`].
+fn variables(build: &lang::Build) -> BTreeMap<String, String> {
+    let line = |output: &lang::Output| match output {
+        lang::Output::New => "+\n".to_owned(),
+        lang::Output::Path { from, to, optional } => format!("{from}\t{to}{}\n", if *optional { "\t?" } else { "" }),
+    };
+    let told = [("BUILD", build.run.clone()), ("OUTPUT", build.output.iter().map(line).collect())];
+    build.env.clone().into_iter().chain(told.map(|(name, value)| (name.to_owned(), value))).collect()
 }

@@ -1,6 +1,6 @@
 //! The listing of an app's folder.
 
-use std::{ffi::OsStr, io, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{collections::BTreeSet, ffi::OsStr, io, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use super::{
     ProjectError,
@@ -8,8 +8,7 @@ use super::{
 };
 use crate::{
     app_folder::{self, AppFolder, Entry, EntryKind},
-    glob::Pattern,
-    glob::ancestors,
+    glob::{Pattern, PatternSet, ancestors},
     listing::{AppFile, FileKind, Listing},
 };
 
@@ -88,6 +87,28 @@ pub(super) fn walk(
     }
     found.files.complete();
     Ok(found)
+}
+
+/// The `files` that none of the patterns `sources` matches, each folder only where something of it is left or where it was
+/// empty before. A later pattern with `!` takes files back.
+pub(super) fn without(files: Vec<AppFile>, sources: &[Pattern]) -> Vec<AppFile> {
+    if sources.is_empty() {
+        return files;
+    }
+    let left_out = PatternSet::new(sources.to_vec());
+    let is_folder = |file: &AppFile| matches!(file.kind, FileKind::Folder);
+    let taken: BTreeSet<&str> =
+        files.iter().filter(|file| !is_folder(file) && !left_out.matches(&file.path)).map(|file| &*file.path).collect();
+    let needed: BTreeSet<String> = taken.iter().flat_map(|path| ancestors(path)).map(str::to_owned).collect();
+    let had: BTreeSet<&str> = files.iter().flat_map(|file| ancestors(&file.path)).collect();
+    let stays = |file: &AppFile| {
+        if !is_folder(file) {
+            return taken.contains(&*file.path);
+        }
+        needed.contains(&file.path) || (!had.contains(&*file.path) && !left_out.matches(&file.path))
+    };
+    let stays: Vec<bool> = files.iter().map(stays).collect();
+    files.into_iter().zip(stays).filter_map(|(file, stays)| stays.then_some(file)).collect()
 }
 
 /// Lists the files at the top of the folder `app` that `rules` do not exclude and `wanted` accepts, links followed.

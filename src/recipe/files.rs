@@ -43,14 +43,14 @@ pub(super) const FOLDERS: &[(&str, Folder)] = &[
     folder!("java": "Trust.java" "build.sh" "finish.sh" "gradle.sh" "maven.sh" "microbuild.gradle" "start.sh"),
     folder!("kotlin": "build.sh" "pom.xml"),
     folder!("mono": "Restamp.cs" "build.sh"),
-    folder!("node": "npm.sh" "pnpm.sh" "yarn.sh"),
+    folder!("node": "build.sh" "bun-install.sh" "develop.sh" "manager.sh" "npm.sh" "pnpm.sh" "prune.js" "yarn.sh"),
     folder!("perl": "install.sh"),
     folder!("php": "install.sh"),
     folder!("python": "indexes.py" "install.sh"),
     folder!("ruby": "install.sh"),
     folder!("rust": "build.sh"),
     folder!("scala": "build.sh"),
-    folder!("shared": "asked.js" "one-program.sh" "tool.sh"),
+    folder!("shared": "asked.js" "one-program.sh" "output.sh" "tool.sh"),
 ];
 
 /// The name of a folder of [`FOLDERS`].

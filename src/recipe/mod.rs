@@ -63,6 +63,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("ruby", include_str!("../../recipes/ruby.toml")),
     ("rust", include_str!("../../recipes/rust.toml")),
     ("scala", include_str!("../../recipes/scala.toml")),
+    ("site", include_str!("../../recipes/site.toml")),
     ("static", include_str!("../../recipes/static.toml")),
 ];
 

@@ -40,6 +40,12 @@ pub struct Step {
     /// the folders of the same names in the app's own folder.
     #[serde(default)]
     pub installs: bool,
+    /// Whether it builds the app, or installs what the build needs. Such a step runs only where the project has a build,
+    /// as its language says. Its command gets the variables `BUILD`, a command line, and `OUTPUT`, what the image needs of
+    /// the result: on each line a path, a tab, and the path in the image; a further tab and `?` where it may be missing;
+    /// or `+` for every new file.
+    #[serde(default)]
+    pub builds: bool,
     /// Patterns for files at the top of the project that the command sees. An empty list means all files that go into
     /// the image. The step runs again only when one of them has changed.
     #[serde(default, deserialize_with = "values::list")]
@@ -418,26 +424,28 @@ mod tests {
             step.invocation(conditions, &|_| None).map(|invocation| invocation.words.join(" "))
         };
         for (conditions, expected) in [
-            (plain, "npm ci --omit=dev"),
-            (Conditions { locked: false, ..plain }, "npm install --omit=dev --no-package-lock"),
+            (plain, "sh /run/recipe/npm.sh ci"),
+            (Conditions { locked: false, ..plain }, "sh /run/recipe/npm.sh install --no-package-lock"),
             (
                 Conditions { offline: true, ignore_scripts: true, ..plain },
-                "npm ci --omit=dev --offline --ignore-scripts",
+                "sh /run/recipe/npm.sh ci --offline --ignore-scripts",
             ),
             (
                 Conditions { foreign: Some((&arm, "musl")), ignore_scripts: true, ..plain },
-                "npm ci --omit=dev --os=linux --cpu=arm64 --libc=musl --ignore-scripts",
+                "sh /run/recipe/npm.sh ci --os=linux --cpu=arm64 --libc=musl --ignore-scripts",
             ),
             (
                 Conditions { foreign: Some((&amd, "glibc")), ..plain },
-                "npm ci --omit=dev --os=linux --cpu=x64 --libc=glibc --ignore-scripts",
+                "sh /run/recipe/npm.sh ci --os=linux --cpu=x64 --libc=glibc --ignore-scripts",
             ),
         ] {
             assert_eq!(words(&npm, conditions).as_deref(), Some(expected));
         }
         let newer = [("npm".to_owned(), ["npm", "exec", "--", "npm@10"].map(str::to_owned).to_vec())].into();
         let conditions = Conditions { foreign: Some((&arm, "musl")), foreign_command: &newer, ..plain };
-        let foreign = words(&npm, conditions).expect("a command");
+        let by_npm =
+            Step { locked: Some(Command(vec!["npm".into(), "ci".into(), "--omit=dev".into()])), ..npm.clone() };
+        let foreign = words(&by_npm, conditions).expect("a command");
         assert!(foreign.starts_with("npm exec -- npm@10 ci --omit=dev --os="), "{foreign}");
         let other = Step { locked: Some(Command(vec!["sh".into(), "-c".into()])), ..npm.clone() };
         assert!(words(&other, conditions).expect("a command").starts_with("sh -c"), "another program is not npm");

@@ -1,6 +1,6 @@
 //! Options of a build: compression, sizes, dependencies.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use super::ValueError;
 
@@ -127,6 +127,79 @@ impl fmt::Display for Deps {
             Self::None => "none",
         })
     }
+}
+
+/// How the app is built, where the user says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildCommand {
+    /// Not at all: the app's folder is taken as it is.
+    None,
+    /// With this command line, which a shell runs.
+    Run(String),
+}
+
+impl FromStr for BuildCommand {
+    type Err = ValueError;
+
+    fn from_str(s: &str) -> Result<Self, ValueError> {
+        match s.trim() {
+            "" => Err(ValueError::new("a command line such as \"npm run build\", or none (build nothing)", s)),
+            "none" => Ok(Self::None),
+            line => Ok(Self::Run(line.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for BuildCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Run(line) => line,
+        })
+    }
+}
+
+/// A file or folder that a build makes, relative to the app's folder. `*` and `?` stand for parts of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputPath(String);
+
+impl OutputPath {
+    /// The path, without `./` before and `/` after it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for OutputPath {
+    type Err = ValueError;
+
+    fn from_str(s: &str) -> Result<Self, ValueError> {
+        let path = s.trim().trim_start_matches("./").trim_end_matches('/');
+        let is_below = !path.starts_with('/') && path.split('/').all(|part| !part.is_empty() && part != "..");
+        if path.is_empty() || !is_below || path.contains("**") || path.chars().any(char::is_control) {
+            return Err(ValueError::new("a file or folder below the app's, such as dist or packages/*/dist", s));
+        }
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl fmt::Display for OutputPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How the app is built, where the user or the app's own file says it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BuildWish {
+    /// The command.
+    pub run: Option<BuildCommand>,
+    /// The files and folders to take of what it makes; empty when the language knows.
+    pub output: Vec<OutputPath>,
+    /// Variables for the steps that build, which the image does not get.
+    pub env: BTreeMap<String, String>,
+    /// Whether one page of a site answers for every address; `None` when the framework decides.
+    pub single_page: Option<bool>,
 }
 
 #[cfg(test)]

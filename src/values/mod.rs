@@ -13,7 +13,7 @@ mod image;
 mod read;
 
 pub use base::{Base, Distribution, Release, Suite};
-pub use build::{Compression, Deps, Size};
+pub use build::{BuildCommand, BuildWish, Compression, Deps, OutputPath, Size};
 pub(crate) use command::split;
 pub use command::{Command, CommandError};
 pub use container::{Publish, Volume};

@@ -1,111 +1,43 @@
-//! How a Node app starts: from `package.json`, and from the files that Node would look for.
+//! How a Node app starts: from `package.json`, from its framework, and from the files that Node would look for.
 
 use std::{collections::BTreeMap, path::Path};
 
 use super::{
     super::{LARGEST, LanguageError, Source, Start},
+    build::{Kind, Plan},
     manifest::Package,
+    script::{Launch, Unclear},
 };
-use crate::{listing::FileKind, values};
+use crate::listing::FileKind;
 
 /// The files that are looked for when `package.json` names none.
 pub(super) const DEFAULTS: [&str; 9] =
     ["index.js", "index.mjs", "index.cjs", "server.js", "server.mjs", "server.cjs", "app.js", "app.mjs", "app.cjs"];
 
-/// Options of node whose value is the next word (node(1)). Others have no value, or have it after a `=`.
-const WITH_VALUE: [&str; 17] = [
-    "-r",
-    "--require",
-    "--import",
-    "--loader",
-    "--experimental-loader",
-    "-C",
-    "--conditions",
-    "--env-file",
-    "--env-file-if-exists",
-    "--title",
-    "--icu-data-dir",
-    "--openssl-config",
-    "--disable-warning",
-    "--input-type",
-    "--max-http-header-size",
-    "--unhandled-rejections",
-    "--dns-result-order",
+/// The files that are looked for after these.
+const FURTHER: [&str; 12] = [
+    "main.js",
+    "main.mjs",
+    "bin/www",
+    "bin/www.js",
+    "src/index.js",
+    "src/index.mjs",
+    "src/server.js",
+    "src/app.js",
+    "src/main.js",
+    "lib/index.js",
+    "server/index.js",
+    "bot.js",
 ];
 
-/// Options with which node does not run a file as in production.
-const NOT_PLAIN: [&str; 14] = [
-    "-e",
-    "--eval",
-    "-p",
-    "--print",
-    "-pe",
-    "-c",
-    "--check",
-    "-i",
-    "--interactive",
-    "--run",
-    "--test",
-    "-v",
-    "--version",
-    "-h",
-];
+/// Sources whose compiled form starts the app, without their ending.
+const COMPILED: [&str; 8] = ["src/index", "src/main", "src/server", "src/app", "index", "main", "server", "app"];
+
+/// Scripts that start the app in production, in this order.
+const SCRIPTS: [&str; 7] = ["start", "start:prod", "start:production", "production", "prod", "serve", "server"];
 
 /// The words for a file that exists and is left out of the image.
 const LEFT_OUT: &str = "left out of the image";
-
-/// A command `node [OPTION…] FILE [ARG…]`, with the variables that are set before it.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct NodeCommand {
-    env: BTreeMap<String, String>,
-    start: Start,
-}
-
-impl NodeCommand {
-    /// Reads the start script, when it is a plain `node FILE`: without shell syntax, and with nothing that runs before
-    /// or after.
-    fn parse(script: &str) -> Option<Self> {
-        let mut words = values::split(script).ok()?.into_iter().peekable();
-        let mut command = Self::default();
-        loop {
-            let word = words.next()?;
-            match word.as_str() {
-                "node" => break,
-                // `cross-env A=1 node …` is `A=1 node …` for Windows. It is a development dependency.
-                "exec" | "cross-env" => {}
-                _ => {
-                    let (name, value) = word.split_once('=').filter(|(name, _)| is_variable(name))?;
-                    command.env.insert(name.to_owned(), value.to_owned());
-                }
-            }
-        }
-        while let Some(option) = words.next_if(|word| word.starts_with('-')) {
-            let name = option.split('=').next().unwrap_or(&option);
-            if option == "--" {
-                break;
-            }
-            if option == "-"
-                || NOT_PLAIN.contains(&name)
-                || name.starts_with("--watch")
-                || name.starts_with("--inspect")
-            {
-                return None;
-            }
-            let value = if WITH_VALUE.contains(&option.as_str()) { Some(words.next()?) } else { None };
-            command.start.options.push(option);
-            command.start.options.extend(value);
-        }
-        command.start.entry = words.next().filter(|file| !file.is_empty())?;
-        command.start.args = words.collect();
-        Some(command)
-    }
-}
-
-fn is_variable(name: &str) -> bool {
-    !name.is_empty()
-        && !name.starts_with(|c: char| c.is_ascii_digit())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
 
 /// How the app starts.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -113,72 +45,170 @@ pub(super) struct Entry {
     pub(super) start: Start,
     pub(super) env: BTreeMap<String, String>,
     pub(super) warnings: Vec<String>,
+    /// Packages of the development that the start needs.
+    pub(super) development: Vec<String>,
 }
 
 /// The app, as Node reads it.
 pub(super) struct App<'a> {
     pub(super) source: &'a Source<'a>,
     pub(super) package: &'a Package,
+    /// How it is built.
+    pub(super) plan: Option<&'a Plan>,
 }
 
 impl App<'_> {
-    /// Finds how the app starts: with `main` of `package.json`; else with its start script, when that is a plain `node
-    /// FILE`; else with the first of the usual files that exists.
+    /// Finds how the app starts: as its framework says; else with its start script, when that is plain; else with `main` of
+    /// `package.json`; else with the first of the usual files that exists.
     ///
-    /// When `main` and the start script run the same file, the script's options, arguments and variables count. When
-    /// they run different files, `main` wins, as documented, and a warning names the other file, which `npm start`
-    /// would run. So a user who meant that file learns it at the build, and not from an image that ends at once.
+    /// A file that the build makes does not exist yet. It is looked up once the image is made.
     pub(super) fn entry(&self) -> Result<Entry, LanguageError> {
-        let main = self.package.main.as_ref().map(|named| {
-            self.main(self.package, "")
-                .ok_or_else(|| format!("main in package.json ({named}: {})", self.absence(named)))
-        });
-        let command = self.package.start.as_ref().map(|script| self.start_script(script));
-        match (main, command) {
-            (Some(Ok(main)), Some(Ok(NodeCommand { start, .. }))) if main != start.entry => {
-                let other = start.entry;
-                let warning = format!(
-                    "package.json names {main} as main, but its start script runs {other}: the image runs {main}; \
-                     --cmd \"node {other}\" makes it run the other"
-                );
-                Ok(Entry { warnings: vec![warning], ..Entry::of(main) })
-            }
-            (_, Some(Ok(NodeCommand { env, start }))) => Ok(Entry { start, env, warnings: Vec::new() }),
-            (Some(Ok(main)), _) => Ok(Entry::of(main)),
-            (main, command) => self.default_entry(
-                [main.and_then(Result::err), command.and_then(Result::err)].into_iter().flatten().collect(),
-            ),
+        if let Some(Plan { start: Some(start), env, .. }) = self.plan {
+            return Ok(Entry { start: start.clone(), env: env.clone(), ..Entry::default() });
         }
+        let mut looked = Vec::new();
+        for name in SCRIPTS {
+            match self.script(name) {
+                None => {}
+                Some(Ok(entry)) => return Ok(entry),
+                Some(Err(Problem::Other(runtime))) if name == "start" => return Err(self.other_runtime(&runtime)),
+                Some(Err(Problem::Why(why))) if name == "start" => {
+                    looked.push(why);
+                    break;
+                }
+                Some(Err(_)) => {}
+            }
+        }
+        if let Some(named) = &self.package.main {
+            match self.main(self.package, "").or_else(|| self.made(named)) {
+                Some(main) => return Ok(Entry { warnings: instead(&looked, &main), ..Entry::of(main) }),
+                None => looked.push(format!("main in package.json ({named}: {})", self.absence(named))),
+            }
+        }
+        self.default_entry(looked)
     }
 
-    /// The start script's command, with its file resolved; or the reason why it does not start the app.
-    fn start_script(&self, script: &str) -> Result<NodeCommand, String> {
-        let mut command = NodeCommand::parse(script)
-            .ok_or_else(|| format!("its start script (`{script}` is not a plain `node FILE`)"))?;
-        let named = &command.start.entry;
-        command.start.entry = self
-            .script_file(named)
-            .ok_or_else(|| format!("its start script (node {named}: {})", self.absence(named)))?;
-        Ok(command)
+    /// The entry of the script `name`; `None` when there is no such script.
+    fn script(&self, name: &str) -> Option<Result<Entry, Problem>> {
+        let script = self.package.script(name)?;
+        let launch = match Launch::of(self.package, name)? {
+            Ok(launch) => launch,
+            Err(Unclear::OtherRuntime(runtime)) => return Some(Err(Problem::Other(runtime))),
+            Err(Unclear::ForDevelopers) => return Some(Err(Problem::ForDevelopers)),
+            Err(Unclear::NotPlain) => {
+                return Some(Err(Problem::Why(format!("its {name} script (`{script}` is not a plain `node FILE`)"))));
+            }
+        };
+        let Launch { env, mut start, program, mut development, .. } = launch;
+        if program.is_none() {
+            let named = start.entry.clone();
+            match self.script_file(&named).or_else(|| self.made(&named)) {
+                Some(file) => start.entry = file,
+                None => {
+                    let why = format!("its {name} script (node {named}: {})", self.absence(&named));
+                    return Some(Err(Problem::Why(why)));
+                }
+            }
+        }
+        // What is built needs no compiler at the start.
+        development.retain(|package| !self.package.ships(package));
+        Some(Ok(Entry { start, env, warnings: Vec::new(), development }))
+    }
+
+    /// The path of the file that `node FILE` runs, when the build makes it.
+    fn made(&self, file: &str) -> Option<String> {
+        self.plan?;
+        let path = normal(file).filter(|path| !path.is_empty() && !self.is_left_out(path))?;
+        let name = path.rsplit('/').next().unwrap_or(&path);
+        let folder = file.ends_with('/') || path == "dist" || path == "build" || path == "lib";
+        match name.contains('.') {
+            true if !folder && !name.starts_with('.') => Some(path),
+            _ if folder => Some(format!("{path}/index.js")),
+            _ => Some(format!("{path}.js")),
+        }
     }
 
     fn default_entry(&self, mut looked: Vec<String>) -> Result<Entry, LanguageError> {
-        if let Some(file) = DEFAULTS.into_iter().find(|file| self.is_file(file)) {
-            let warnings = looked.iter().map(|why| format!("the image runs {file}, not {why}")).collect();
-            return Ok(Entry { warnings, ..Entry::of(file.to_owned()) });
+        let usual = || DEFAULTS.into_iter().chain(FURTHER).find(|file| self.is_file(file)).map(str::to_owned);
+        let found = self.compiled().or_else(usual).or_else(|| self.exported()).or_else(|| self.only_file());
+        if let Some(file) = found {
+            return Ok(Entry { warnings: instead(&looked, &file), ..Entry::of(file) });
+        }
+        if let Some(entry) = self.typescript() {
+            return Ok(entry);
         }
         let left_out = |file: &&str| self.is_left_out(file);
         looked.extend(DEFAULTS.into_iter().filter(left_out).map(|file| format!("{file} ({LEFT_OUT})")));
-        looked.push("index.js, server.js, app.js (or .mjs, .cjs)".to_owned());
-        let script = self.package.start.as_deref().and_then(NodeCommand::parse).map(|command| command.start.entry);
+        looked.push("index.js, server.js, app.js (or .mjs, .cjs), also in src/".to_owned());
+        let script = Launch::of(self.package, "start").and_then(Result::ok).map(|launch| launch.start.entry);
         let named = [self.package.main.clone(), script].into_iter().flatten().filter_map(|file| normal(&file));
         let left_out = named.chain(DEFAULTS.map(str::to_owned)).find(|file| self.is_left_out(file));
-        let hint = match left_out {
-            Some(file) => format!("--include {file} wins over .dockerignore"),
-            None if self.package.builds => "`npm run build` first, if that makes it; or --cmd \"node FILE\"".to_owned(),
-            None => "name it as main in package.json, or give --cmd \"node FILE\"".to_owned(),
+        let hint = match (left_out, self.plan.map(|plan| &plan.kind)) {
+            (Some(file), _) => format!("--include {file} wins over .dockerignore"),
+            (None, Some(Kind::Site { folder, .. })) => {
+                format!("its build makes a site in {folder}, which recipe site serves: microbuild site APP")
+            }
+            (None, _) => {
+                "add a start script to package.json (\"start\": \"node FILE\"), or give --cmd \"node FILE\"".to_owned()
+            }
         };
         Err(LanguageError::NoEntry { looked, hint })
+    }
+
+    /// The compiled form of the first of the usual sources, when TypeScript's compiler makes it.
+    fn compiled(&self) -> Option<String> {
+        self.plan.filter(|plan| plan.kind == Kind::Server)?;
+        let text = self.source.folder.read("tsconfig.json", LARGEST).ok().flatten()?;
+        let text = without_comments(&text);
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        let options = &json["compilerOptions"];
+        let out = normal(options["outDir"].as_str().unwrap_or("dist"))?;
+        let root = options["rootDir"].as_str().and_then(normal);
+        let source = COMPILED.into_iter().find(|base| self.is_file(&format!("{base}.ts")))?;
+        // Without rootDir, it is the folder that all sources have in common.
+        let below = match root.as_deref() {
+            Some("") => source,
+            _ => source.strip_prefix("src/").unwrap_or(source),
+        };
+        Some(if out.is_empty() { format!("{below}.js") } else { format!("{out}/{below}.js") })
+    }
+
+    /// A source in TypeScript, where the project has a program that runs it.
+    fn typescript(&self) -> Option<Entry> {
+        let source = COMPILED.into_iter().map(|base| format!("{base}.ts")).find(|file| self.is_file(file))?;
+        let program = ["tsx", "ts-node"].into_iter().find(|program| self.package.has(program))?;
+        let start = Start { entry: format!("node_modules/.bin/{program}"), args: vec![source], ..Start::default() };
+        let development = if self.package.ships(program) { Vec::new() } else { vec![program.to_owned()] };
+        Some(Entry { start, development, ..Entry::default() })
+    }
+
+    /// The file that others import, or the only program of the package.
+    fn exported(&self) -> Option<String> {
+        let program = self.package.bin.values().next().filter(|_| self.package.bin.len() == 1);
+        self.package
+            .exported
+            .iter()
+            .chain(program)
+            .find_map(|named| self.script_file(named).or_else(|| self.made(named)))
+    }
+
+    /// The only script at the top of the project that is no configuration and no test.
+    fn only_file(&self) -> Option<String> {
+        let is_script = |path: &&str| {
+            let ends = [".js", ".mjs", ".cjs"].iter().any(|end| path.ends_with(end));
+            ends && !path.contains('/')
+                && !["config", "test", "spec", "gulpfile", "Gruntfile"].iter().any(|word| path.contains(word))
+        };
+        let mut scripts = self.source.files.paths().filter(is_script);
+        scripts.next().filter(|_| scripts.next().is_none()).map(str::to_owned)
+    }
+
+    fn other_runtime(&self, runtime: &str) -> LanguageError {
+        let script = self.package.start().unwrap_or_default();
+        LanguageError::NoEntry {
+            looked: vec![format!("its start script (`{script}`, which {runtime} runs)")],
+            hint: format!("recipe {} has it: --recipe {}", runtime.to_lowercase(), runtime.to_lowercase()),
+        }
     }
 
     /// Whether `path`, relative to the app's folder, is a file there that is left out of the image.
@@ -265,57 +295,57 @@ fn normal(path: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
+/// The reason why a script does not start the app.
+enum Problem {
+    /// It starts a server for developers.
+    ForDevelopers,
+    /// Another runtime runs it.
+    Other(String),
+    /// For the message.
+    Why(String),
+}
+
+/// The warnings that the image runs `file`, and not what was looked for before it.
+fn instead(looked: &[String], file: &str) -> Vec<String> {
+    looked.iter().map(|why| format!("the image runs {file}, not {why}")).collect()
+}
+
+/// JSON without the comments and last commas that TypeScript allows in its configuration.
+fn without_comments(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let (mut chars, mut in_text) = (text.chars().peekable(), false);
+    while let Some(c) = chars.next() {
+        match (in_text, c, chars.peek()) {
+            (true, '\\', Some(_)) => plain.extend([c].into_iter().chain(chars.next())),
+            (_, '"', _) => {
+                in_text = !in_text;
+                plain.push(c);
+            }
+            (false, '/', Some('/')) => while chars.next_if(|c| *c != '\n').is_some() {},
+            (false, '/', Some('*')) => {
+                chars.next();
+                let mut last = ' ';
+                for c in chars.by_ref() {
+                    if last == '*' && c == '/' {
+                        break;
+                    }
+                    last = c;
+                }
+            }
+            (false, '}' | ']', _) => {
+                let end = plain.trim_end().strip_suffix(',').map(str::len);
+                plain.truncate(end.unwrap_or(plain.len()));
+                plain.push(c);
+            }
+            _ => plain.push(c),
+        }
+    }
+    plain
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn knows_a_plain_start_script() {
-        let command = |env: &[(&str, &str)], options: &[&str], entry: &str, args: &[&str]| {
-            let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-            Some(NodeCommand {
-                env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-                start: Start { options: words(options), entry: entry.to_owned(), args: words(args) },
-            })
-        };
-        for (script, expected) in [
-            ("node server.js", command(&[], &[], "server.js", &[])),
-            ("  node   ./bin/www  ", command(&[], &[], "./bin/www", &[])),
-            ("node .", command(&[], &[], ".", &[])),
-            ("exec node a.js", command(&[], &[], "a.js", &[])),
-            ("node a.js --port 80 -v", command(&[], &[], "a.js", &["--port", "80", "-v"])),
-            ("node --enable-source-maps a.js", command(&[], &["--enable-source-maps"], "a.js", &[])),
-            ("node -r dotenv/config a.js", command(&[], &["-r", "dotenv/config"], "a.js", &[])),
-            ("node --import=x --import y a.js", command(&[], &["--import=x", "--import", "y"], "a.js", &[])),
-            ("node --max-old-space-size=99 -- a.js b", command(&[], &["--max-old-space-size=99"], "a.js", &["b"])),
-            (
-                "NODE_ENV=production PORT= node a.js",
-                command(&[("NODE_ENV", "production"), ("PORT", "")], &[], "a.js", &[]),
-            ),
-            ("cross-env A='b c' node a.js", command(&[("A", "b c")], &[], "a.js", &[])),
-            ("node 'my app.js'", command(&[], &[], "my app.js", &[])),
-            ("", None),
-            ("node", None),
-            ("node -", None),
-            ("node --", None),
-            ("node ''", None),
-            ("node -e '1'", None),
-            ("node -r", None),
-            ("node --watch a.js", None),
-            ("node --watch-path=src a.js", None),
-            ("node --inspect=0.0.0.0 a.js", None),
-            ("node --test", None),
-            ("node a.js && echo", None),
-            ("PORT=$PORT node a.js", None),
-            ("1A=b node a.js", None),
-            ("npm run serve", None),
-            ("nodemon a.js", None),
-            ("next start", None),
-            ("node 'a.js", None),
-        ] {
-            assert_eq!(NodeCommand::parse(script), expected, "{script}");
-        }
-    }
 
     #[test]
     fn cleans_paths() {

@@ -1,12 +1,12 @@
 //! `package.json` and `package-lock.json`, as npm reads them.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use serde_json::Value;
 
 use super::{
     super::{Dependencies, LanguageError, Source, Versions, WantedRuntime, json},
-    MANIFEST, MODULES,
+    MANIFEST, MODULES, OWN_SCRIPTS,
 };
 
 /// npm's lock files. The first one counts.
@@ -27,10 +27,18 @@ pub(super) struct Package {
     pub(super) name: Option<String>,
     pub(super) version: Option<String>,
     pub(super) main: Option<String>,
-    /// The start script.
-    pub(super) start: Option<String>,
-    /// Whether there is a build script.
-    pub(super) builds: bool,
+    /// The scripts that are not empty, by name.
+    pub(super) scripts: BTreeMap<String, String>,
+    /// The files of the programs that it brings, by name.
+    pub(super) bin: BTreeMap<String, String>,
+    /// The file that others import: `exports`.
+    pub(super) exported: Option<String>,
+    /// The versions of the packages that it names, for whatever purpose.
+    pub(super) versions: BTreeMap<String, String>,
+    /// The names of the packages that only its development needs.
+    pub(super) development: Vec<String>,
+    /// The package manager that it names, with its version.
+    pub(super) manager: Option<String>,
     /// Whether npm runs a script of the project during installation.
     pub(super) installs: bool,
     /// Whether packages to install are in folders of the project.
@@ -56,6 +64,10 @@ impl Package {
             ["file:", "link:", "./", "../", "~/", "/"].iter().any(|prefix| source.starts_with(prefix))
         };
         let local = sources.flat_map(serde_json::Map::values).any(is_local);
+        let texts = |value: &Value| {
+            let entries = value.as_object().into_iter().flatten();
+            entries.filter_map(|(key, value)| Some((key.clone(), text(value)?))).collect::<BTreeMap<_, _>>()
+        };
         let workspaces = match &json["workspaces"] {
             Value::Array(folders) => !folders.is_empty(),
             other => other["packages"].as_array().is_some_and(|folders| !folders.is_empty()),
@@ -64,8 +76,18 @@ impl Package {
             name: text(&json["name"]),
             version: text(&json["version"]),
             main: text(&json["main"]),
-            start: text(&json["scripts"]["start"]),
-            builds: json["scripts"]["build"].is_string(),
+            scripts: texts(&json["scripts"]),
+            bin: match text(&json["bin"]) {
+                Some(file) => [(String::new(), file)].into(),
+                None => texts(&json["bin"]),
+            },
+            exported: exported(&json["exports"]),
+            versions: ["peerDependencies", "devDependencies", "optionalDependencies", "dependencies"]
+                .into_iter()
+                .flat_map(|key| texts(&json[key]))
+                .collect(),
+            development: names("devDependencies").collect(),
+            manager: text(&json["packageManager"]),
             installs: LIFE_CYCLE.iter().any(|name| json["scripts"][name].is_string()),
             local: local || workspaces,
             engine: text(&json["engines"]["node"]),
@@ -75,12 +97,33 @@ impl Package {
         })
     }
 
+    /// The start script.
+    pub(super) fn start(&self) -> Option<&str> {
+        self.script("start")
+    }
+
+    /// The script `name`.
+    pub(super) fn script(&self, name: &str) -> Option<&str> {
+        self.scripts.get(name).map(String::as_str)
+    }
+
+    /// Whether it names the package `name`, for whatever purpose.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.versions.contains_key(name)
+    }
+
+    /// Whether the image has the package `name`, as far as `package.json` says it.
+    pub(super) fn ships(&self, name: &str) -> bool {
+        self.dependencies.iter().chain(&self.further).any(|known| known == name)
+    }
+
     /// The dependencies, as far as `package.json` names them.
     pub(super) fn named(&self) -> Dependencies {
         Dependencies {
             required: self.dependencies.clone(),
             optional: self.further.clone(),
             whole: self.local || self.installs,
+            env: self.installs.then(|| (OWN_SCRIPTS.to_owned(), "1".to_owned())).into_iter().collect(),
             ..Dependencies::default()
         }
     }
@@ -123,6 +166,18 @@ impl Package {
             strict: true,
             versions: Versions::Npm(parsed),
         }))
+    }
+}
+
+/// The file of `exports` (Node's documentation, "Package entry points"): the main one, for `import` or `require`.
+fn exported(value: &Value) -> Option<String> {
+    match value {
+        Value::String(file) => Some(file.clone()),
+        Value::Object(entries) => {
+            let wanted = [".", "node", "import", "module-sync", "require", "default"];
+            wanted.iter().find_map(|key| exported(entries.get(*key)?))
+        }
+        _ => None,
     }
 }
 
@@ -171,8 +226,14 @@ mod tests {
             name: Some("@a/b".into()),
             version: Some("1.2.3".into()),
             main: Some("x".into()),
-            start: Some("node x".into()),
-            builds: true,
+            scripts: [("build", "tsc"), ("start", "node x")].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            versions: [("a", "1"), ("b", "1"), ("c", "1"), ("fsevents", "1")]
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .into(),
+            development: vec!["c".into()],
+            bin: BTreeMap::new(),
+            exported: None,
+            manager: None,
             installs: false,
             local: false,
             engine: Some(">=20".into()),
@@ -187,7 +248,7 @@ mod tests {
             "null",
             "\u{feff}{}",
             r#"{"name": 1, "version": [], "main": "", "scripts": [], "engines": ["node >= 8"], "dependencies": null}"#,
-            r#"{"main": {"x": 1}, "scripts": {"start": 1}, "dependencies": {}, "workspaces": [], "devDependencies": {"c": "1"}}"#,
+            r#"{"main": {"x": 1}, "scripts": {"start": 1}, "dependencies": {}, "workspaces": [], "devDependencies": []}"#,
         ] {
             let package = parse(text).unwrap();
             assert_eq!((package.named().is_empty(), package), (true, Package::default()), "{text}");

@@ -1,16 +1,21 @@
 //! Node: `package.json`, the files that Node would look for, and the results and messages of npm, pnpm and Yarn.
 
+mod build;
 mod entry;
+mod frameworks;
 mod manifest;
 mod modules;
+mod script;
 
 use std::path::Path;
 
+use build::Kind;
 use entry::{App, DEFAULTS, Entry};
 use manifest::Package;
+use script::Launch;
 
-use super::{Component, Explanation, Facts, Installed, LARGEST, Language, LanguageError, Source, explain};
-use crate::{app_folder::AppFolder, listing::AppFile};
+use super::{Build, Component, Explanation, Facts, Installed, LARGEST, Language, LanguageError, Source, explain, some};
+use crate::{app_folder::AppFolder, listing::AppFile, values::BuildWish};
 
 /// Node, with its package managers.
 #[derive(Debug)]
@@ -25,29 +30,50 @@ impl Language for Node {
     /// could start.
     fn is_app(&self, folder: &AppFolder) -> bool {
         let Ok(text) = folder.read(MANIFEST, LARGEST) else { return true };
-        let package = Package::parse(&text.unwrap_or_default(), Path::new(MANIFEST));
-        let starts = |package: Package| package.main.is_some() || package.start.is_some();
-        package.map_or(true, starts) || DEFAULTS.iter().any(|file| folder.is_file(file))
+        let Ok(package) = Package::parse(&text.unwrap_or_default(), Path::new(MANIFEST)) else { return true };
+        let launch = Launch::of(&package, "start").and_then(Result::ok);
+        match build::plan(folder, &package, launch.as_ref(), &BuildWish::default()).map(|plan| plan.kind) {
+            Some(Kind::Site { .. }) => false,
+            Some(Kind::Server) if launch.is_some() => true,
+            _ => {
+                package.main.is_some() || package.start().is_some() || DEFAULTS.iter().any(|file| folder.is_file(file))
+            }
+        }
     }
 
-    /// How it starts: see [`App::entry`].
+    /// How it is built: see [`build::plan`]. How it starts: see [`App::entry`].
     fn read(&self, source: &Source<'_>) -> Result<Facts, LanguageError> {
         let manifest = source.place(MANIFEST);
         let package = source.read(MANIFEST)?.map(|text| Package::parse(&text, &manifest)).transpose()?;
         let package = package.unwrap_or_default();
-        let entry = if source.starts { Some(App { source, package: &package }.entry()?) } else { None };
-        let Entry { start, env, warnings } = entry.unwrap_or_default();
+        let launch = Launch::of(&package, "start").and_then(Result::ok);
+        let plan = build::plan(source.folder, &package, launch.as_ref(), source.build).filter(|_| source.builds);
+        let app = App { source, package: &package, plan: plan.as_ref() };
+        let Entry { start, env, mut warnings, development } =
+            if source.starts { app.entry()? } else { Entry::default() };
         let runtime = package.engines(&manifest)?;
-        let dependencies = if source.installs { package.dependencies(source)? } else { package.named() };
+        let mut dependencies = if source.installs { package.dependencies(source)? } else { package.named() };
+        if !development.is_empty() {
+            dependencies.required.extend(development.iter().cloned());
+            dependencies.env.insert(DEVELOPMENT.to_owned(), "1".to_owned());
+            warnings.push(format!(
+                "the start needs {}, which is among the devDependencies: all of them are installed; among the dependencies it \
+                 makes the image smaller",
+                some(&development)
+            ));
+        }
         Ok(Facts {
+            build: plan.as_ref().map(|plan| plan.build(&package)),
+            without: plan.map(|plan| plan.without()).unwrap_or_default(),
+            files: Vec::new(),
             name: package.name,
             version: package.version,
             runtime,
             start: source.starts.then_some(start),
-            command: None,
             env,
             dependencies: Some(dependencies),
             warnings,
+            command: None,
         })
     }
 
@@ -72,6 +98,53 @@ impl Language for Node {
     }
 }
 
+/// A site that npm's tools build.
+pub(super) struct SiteBuild {
+    /// The folder that the build makes.
+    pub(super) folder: String,
+    /// Whether one page answers for every address.
+    pub(super) single_page: bool,
+    /// How it is built.
+    pub(super) build: Build,
+}
+
+/// The site that the project in `folder` builds. `None` when it builds none, or has a program for Node.
+pub(super) fn site(folder: &AppFolder, wish: &BuildWish) -> Option<SiteBuild> {
+    let package = read(folder)?;
+    let launch = Launch::of(&package, "start").and_then(Result::ok);
+    let plan = build::plan(folder, &package, launch.as_ref(), wish)?;
+    let build = plan.build(&package);
+    match (plan.kind, wish.output.first()) {
+        (Kind::Site { folder, single_page }, _) => Some(SiteBuild { folder, single_page, build }),
+        // The user says what is built, and into which folder.
+        (Kind::Server, Some(output)) => Some(SiteBuild {
+            folder: output.as_str().to_owned(),
+            single_page: false,
+            build: Build { bundled: true, ..build },
+        }),
+        (Kind::Server, None) => None,
+    }
+}
+
+/// Whether the project in `folder` has a program that Node can start.
+pub(super) fn starts(folder: &AppFolder) -> bool {
+    read(folder).is_some_and(|package| package.main.is_some() || package.start().is_some())
+        || DEFAULTS.iter().any(|file| folder.is_file(file))
+}
+
+/// The name and the version of the project.
+pub(super) fn named(source: &Source<'_>) -> Result<(Option<String>, Option<String>), LanguageError> {
+    let manifest = source.place(MANIFEST);
+    let package = source.read(MANIFEST)?.map(|text| Package::parse(&text, &manifest)).transpose()?.unwrap_or_default();
+    Ok((package.name, package.version))
+}
+
+/// The project's `package.json`, where there is one that can be read.
+fn read(folder: &AppFolder) -> Option<Package> {
+    let text = folder.read(MANIFEST, LARGEST).ok()??;
+    Package::parse(&text, Path::new(MANIFEST)).ok()
+}
+
 const SAYINGS: &[(&str, Explanation)] = &[
     ("gyp ERR!", Explanation::NeedsCompiler),
     ("ENOTCACHED", Explanation::NotCached),
@@ -94,6 +167,12 @@ const MANIFEST: &str = "package.json";
 
 /// The folder of installed dependencies.
 const MODULES: &str = "node_modules";
+
+/// The variable of steps that install: packages for development are needed at the start.
+const DEVELOPMENT: &str = "DEVELOPMENT";
+
+/// The variable of steps that install: the project has scripts of its own that npm runs then.
+const OWN_SCRIPTS: &str = "OWN_SCRIPTS";
 
 /// Package managers that run the start script of `package.json`. Images have none of them.
 const MANAGERS: [&str; 5] = ["npm", "npx", "pnpm", "yarn", "bun"];

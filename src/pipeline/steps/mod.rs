@@ -203,7 +203,13 @@ impl<'a> Steps<'a> {
             platform: platform.to_string(),
             host: host_platform().to_string(),
         })?;
-        Ok(Job { step, of_project, platform, invocation })
+        let Invocation { words, mut env } = invocation;
+        env.extend(of_project.env.clone());
+        // What is installed is the same, however the app is built.
+        if !step.installs || step.builds {
+            env.extend(self.request.build.env.clone());
+        }
+        Ok(Job { step, of_project, platform, invocation: Invocation { words, env } })
     }
 
     /// What `job` needs of packages for the image that `plan` and `lock` describe, when an earlier build has found that out. Runs
@@ -302,6 +308,10 @@ impl<'a> Steps<'a> {
 
     /// Returns the layers of a result, and whether they were remembered.
     pub(super) fn layers(&self, mut output: Output<'a>, app: &App) -> Result<Vec<MaybeCached>, BuildError> {
+        // A result that only later steps see has no layer, and need not be on disk.
+        if output.job.step.keep.iter().all(|keep| keep.layer.is_none()) {
+            return Ok(Vec::new());
+        }
         let store = self.fetcher.store();
         let compression = self.request.compression;
         let titles = output.job.step.keep.iter().map(|keep| Key::new().option("title", keep.layer.as_ref()));

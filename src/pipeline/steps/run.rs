@@ -115,9 +115,7 @@ impl<'a> Steps<'a> {
         }
         copy(&self.project.folder()?, &output.job.of_project.files, work, step)?;
         for generated in &output.job.of_project.generated {
-            let path = make_room(work, &generated.path).map_err(failed)?;
-            let written = fs::write(&path, &generated.text);
-            written.and_then(|()| mode(&path, if generated.executable { 0o755 } else { 0o644 })).map_err(failed)?;
+            make_room(work, &generated.path).and_then(|_| generated.write(work)).map_err(failed)?;
         }
         Ok(())
     }
