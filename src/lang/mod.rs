@@ -18,6 +18,7 @@ mod ruby;
 mod rust;
 #[cfg(test)]
 mod testing;
+pub(crate) mod validators;
 mod versions;
 
 use std::{

@@ -302,6 +302,7 @@ impl<'a> Steps<'a> {
 
     /// Returns the layers of a result, and whether they were remembered.
     pub(super) fn layers(&self, mut output: Output<'a>, app: &App) -> Result<Vec<MaybeCached>, BuildError> {
+        let app = &if output.job.step.installs { app.of_dependencies() } else { app.clone() };
         let store = self.fetcher.store();
         let compression = self.request.compression;
         let titles = output.job.step.keep.iter().map(|keep| Key::new().option("title", keep.layer.as_ref()));
