@@ -19,7 +19,10 @@ use std::{
 
 use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags};
 
-use crate::error::{Explain, Kind};
+use crate::{
+    error::{Explain, Kind},
+    listing::{FileKind, Inode},
+};
 
 /// The app's own file of build options, in its folder.
 pub const CONFIG_FILE: &str = "microbuild.toml";
@@ -376,14 +379,24 @@ impl Folder {
         Ok(entries)
     }
 
-    /// Length and mode of the regular file `name`; of a link in its place, that of the link.
+    /// The regular file `name`, for a listing; of a link in its place, the link.
     ///
     /// # Errors
     /// When there is none.
-    pub fn size_and_mode(&self, name: &std::ffi::OsStr) -> io::Result<(u64, u32)> {
+    pub fn listed(&self, name: &std::ffi::OsStr) -> io::Result<FileKind> {
         let about = sys::statat(&*self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        #[allow(clippy::useless_conversion, reason = "the types differ between systems")]
-        Ok((u64::try_from(about.st_size).unwrap_or(0), u32::from(about.st_mode)))
+        #[allow(
+            clippy::useless_conversion,
+            clippy::unnecessary_fallible_conversions,
+            reason = "the types differ between systems"
+        )]
+        let (mode, inode, links) =
+            (u32::from(about.st_mode), Inode(about.st_dev, about.st_ino), u64::from(about.st_nlink));
+        Ok(FileKind::File {
+            size: u64::try_from(about.st_size).unwrap_or(0),
+            executable: mode & 0o100 != 0,
+            inode: (links > 1).then_some(inode),
+        })
     }
 
     /// What the link `name` holds.

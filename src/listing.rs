@@ -26,6 +26,8 @@ pub enum FileKind {
         size: u64,
         /// Whether its owner may execute it.
         executable: bool,
+        /// What tells its other names; `None` when it has one name only.
+        inode: Option<Inode>,
     },
     /// A symbolic link.
     Link {
@@ -34,10 +36,15 @@ pub enum FileKind {
     },
 }
 
+/// The file that several names in a folder (hard links) may mean: its device and its number there. Of use only to compare
+/// names; a copy of the folder has others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Inode(pub u64, pub u64);
+
 impl FileKind {
-    /// A regular file of `size` bytes whose permission bits are among `mode`.
+    /// A regular file of `size` bytes whose permission bits are among `mode`. It has no other names.
     pub fn file(size: u64, mode: u32) -> Self {
-        Self::File { size, executable: mode & 0o100 != 0 }
+        Self::File { size, executable: mode & 0o100 != 0, inode: None }
     }
 
     /// The permission bits in the image.

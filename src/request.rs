@@ -7,7 +7,10 @@ use crate::{
     host::Host,
     image::Platform,
     secret::SecretSource,
-    values::{Base, BuildWish, Command, Compression, Deps, Port, Size, User, Workdir},
+    values::{
+        Base, BuildWish, Command, Compression, Deps, ImageFolder, Port, Size, Span, StopSignal, Timestamps, User,
+        Workdir,
+    },
 };
 
 /// Alpine's own mirror, the default.
@@ -68,8 +71,42 @@ pub struct Request {
     pub exclude: Vec<Pattern>,
     /// The largest size that the image may have.
     pub max_size: Option<Size>,
-    /// The time for every timestamp in the image, in seconds since 1970 (SOURCE_DATE_EPOCH).
-    pub epoch: u64,
+    /// How the image asks to be run, besides its command.
+    pub container: ContainerOptions,
+    /// The times of files, instead of the recipe's. SOURCE_DATE_EPOCH is [`Timestamps::At`].
+    pub timestamps: Option<Timestamps>,
+    /// Whether the commit and the address of the source are annotations.
+    pub source: bool,
+}
+
+/// How an image asks to be run, besides its command.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ContainerOptions {
+    /// Folders that belong to the app's user.
+    pub writable: Vec<ImageFolder>,
+    /// `Volumes`, which belong to the app's user, too.
+    pub volumes: Vec<ImageFolder>,
+    /// `StopSignal`, instead of the recipe's.
+    pub stop_signal: Option<StopSignal>,
+    /// Whether tini starts the app, instead of what the recipe says.
+    pub init: Option<bool>,
+    /// `Healthcheck`.
+    pub health: HealthOptions,
+}
+
+/// A health check, in Docker's words. Without a command there is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HealthOptions {
+    /// The command; a single word may be a URL, or `:PORT/PATH`.
+    pub command: Option<Command>,
+    /// The time between two checks.
+    pub interval: Option<Span>,
+    /// The longest time that one may take.
+    pub timeout: Option<Span>,
+    /// The time after the start in which no failure counts.
+    pub start_period: Option<Span>,
+    /// How many failures in a row make the app unhealthy.
+    pub retries: Option<u32>,
 }
 
 /// How steps run on this machine.

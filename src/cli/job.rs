@@ -19,11 +19,11 @@ use crate::{
     plan::host_platform,
     recipe::{Recipe, Trust},
     registry::Reference,
-    request::{Request, StepOptions},
+    request::{ContainerOptions, HealthOptions, Request, StepOptions},
     sink::{self, Output},
     store,
     ui::Ui,
-    values::{BuildWish, Pair},
+    values::{BuildWish, Pair, Timestamps},
 };
 
 /// What is built, and what is done with the image.
@@ -64,7 +64,10 @@ impl Job {
         options: BuildOptions,
         file: AppConfig,
     ) -> Result<Self, CliError> {
-        let BuildOptions { delivery, build, image, pushing, setup } = options;
+        let BuildOptions { delivery, build, mut image, pushing, setup } = options;
+        if image.timestamps.is_none() {
+            image.timestamps = source_date_epoch(host)?.map(Timestamps::At);
+        }
         let SetupOptions { contents, machine, network, common } = setup;
         let ui = super::ui(&common);
         let recipe = find_recipe(host, recipe.or(file.recipe.as_deref()), app, recipe.is_none(), &machine, &ui)?;
@@ -226,6 +229,17 @@ fn request(
         workdir,
         user,
         port,
+        writable,
+        volume,
+        stop_signal,
+        init,
+        health_cmd,
+        health_interval,
+        health_timeout,
+        health_start_period,
+        health_retries,
+        timestamps,
+        source,
         label,
         annotation,
     } = image;
@@ -288,7 +302,21 @@ fn request(
         include,
         exclude,
         max_size,
-        epoch: epoch(host)?,
+        container: ContainerOptions {
+            writable,
+            volumes: volume,
+            stop_signal,
+            init,
+            health: HealthOptions {
+                command: health_cmd,
+                interval: health_interval,
+                timeout: health_timeout,
+                start_period: health_start_period,
+                retries: health_retries,
+            },
+        },
+        timestamps,
+        source: is_on(source),
     })
 }
 
@@ -297,11 +325,12 @@ fn is_ci(host: &Host) -> bool {
     host.variable("CI").is_some_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
 }
 
-/// SOURCE_DATE_EPOCH (reproducible-builds.org), or 0.
-fn epoch(host: &Host) -> Result<u64, CliError> {
-    match host.variable("SOURCE_DATE_EPOCH") {
-        None => Ok(0),
-        Some(text) => text.trim().parse().map_err(|_| CliError::Usage {
+/// SOURCE_DATE_EPOCH (reproducible-builds.org).
+fn source_date_epoch(host: &Host) -> Result<Option<u64>, CliError> {
+    let Some(text) = host.variable("SOURCE_DATE_EPOCH") else { return Ok(None) };
+    match text.trim().parse() {
+        Ok(Timestamps::At(seconds)) => Ok(Some(seconds)),
+        _ => Err(CliError::Usage {
             message: format!("expected seconds since 1970 in SOURCE_DATE_EPOCH, found `{text}`"),
             hint: "SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)".into(),
         }),

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     error::Explain as _,
     host::Host,
-    image::{Artifact, FormatError, Image},
+    image::{Artifact, FormatError, Image, ImageConfig},
     images,
     pipeline::{self, BuildError, Caches, DevJob, DevVariant, HOSTNAME, Owner},
     plan::host_platform,
@@ -21,7 +21,7 @@ use crate::{
     secret::{DEV, Secrets},
     store::Workspace,
     ui::Ui,
-    values::{Deps, Publish, Volume},
+    values::{Deps, Publish, StopSignal, Volume},
 };
 
 /// `microbuild dev RECIPE [APP] -- CMD…`: the command's exit status.
@@ -76,7 +76,8 @@ pub(super) fn run(host: &Host, target: &str, options: &RunOptions, args: &[Strin
     let image = for_this_machine(target, &artifact)?;
     let config = image.configuration().map_err(FormatError::from)?;
     let user = options.user.as_ref().map_or_else(|| config.user().to_owned(), ToString::to_string);
-    let rootfs = Rootfs::unpack(host, image, options, &ui)?;
+    let folders = writable_folders(image, &config, options);
+    let rootfs = Rootfs::unpack(host, image, options, !folders.is_empty(), &ui)?;
     let ids = Ids::of(&user, rootfs.path()).map_err(SandboxError::from)?;
     let mut env = config.env();
     env.extend(variables(host, &options.env));
@@ -89,6 +90,12 @@ pub(super) fn run(host: &Host, target: &str, options: &RunOptions, args: &[Strin
         });
     }
     let network = if options.no_network { Network::None } else { Network::Host };
+    let stop_signal = config.stop_signal().and_then(|signal| signal.parse::<StopSignal>().ok());
+    let own = folders.into_iter().filter_map(|target| {
+        let source = rootfs.root()?.folder(&target)?;
+        Some(Mount::Bind { source, target, writable: true })
+    });
+    let own: Vec<_> = own.collect();
     let sandbox = Sandbox {
         root: rootfs.path().to_owned(),
         writable: options.writable,
@@ -96,10 +103,11 @@ pub(super) fn run(host: &Host, target: &str, options: &RunOptions, args: &[Strin
         env,
         cwd: config.workdir().to_owned(),
         user: ids,
-        mounts: options.volume.iter().map(mount).collect::<Result<_, _>>()?,
+        mounts: own.into_iter().map(Ok).chain(options.volume.iter().map(mount)).collect::<Result<_, _>>()?,
         network,
         hostname: HOSTNAME.into(),
         confidential: false,
+        stop_signal: stop_signal.map(|signal| signal.number()),
     };
     for publish in options.publish.iter().filter(|publish| !publish.host.ip().is_unspecified()) {
         ui.warn(&unlimited(publish));
@@ -119,6 +127,19 @@ pub(super) fn run(host: &Host, target: &str, options: &RunOptions, args: &[Strin
     }
     let output = if options.tty { Output::Inherit } else { Output::Streams };
     Ok(sandbox.run(&runtime, output)?.code())
+}
+
+/// The folders that the app may write to although its root filesystem is read-only: those that belong to its user, and volumes. What
+/// it writes vanishes with the container, unless the user mounts something there.
+fn writable_folders(image: &Image, config: &ImageConfig, options: &RunOptions) -> Vec<String> {
+    if options.writable {
+        return Vec::new();
+    }
+    let mut folders: Vec<String> = image.writable().into_iter().chain(config.volumes()).collect();
+    folders.sort();
+    folders.dedup();
+    folders.retain(|folder| !options.volume.iter().any(|volume| volume.target == *folder));
+    folders
 }
 
 /// The warning for a port at one address of this machine: it does not keep the app from listening elsewhere.
@@ -167,14 +188,15 @@ fn for_this_machine<'a>(target: &str, artifact: &'a Artifact) -> Result<&'a Imag
 /// An image's root filesystem: shared by all its containers, or a private copy that is removed.
 enum Rootfs {
     Shared(Root),
-    Private(Workspace),
+    Private(Root, Workspace),
 }
 
 impl Rootfs {
-    fn unpack(host: &Host, image: &Image, options: &RunOptions, ui: &Ui) -> Result<Self, CliError> {
+    /// Unpacks the image. With `writes`, the app writes to some of its folders.
+    fn unpack(host: &Host, image: &Image, options: &RunOptions, writes: bool, ui: &Ui) -> Result<Self, CliError> {
         let store = store(host, options.setup.common.cache_dir.as_deref())?;
         let _in_use = store.lock_shared()?;
-        if !options.writable {
+        if !options.writable && !writes {
             let root = roots::unpack(&store, &image.layers, &[], ui)?;
             if !options.volume.iter().any(|volume| root.lacks(&volume.target)) {
                 return Ok(Self::Shared(root));
@@ -184,14 +206,22 @@ impl Rootfs {
         let workspace = Workspace::new(&store)?;
         let target = |volume: &Volume| roots::Target { path: volume.target.clone(), is_file: volume.source.is_file() };
         let targets: Vec<_> = options.volume.iter().map(target).collect();
-        roots::unpack_private(&image.layers, &targets, workspace.path(), ui)?;
-        Ok(Self::Private(workspace))
+        let root = roots::unpack_private(&image.layers, &targets, workspace.path(), ui)?;
+        Ok(Self::Private(root, workspace))
+    }
+
+    /// The private copy.
+    fn root(&self) -> Option<&Root> {
+        match self {
+            Self::Shared(_) => None,
+            Self::Private(root, _) => Some(root),
+        }
     }
 
     fn path(&self) -> &Path {
         match self {
             Self::Shared(root) => root.path(),
-            Self::Private(workspace) => workspace.path(),
+            Self::Private(_, workspace) => workspace.path(),
         }
     }
 }

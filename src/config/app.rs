@@ -189,6 +189,17 @@ mod tests {
             workdir = "/srv"
             user = 1000
             port = [8080, "53/udp"]
+            writable = ["uploads", "/var/lib/shop"]
+            volume = "data"
+            stop-signal = "QUIT"
+            init = true
+            health-cmd = ":8080/health"
+            health-interval = "10s"
+            health-timeout = "2s"
+            health-start-period = "1m"
+            health-retries = 5
+            timestamps = "commit"
+            source = true
             label = { "org.example.team" = "shop" }
             annotation = { "org.opencontainers.image.vendor" = "Example" }
             include = "dist"

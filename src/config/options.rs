@@ -20,8 +20,8 @@ use crate::{
     sink::Output,
     ui,
     values::{
-        Base, BuildCommand, Command, Compression, Deps, OutputPath, Pair, Port, Size, User, Workdir, comma_list, list,
-        optional, optional_command, pairs, switch_or_list,
+        Base, BuildCommand, Command, Compression, Deps, ImageFolder, OutputPath, Pair, Port, Size, Span, StopSignal,
+        Timestamps, User, Workdir, comma_list, list, optional, optional_command, pairs, switch_or_list,
     },
 };
 
@@ -73,6 +73,7 @@ impl Listed for Platform {}
 impl Listed for Pattern {}
 impl Listed for OutputPath {}
 impl Listed for Port {}
+impl Listed for ImageFolder {}
 impl Listed for SecretSource {}
 impl Listed for Output {}
 impl Listed for Insecure {}
@@ -239,6 +240,65 @@ groups! {
         #[arg(long, env = "MICROBUILD_PORT", value_delimiter = ',', help_heading = "Image")]
         #[serde(deserialize_with = "list")]
         pub port: Vec<Port>,
+        /// Let the app write to this folder, which belongs to its user, as does a new volume that is mounted there; in the app's folder, or absolute
+        #[arg(long, value_name = "DIR", env = "MICROBUILD_WRITABLE", value_delimiter = ',', help_heading = "Image")]
+        #[serde(deserialize_with = "list")]
+        pub writable: Vec<ImageFolder>,
+        /// Declare a volume: as --writable, and each container gets a volume there
+        #[arg(long, value_name = "DIR", env = "MICROBUILD_VOLUME", value_delimiter = ',', help_heading = "Image")]
+        #[serde(deserialize_with = "list")]
+        pub volume: Vec<ImageFolder>,
+        /// Set the signal that asks the app to end, such as SIGQUIT [default: the recipe's, mostly SIGTERM]
+        #[arg(long, value_name = "SIGNAL", env = "MICROBUILD_STOP_SIGNAL", help_heading = "Image")]
+        #[serde(deserialize_with = "optional")]
+        pub stop_signal: Option<StopSignal>,
+        /// Start the app through tini, which passes signals on and reaps processes: an app without a handler for SIGTERM ends at once
+        #[arg(
+            long,
+            value_name = "yes|no",
+            env = "MICROBUILD_INIT",
+            num_args = 0..=1,
+            require_equals = true,
+            default_missing_value = "yes",
+            value_parser = switch,
+            help_heading = "Image"
+        )]
+        pub init: Option<bool>,
+        /// Check the app's health with this command, which no shell runs; or with a request to http://HOST:PORT/PATH or :PORT/PATH, by a program that the image has
+        #[arg(long, value_name = "COMMAND|URL", env = "MICROBUILD_HEALTH_CMD", help_heading = "Image")]
+        #[serde(deserialize_with = "optional_command")]
+        pub health_cmd: Option<Command>,
+        /// Check the health at this interval [default: the engine's, 30s]
+        #[arg(long, value_name = "TIME", env = "MICROBUILD_HEALTH_INTERVAL", help_heading = "Image")]
+        #[serde(deserialize_with = "optional")]
+        pub health_interval: Option<Span>,
+        /// Count a check that takes longer as failed [default: the engine's, 30s]
+        #[arg(long, value_name = "TIME", env = "MICROBUILD_HEALTH_TIMEOUT", help_heading = "Image")]
+        #[serde(deserialize_with = "optional")]
+        pub health_timeout: Option<Span>,
+        /// Count no failed check in this time after the start [default: the engine's, 0s]
+        #[arg(long, value_name = "TIME", env = "MICROBUILD_HEALTH_START_PERIOD", help_heading = "Image")]
+        #[serde(deserialize_with = "optional")]
+        pub health_start_period: Option<Span>,
+        /// Call the app unhealthy after this many failed checks [default: the engine's, 3]
+        #[arg(long, value_name = "COUNT", env = "MICROBUILD_HEALTH_RETRIES", help_heading = "Image")]
+        pub health_retries: Option<u32>,
+        /// Give files this time: fixed (1980-01-01), commit (that of the last commit), content (one derived from each file's content) or seconds since 1970 [default: the recipe's, mostly fixed]
+        #[arg(long, value_name = "TIMES", env = "MICROBUILD_TIMESTAMPS", help_heading = "Image")]
+        #[serde(deserialize_with = "optional")]
+        pub timestamps: Option<Timestamps>,
+        /// Annotate the image with the git commit and the address of its source
+        #[arg(
+            long,
+            value_name = "yes|no",
+            env = "MICROBUILD_SOURCE",
+            num_args = 0..=1,
+            require_equals = true,
+            default_missing_value = "yes",
+            value_parser = switch,
+            help_heading = "Image"
+        )]
+        pub source: Option<bool>,
         /// Set a label
         #[arg(long, value_name = "KEY=VALUE", env = "MICROBUILD_LABEL", help_heading = "Image")]
         #[serde(deserialize_with = "pairs")]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Image, Platform};
+use super::{Image, Platform, WRITABLE};
 use crate::digest::Digest;
 
 /// What an image's configuration says, as far as this program uses it. Other fields are ignored.
@@ -32,6 +32,8 @@ struct Execution {
     entrypoint: Option<Vec<String>>,
     cmd: Option<Vec<String>>,
     working_dir: Option<String>,
+    volumes: Option<BTreeMap<String, serde_json::Value>>,
+    stop_signal: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -79,6 +81,17 @@ impl ImageConfig {
         self.execution(|config| config.cmd.as_deref()).unwrap_or_default()
     }
 
+    /// The folders for which each container gets a volume.
+    pub fn volumes(&self) -> Vec<String> {
+        let volumes = self.execution(|config| config.volumes.as_ref());
+        volumes.map(|volumes| volumes.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The signal that asks the app to end, unless it is SIGTERM.
+    pub fn stop_signal(&self) -> Option<&str> {
+        self.execution(|config| config.stop_signal.as_deref()).filter(|signal| !signal.is_empty())
+    }
+
     /// The variables. Of a name that is there twice, the last value counts; an entry without `=` is ignored.
     pub fn env(&self) -> BTreeMap<String, String> {
         let entries = self.execution(|config| config.env.as_deref()).unwrap_or_default();
@@ -98,6 +111,18 @@ impl Image {
     /// When it is not a configuration.
     pub fn configuration(&self) -> Result<ImageConfig, serde_json::Error> {
         ImageConfig::parse(&self.config.bytes)
+    }
+
+    /// The folders that belong to the app's user, as [`WRITABLE`] lists them; none where another program made the image.
+    pub fn writable(&self) -> Vec<String> {
+        #[derive(Deserialize)]
+        struct Manifest {
+            #[serde(default)]
+            annotations: BTreeMap<String, String>,
+        }
+        let manifest: Option<Manifest> = serde_json::from_slice(&self.manifest.bytes).ok();
+        let listed = manifest.and_then(|mut manifest| manifest.annotations.remove(WRITABLE));
+        listed.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
     }
 }
 

@@ -7,12 +7,15 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     str::FromStr,
+    time::Duration,
 };
 
 use oci_spec::image::{
     Arch, ConfigBuilder, DescriptorBuilder, HistoryBuilder, ImageConfiguration, ImageConfigurationBuilder,
     ImageIndexBuilder, ImageManifestBuilder, MediaType, Os, PlatformBuilder, RootFsBuilder,
 };
+
+use serde_json::Value;
 
 use crate::{
     digest::Digest,
@@ -136,6 +139,14 @@ pub struct Configuration {
     pub user: String,
     /// `ExposedPorts`: `8080/tcp`.
     pub ports: Vec<String>,
+    /// Folders that belong to the app's user, for `microbuild run`: absolute paths.
+    pub writable: Vec<String>,
+    /// `Volumes`: absolute paths.
+    pub volumes: Vec<String>,
+    /// `StopSignal`.
+    pub stop_signal: Option<String>,
+    /// `Healthcheck`.
+    pub health: Option<Health>,
     /// `Labels` of the configuration.
     pub labels: BTreeMap<String, String>,
     /// Annotations of the manifest (and of the index, when there is one).
@@ -143,6 +154,38 @@ pub struct Configuration {
     /// When the image was made, seconds since 1970.
     pub created: u64,
 }
+
+/// `Healthcheck` of a configuration (Docker image specification 1.3): OCI's specification only keeps the name free. Docker reads it
+/// in images of both forms, podman in those of Docker's form only.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Health {
+    /// `CMD` and the command.
+    pub test: Vec<String>,
+    /// The time between two checks.
+    pub interval: Option<Duration>,
+    /// The longest time that one may take.
+    pub timeout: Option<Duration>,
+    /// The time after the start in which no failure counts.
+    pub start_period: Option<Duration>,
+    /// How many failures in a row make the container unhealthy.
+    pub retries: Option<u32>,
+}
+
+impl Health {
+    fn json(&self) -> Value {
+        // Docker counts nanoseconds.
+        let time = |span: &Option<Duration>| span.map(|span| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
+        let mut fields = serde_json::Map::from_iter([("Test".to_owned(), self.test.clone().into())]);
+        let times = [("Interval", &self.interval), ("Timeout", &self.timeout), ("StartPeriod", &self.start_period)];
+        fields.extend(times.into_iter().filter_map(|(name, span)| Some((name.to_owned(), time(span)?.into()))));
+        fields.extend(self.retries.map(|retries| ("Retries".to_owned(), retries.into())));
+        fields.into()
+    }
+}
+
+/// The annotation of a manifest that lists the folders that belong to the app's user, as a JSON list. Engines have no word for them:
+/// the owner in the layers says it. `microbuild run`, whose root filesystem is read-only, mounts something there.
+pub const WRITABLE: &str = "dev.microbuild.writable";
 
 /// The annotation of a layer's descriptor that holds its title.
 pub const LAYER_TITLE: &str = "dev.microbuild.title";
@@ -164,7 +207,15 @@ impl Image {
     /// # Errors
     /// When a document cannot be made.
     pub fn build(platform: Platform, settings: &Configuration, layers: Vec<Layer>) -> Result<Self, ImageError> {
-        let config = Document::new(CONFIG, canonical(&configuration(&platform, settings, &layers)?)?);
+        let mut config = value(&configuration(&platform, settings, &layers)?)?;
+        if let Some(health) = &settings.health {
+            config["config"]["Healthcheck"] = health.json();
+        }
+        let config = Document::new(CONFIG, canonical(&config)?);
+        let mut annotations: HashMap<_, _> = settings.annotations.clone().into_iter().collect();
+        if !settings.writable.is_empty() {
+            annotations.insert(WRITABLE.to_owned(), Value::from(settings.writable.as_slice()).to_string());
+        }
         let describe = |layer: &Layer| {
             DescriptorBuilder::default()
                 .media_type(MediaType::from(layer.media_type.as_str()))
@@ -184,7 +235,7 @@ impl Image {
                     .build()?,
             )
             .layers(layers.iter().map(describe).collect::<Result<Vec<_>, _>>()?)
-            .annotations(settings.annotations.clone().into_iter().collect::<HashMap<_, _>>())
+            .annotations(annotations)
             .build()?;
         let manifest = Document::new(MANIFEST, canonical(&manifest)?);
         Ok(Self { platform, manifest, config, layers })
@@ -249,6 +300,12 @@ fn configuration(
     if !settings.ports.is_empty() {
         config = config.exposed_ports(settings.ports.clone());
     }
+    if !settings.volumes.is_empty() {
+        config = config.volumes(settings.volumes.clone());
+    }
+    if let Some(signal) = &settings.stop_signal {
+        config = config.stop_signal(signal.clone());
+    }
     if !settings.labels.is_empty() {
         config = config.labels(settings.labels.clone().into_iter().collect::<HashMap<_, _>>());
     }
@@ -276,8 +333,11 @@ fn configuration(
 /// JSON with sorted keys and no white space. Straight from `oci_spec` it would differ from run to run: labels and
 /// annotations are hash maps there.
 fn canonical(document: &impl serde::Serialize) -> Result<Vec<u8>, ImageError> {
-    let value = serde_json::to_value(document).map_err(oci_spec::OciSpecError::from)?;
-    Ok(serde_json::to_vec(&value).map_err(oci_spec::OciSpecError::from)?)
+    Ok(serde_json::to_vec(&value(document)?).map_err(oci_spec::OciSpecError::from)?)
+}
+
+fn value(document: &impl serde::Serialize) -> Result<Value, ImageError> {
+    Ok(serde_json::to_value(document).map_err(oci_spec::OciSpecError::from)?)
 }
 
 fn oci_digest(digest: &Digest) -> Result<oci_spec::image::Digest, oci_spec::OciSpecError> {
@@ -331,6 +391,37 @@ mod tests {
         insta::assert_snapshot!(String::from_utf8_lossy(&first.manifest.bytes));
         let artifact = Artifact::new(vec![first, image("linux/amd64")], &settings().annotations).expect("an index");
         insta::assert_snapshot!(String::from_utf8_lossy(&artifact.root().bytes));
+    }
+
+    #[test]
+    fn a_configuration_says_how_it_wants_to_be_run() {
+        let settings = Configuration {
+            writable: vec!["/app/uploads".into()],
+            volumes: vec!["/data".into(), "/app/db".into()],
+            stop_signal: Some("SIGQUIT".into()),
+            health: Some(Health {
+                test: vec!["CMD".into(), "/app/check".into()],
+                interval: Some(Duration::from_millis(1500)),
+                timeout: None,
+                start_period: Some(Duration::from_secs(2)),
+                retries: Some(4),
+            }),
+            ..settings()
+        };
+        let image = Image::build("linux/amd64".parse().expect("a platform"), &settings, vec![]).expect("an image");
+        let read = image.configuration().expect("a configuration");
+        assert_eq!(
+            (read.volumes(), read.stop_signal()),
+            (vec!["/app/db".to_owned(), "/data".to_owned()], Some("SIGQUIT"))
+        );
+        assert_eq!(image.writable(), ["/app/uploads"]);
+        let json: Value = serde_json::from_slice(&image.config.bytes).expect("JSON");
+        let health = r#"{"Interval":1500000000,"Retries":4,"StartPeriod":2000000000,"Test":["CMD","/app/check"]}"#;
+        assert_eq!(json["config"]["Healthcheck"].to_string(), health);
+        let plain = Image::build("linux/amd64".parse().expect("a platform"), &super::tests::settings(), vec![]);
+        let plain = plain.expect("an image");
+        assert!(plain.writable().is_empty() && plain.configuration().expect("one").volumes().is_empty());
+        assert!(!String::from_utf8_lossy(&plain.config.bytes).contains("Healthcheck"));
     }
 
     #[test]

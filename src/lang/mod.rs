@@ -19,6 +19,7 @@ mod rust;
 mod site;
 #[cfg(test)]
 mod testing;
+pub(crate) mod validators;
 mod versions;
 
 use std::{

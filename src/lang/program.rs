@@ -56,7 +56,7 @@ fn alone(path: &Path) -> Result<AppFile, LanguageError> {
     let file = File::open(path).map_err(unreadable)?;
     let size = file.metadata().map_err(unreadable)?.len();
     match kind(name, file).map_err(unreadable)? {
-        Kind::Program => Ok(AppFile { path: name.to_owned(), kind: FileKind::File { size, executable: true } }),
+        Kind::Program => Ok(AppFile { path: name.to_owned(), kind: FileKind::file(size, 0o755) }),
         other => Err(no_program(path, &other)),
     }
 }

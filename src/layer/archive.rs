@@ -25,16 +25,22 @@ impl Meta {
     }
 }
 
-/// Writes a layer's tar into `W`. All times are the same.
+/// Writes a layer's tar into `W`.
 pub struct Archive<W: Write> {
     tar: tar::Builder<W>,
     epoch: u64,
 }
 
 impl<W: Write> Archive<W> {
-    /// An archive whose members were all changed at `epoch`, seconds since 1970.
+    /// An archive whose members were all changed at `epoch`, seconds since 1970, unless [`Archive::set_time`] says
+    /// otherwise.
     pub fn new(out: W, epoch: u64) -> Self {
         Self { tar: tar::Builder::new(out), epoch }
+    }
+
+    /// Sets the time at which the members that follow were changed, seconds since 1970; the one before.
+    pub fn set_time(&mut self, epoch: u64) -> u64 {
+        std::mem::replace(&mut self.epoch, epoch)
     }
 
     /// Ends the archive.

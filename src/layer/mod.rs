@@ -4,6 +4,7 @@
 //! [`compress`].
 
 use std::{
+    collections::BTreeMap,
     fmt,
     fs::File,
     io::{self, BufReader, Read},
@@ -207,4 +208,20 @@ fn write(
     let (digest, size) = compressor.finish().map_err(failed)?.finish()?;
     let media_type = compression.media_type().to_owned();
     Ok(LayerRecord { digest, diff_id, size, media_type, title: title.to_owned() })
+}
+
+/// Writes a layer of `folders` only into `blobs`: their paths below the root, each after those above it.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn folders_layer(
+    title: &str,
+    blobs: &BlobDir,
+    compression: Compression,
+    epoch: u64,
+    folders: &BTreeMap<String, archive::Meta>,
+) -> Result<LayerRecord, LayerError> {
+    write(title, blobs, compression, epoch, |archive| {
+        folders.iter().try_for_each(|(path, meta)| archive.directory(path, *meta))
+    })
 }

@@ -6,13 +6,20 @@ use super::{BuildError, StepError, steps::Steps, system::Folders};
 use crate::{
     app_folder::AppFolder,
     fetch::Fetcher,
-    layer::{Layer, LayerRecord, Remade, app::AppLayer, archive::Meta, compress::Compression},
+    layer::{
+        Layer, LayerRecord, Remade,
+        app::{AppLayer, Owned, Times},
+        archive::Meta,
+        compress::Compression,
+    },
     project::{AppFile, Project, ProjectError},
     secret::{SecretError, Secrets},
     store::{Bucket, Key, Memo, Workspace},
+    values::FIXED,
 };
 
 /// The place of the app's files in an image, which their layers have in common.
+#[derive(Clone)]
 pub(super) struct App {
     /// Their folder, below the root.
     pub(super) workdir: String,
@@ -20,25 +27,49 @@ pub(super) struct App {
     pub(super) parents: Folders,
     /// Links to folders in the system layers, with their targets.
     pub(super) links: BTreeMap<String, String>,
-    /// The time of every member.
-    pub(super) epoch: u64,
+    /// The times of the app's own files, and of what is built from them.
+    pub(super) times: Times,
+    /// The times of installed dependencies.
+    pub(super) dependencies: Times,
+    /// What belongs to the app's user.
+    pub(super) owned: Owned,
 }
 
 impl App {
     /// The place for results that are kept for later steps: an empty root.
     pub(super) fn nowhere() -> Self {
-        Self { workdir: String::new(), parents: Vec::new(), links: BTreeMap::new(), epoch: 0 }
+        let times = Times::At(FIXED);
+        Self {
+            workdir: String::new(),
+            parents: Vec::new(),
+            links: BTreeMap::new(),
+            times,
+            dependencies: times,
+            owned: Owned::default(),
+        }
+    }
+
+    /// The same place for results of a step that installs dependencies.
+    pub(super) fn of_dependencies(&self) -> Self {
+        Self { times: self.dependencies, ..self.clone() }
     }
 
     /// Everything about the place that a layer depends on.
     pub(super) fn key(&self) -> Key {
         let owner = |meta: &Meta| format!("{:o} {} {}", meta.mode, meta.uid, meta.gid);
+        let times = match self.times {
+            Times::At(seconds) => seconds.to_string(),
+            Times::Content => "content".to_owned(),
+        };
+        let Owned { paths, uid, gid } = &self.owned;
         let parents = self.parents.iter().map(|(path, meta)| (path, owner(meta)));
         Key::new()
             .text("work folder", &self.workdir)
             .pairs("parents", parents)
             .pairs("links", &self.links)
-            .text("epoch", self.epoch)
+            .text("times", times)
+            .list("owned", paths)
+            .text("owner", format!("{uid}:{gid}"))
     }
 
     /// Makes the layer of `files`, which are in the folder `root`.
@@ -50,7 +81,8 @@ impl App {
             workdir: self.workdir.clone(),
             parents: self.parents.clone(),
             links: self.links.clone(),
-            epoch: self.epoch,
+            times: self.times,
+            owned: self.owned.clone(),
         }
     }
 }
@@ -66,7 +98,8 @@ impl Steps<'_> {
         let root = project.folder()?;
         for (title, files) in [("dependencies", &project.dependencies), ("app", &project.files)] {
             if title == "app" || !files.is_empty() {
-                let layer = app.layer(title, &root, files.clone());
+                let place = if title == "app" { app } else { &app.of_dependencies() };
+                let layer = place.layer(title, &root, files.clone());
                 check_secrets(&layer, secrets)?;
                 layers.push(app_layer(&layer, request.compression, fetcher)?);
             }

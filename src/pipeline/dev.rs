@@ -138,6 +138,7 @@ impl DevVariant {
             network: if job.step.offline { Network::None } else { Network::Host },
             hostname: HOSTNAME.into(),
             confidential: !job.secrets.is_empty(),
+            stop_signal: None,
         })
     }
 

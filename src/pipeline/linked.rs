@@ -194,7 +194,7 @@ impl Steps<'_> {
     pub(super) fn linked_layer(&self, linked: &Linked, app: &App) -> Result<Option<MaybeCached>, BuildError> {
         let Some(folder) = &linked.machine else { return Ok(None) };
         let files = Project::made(folder.path(), &[])?;
-        let root = App { workdir: String::new(), parents: Vec::new(), links: app.links.clone(), epoch: app.epoch };
+        let root = App { links: app.links.clone(), times: app.dependencies, ..App::nowhere() };
         let from = AppFolder::open(folder.path()).map_err(ProjectError::from)?;
         let layer = root.layer("libraries", &from, files);
         let record = layer.write(self.fetcher.store().blobs(), self.request.compression)?;

@@ -14,6 +14,7 @@ mod app;
 mod base;
 mod caches;
 mod dev;
+mod folders;
 mod linked;
 mod programs;
 mod resolve;
@@ -44,7 +45,7 @@ use crate::{
     image::{Artifact, Image, ImageError, Platform},
     layer::LayerError,
     lock::{Lock, LockError},
-    plan::{Plan, PlanError},
+    plan::{ImageTimes, Plan, PlanError},
     project::{self, Project, ProjectError},
     recipe::{Recipe, RecipeError},
     request::Request,
@@ -85,6 +86,9 @@ pub enum BuildError {
     /// The recipe has no base image, because each app brings its own runtime.
     #[error("recipe {0} has no base image, because each app brings its own runtime")]
     NoRuntime(String),
+    /// The image has no such user, so that no folder can belong to it.
+    #[error("the image has no user {0}, whom the folders of --writable and --volume would belong to")]
+    NoUser(String),
     /// A layer cannot be written.
     #[error(transparent)]
     Layer(#[from] LayerError),
@@ -145,7 +149,7 @@ impl Explain for BuildError {
             Self::Layer(e) => e.kind(),
             Self::Image(e) => e.kind(),
             Self::Store(e) => e.kind(),
-            Self::NoRuntime(_) => Kind::Usage,
+            Self::NoRuntime(_) | Self::NoUser(_) => Kind::Usage,
             Self::TooLarge { .. } => Kind::TooLarge,
         }
     }
@@ -166,6 +170,7 @@ impl Explain for BuildError {
             Self::NoRuntime(recipe) => Some(format!(
                 "use `microbuild base {recipe} --dev` for the language's tools, or `microbuild base base` for a base without a language"
             )),
+            Self::NoUser(_) => Some("give the user by number, such as --user 65532:65532".into()),
             Self::TooLarge { largest, .. } => Some(format!("the largest layer is {largest}")),
         }
     }
@@ -243,10 +248,14 @@ fn plan(request: &Request, recipe: &Recipe, ui: &Ui) -> Result<(Project, Plan), 
         cmd: words(&request.cmd),
         build: request.build.clone(),
         port: request.ports.first().map(|port| port.number),
+        same_times: !ImageTimes::differ(request, recipe),
     };
-    let project = Project::read(&request.app, recipe, &options)?;
-    project.warnings.iter().for_each(|warning| ui.warn(warning));
+    let mut project = Project::read(&request.app, recipe, &options)?;
+    if request.source || ImageTimes::need_commit(request, recipe) {
+        project.compare(&request.host.path());
+    }
     let plan = Plan::new(request, recipe, &project)?;
+    project.warnings.iter().chain(&plan.warnings).for_each(|warning| ui.warn(warning));
     plan.check_command(recipe)?;
     Ok((project, plan))
 }
@@ -262,8 +271,18 @@ fn image(
     let Steps { request, fetcher, .. } = steps;
     let system = System::new(plan, &lock, request.compression, fetcher)?.layers()?;
     clock.lap("system");
-    let app = App { workdir: system.workdir, parents: system.parents, links: system.links, epoch: request.epoch };
+    let owned = folders::owned(plan, &system)?;
+    let folders = folders::layer(plan, &system, &owned, steps.project, request.compression, fetcher)?;
+    let app = App {
+        workdir: system.workdir,
+        parents: system.parents,
+        links: system.links,
+        times: plan.times.app,
+        dependencies: plan.times.dependencies,
+        owned,
+    };
     let mut layers = system.layers;
+    layers.extend(folders);
     layers.extend(steps.linked_layer(&linked, &app)?);
     for output in outputs {
         layers.extend(steps.layers(output, &app)?);

@@ -1,6 +1,6 @@
 //! The base image of a language: a recipe's runtime, or its dev variant, without an app.
 
-use super::{BuildError, Built, Clock, PlatformReport, System, base, check_size};
+use super::{BuildError, Built, Clock, PlatformReport, System, base, check_size, folders};
 use crate::{
     fetch::Fetcher,
     image::{Artifact, Image},
@@ -59,7 +59,9 @@ pub fn base_image(
         version = version.or(found);
         let system = System::new(&plan, &lock, request.compression, fetcher)?.layers()?;
         clock.lap("system");
-        let (layers, cached): (Vec<_>, Vec<_>) = system.layers.into_iter().unzip();
+        let owned = folders::owned(&plan, &system)?;
+        let folders = folders::layer(&plan, &system, &owned, &project, request.compression, fetcher)?;
+        let (layers, cached): (Vec<_>, Vec<_>) = system.layers.into_iter().chain(folders).unzip();
         let image = Image::build(platform.clone(), &plan.configuration, layers)?;
         check_size(&image, request)?;
         images.push(image);

@@ -24,7 +24,7 @@ use crate::{
     plan::{Plan, PlanError},
     rootfs::{
         self, Content as TreeContent, Installed, NodeKind, Programs, ReadMembers, RootfsError, Settings, Tree, alpine,
-        debian,
+        debian, users::Accounts,
     },
     store::{BlobDir, Bucket, Key, Memo},
 };
@@ -54,6 +54,10 @@ pub(super) struct SystemLayers {
     pub(super) parents: Folders,
     /// Links to folders, with their targets.
     pub(super) links: BTreeMap<String, String>,
+    /// The folders that are not root's, or not 0755.
+    pub(super) special: BTreeMap<String, Meta>,
+    /// The users and groups.
+    pub(super) accounts: Accounts,
     /// The size of the packages' files that are left out, in bytes.
     pub(super) left_out: u64,
 }
@@ -69,6 +73,10 @@ struct RememberedSystem {
     links: BTreeMap<String, String>,
     /// The folders above the app and its own, with mode and owner.
     parents: Vec<(String, (u32, u32, u32))>,
+    /// The folders that are not root's, or not 0755, with mode and owner.
+    special: Vec<(String, (u32, u32, u32))>,
+    /// `/etc/passwd` and `/etc/group`.
+    accounts: [String; 2],
     /// The size of the packages' files that are left out, in bytes.
     left_out: u64,
 }
@@ -109,9 +117,11 @@ impl System {
         });
         let meta = |(mode, uid, gid)| Meta { mode, uid, gid };
         let parents = remembered.parents.into_iter().map(|(path, owner)| (path, meta(owner)));
-        let (layers, parents) = (layers.collect(), parents.collect());
-        let RememberedSystem { workdir, links, left_out, .. } = remembered;
-        Ok(SystemLayers { layers, workdir, parents, links, left_out })
+        let special = remembered.special.into_iter().map(|(path, owner)| (path, meta(owner)));
+        let (layers, parents, special) = (layers.collect(), parents.collect(), special.collect());
+        let RememberedSystem { workdir, links, left_out, accounts: [passwd, group], .. } = remembered;
+        let accounts = Accounts::parse(&passwd, &group, "");
+        Ok(SystemLayers { layers, workdir, parents, links, special, accounts, left_out })
     }
 
     /// Returns the data of the package with the index `at`. It is fetched again when the store no longer has it.
@@ -155,7 +165,13 @@ impl System {
         let left_out = left_out(&packages, &tree);
         let workdir = tree.resolve(&self.settings.workdir).unwrap_or_else(|| self.settings.workdir.clone());
         let parents = parents_of_app(&tree, &workdir);
-        Ok(RememberedSystem { layers, workdir, links: tree.folder_links(), parents, left_out })
+        let special = special_folders(&tree);
+        let accounts = ["etc/passwd", "etc/group"].map(|path| match tree.get(path).map(|node| &node.kind) {
+            Some(NodeKind::File(TreeContent::Bytes(text))) => String::from_utf8_lossy(text).into_owned(),
+            _ => String::new(),
+        });
+        let links = tree.folder_links();
+        Ok(RememberedSystem { layers, workdir, links, parents, special, accounts, left_out })
     }
 
     /// Fetches and verifies the packages, and makes their tree.
@@ -237,6 +253,12 @@ fn left_out<R: Listed>(packages: &[Installed<R>], tree: &Tree) -> u64 {
     let all =
         (0..packages.len()).flat_map(|at| (0..packages[at].package.entries().len()).map(move |place| (at, place)));
     all.filter(|member| !taken.contains(member)).map(|(at, place)| size(at, place)).sum()
+}
+
+fn special_folders(tree: &Tree) -> Vec<(String, (u32, u32, u32))> {
+    let folders = tree.iter().filter(|(_, node)| node.kind == NodeKind::Directory);
+    let owned = folders.map(|(path, node)| (path.to_owned(), (node.mode, node.uid, node.gid)));
+    owned.filter(|(_, owner)| *owner != (0o755, 0, 0)).collect()
 }
 
 fn parents_of_app(tree: &Tree, workdir: &str) -> Vec<(String, (u32, u32, u32))> {

@@ -1,7 +1,9 @@
 //! The plan: what an image must contain and how it starts, before any package is chosen.
 
 pub mod alpine;
+mod container;
 pub mod debian;
+mod times;
 
 use std::collections::BTreeMap;
 
@@ -11,12 +13,14 @@ use crate::{
     glob::{Pattern, PatternSet},
     image::{Configuration, PATH, Platform, timestamp},
     lang::Language,
-    project::Project,
+    project::{Checkout, Project},
     recipe::{BasePackages, Recipe, RecipeError},
     request::Request,
     rootfs::{ApkSettings, Settings},
-    values::{Base, Distribution, User},
+    values::{Base, Distribution, Timestamps, User},
 };
+
+pub use times::ImageTimes;
 
 /// The plan of a build. See the module's documentation.
 #[derive(Debug, Clone)]
@@ -35,6 +39,12 @@ pub struct Plan {
     pub version_from: Option<Pattern>,
     /// The command, environment and metadata of the image.
     pub configuration: Configuration,
+    /// The user that the app runs as.
+    pub user: User,
+    /// The times of files.
+    pub times: ImageTimes,
+    /// What the user should know of it, each a line.
+    pub warnings: Vec<String>,
     /// Whether it is the dev variant, which is not published.
     pub is_dev: bool,
 }
@@ -91,6 +101,20 @@ pub enum PlanError {
     /// No command is known.
     #[error("the image has no command: recipe {0} has neither entrypoint nor cmd")]
     NoCommand(String),
+    /// Files are to have the time of a commit, and none is known; why.
+    #[error("the time of the commit is unknown: {0}")]
+    NoCommit(String),
+    /// Times of a health check without its command.
+    #[error("a health check has times, but no command")]
+    NoHealthCommand,
+    /// A health check over HTTP, and no program that could ask.
+    #[error("recipe {recipe} has no program on this base that could ask {url}")]
+    NoProbe {
+        /// The recipe.
+        recipe: String,
+        /// What would be asked.
+        url: String,
+    },
 }
 
 impl Explain for PlanError {
@@ -103,7 +127,10 @@ impl Explain for PlanError {
             | Self::DebianPackage(_)
             | Self::Repository(_)
             | Self::Platform { .. }
-            | Self::NoCommand(_) => Kind::Usage,
+            | Self::NoCommand(_)
+            | Self::NoCommit(_)
+            | Self::NoHealthCommand
+            | Self::NoProbe { .. } => Kind::Usage,
         }
     }
 
@@ -117,6 +144,13 @@ impl Explain for PlanError {
             Self::Repository(_) => Some("--repository takes what a line of /etc/apk/repositories has".into()),
             Self::Platform { known, .. } => Some(format!("known: {}", known.join(", "))),
             Self::NoCommand(_) => Some("set it with --cmd or --entrypoint".into()),
+            Self::NoCommit(_) => {
+                Some("--timestamps content derives times from the files, --timestamps SECONDS sets one".into())
+            }
+            Self::NoHealthCommand => Some("add --health-cmd COMMAND, or --health-cmd :8080/".into()),
+            Self::NoProbe { .. } => {
+                Some("--base alpine has one; or name a command, such as --health-cmd './app --check'".into())
+            }
         }
     }
 }
@@ -163,17 +197,27 @@ impl Plan {
     /// source for Debian's packages is known.
     pub fn new(request: &Request, recipe: &Recipe, project: &Project) -> Result<Self, PlanError> {
         let packages = recipe.packages(&request.base)?;
-        let asked: Vec<String> = packages.packages.iter().chain(&request.packages).cloned().collect();
-        let (base, wanted) = wanted(request, &request.base, &asked, packages.packages.len())?;
+        let mut own = packages.packages.clone();
+        let mut strip = recipe.strip(&request.base);
+        if container::has_init(request, recipe) {
+            own.push(container::TINI.to_owned());
+            strip = PatternSet::new(strip.iter().cloned().chain(container::TINI_STATIC.parse().ok()).collect());
+        }
+        let asked: Vec<String> = own.iter().chain(&request.packages).cloned().collect();
+        let (base, wanted) = wanted(request, &request.base, &asked, own.len())?;
         request.platforms.iter().try_for_each(|platform| wanted.check(platform))?;
-        let configuration = configuration(request, recipe, project);
+        let (times, times_warning) = ImageTimes::of(request, recipe, project)?;
+        let (configuration, source_warning) = configuration(request, recipe, project, &times)?;
         Ok(Self {
             platforms: request.platforms.clone(),
             wanted,
             drop: Drop { own: packages.drop.clone(), all: Vec::new() },
-            strip: recipe.strip(&base),
+            strip,
             version_from: version_from(recipe, packages),
             configuration,
+            user: user(request, recipe).clone(),
+            times,
+            warnings: times_warning.into_iter().chain(source_warning).collect(),
             base,
             is_dev: false,
         })
@@ -213,13 +257,19 @@ impl Plan {
         let (base, wanted) = wanted(request, &base, &asked.cloned().collect::<Vec<_>>(), packages.packages.len())?;
         let platform = host_platform();
         wanted.check(&platform)?;
+        let request = &Self::request_for_dev(request, &base);
+        let (times, _) = ImageTimes::of(request, recipe, project)?;
+        let (configuration, _) = configuration(request, recipe, project, &times)?;
         Ok(Self {
             platforms: vec![platform],
             wanted,
             drop: Drop { own: packages.drop.clone(), all: packages.dev_drop.clone() },
             strip: PatternSet::default(),
             version_from: version_from(recipe, packages),
-            configuration: configuration(request, recipe, project),
+            configuration,
+            user: user(request, recipe).clone(),
+            times,
+            warnings: Vec::new(),
             base,
             is_dev: true,
         })
@@ -241,13 +291,24 @@ impl Plan {
             release: release.to_owned(),
             workdir: self.configuration.workdir.trim_matches('/').to_owned(),
             strip: self.strip.clone(),
-            epoch: self.configuration.created,
+            epoch: self.times.packages,
             libraries: (!self.is_dev).then(|| self.library_path()),
         })
     }
 }
 
 impl Plan {
+    /// `request` for the dev variant on `base`: none of the app's files are in it, and what starts there is a tool.
+    fn request_for_dev(request: &Request, base: &Base) -> Request {
+        let mut request = Request { base: base.clone(), ..request.clone() };
+        request.timestamps = match request.timestamps {
+            Some(Timestamps::At(seconds)) => Some(Timestamps::At(seconds)),
+            _ => Some(Timestamps::Fixed),
+        };
+        request.container.init = Some(false);
+        request
+    }
+
     /// Turns the plan of the dev variant into one of an image for tools: they run as root, without the runtime's
     /// variables.
     pub fn for_tools(&mut self, request: &Request) {
@@ -297,7 +358,18 @@ fn version_from(recipe: &Recipe, packages: &BasePackages) -> Option<Pattern> {
     packages.version_from.clone().or_else(|| recipe.version_from.clone())
 }
 
-fn configuration(request: &Request, recipe: &Recipe, project: &Project) -> Configuration {
+/// The user that the app runs as.
+fn user<'a>(request: &'a Request, recipe: &'a Recipe) -> &'a User {
+    request.user.as_ref().unwrap_or(&recipe.user)
+}
+
+/// The configuration; and a warning where it cannot be as it was asked for.
+fn configuration(
+    request: &Request,
+    recipe: &Recipe,
+    project: &Project,
+    times: &ImageTimes,
+) -> Result<(Configuration, Option<String>), PlanError> {
     let mut env = BTreeMap::from([("PATH".to_owned(), PATH.to_owned())]);
     for variables in [&recipe.env, &project.env, &request.env] {
         env.extend(variables.clone());
@@ -305,33 +377,109 @@ fn configuration(request: &Request, recipe: &Recipe, project: &Project) -> Confi
     let mut ports: Vec<_> = recipe.port.iter().chain(&request.ports).collect();
     ports.sort();
     ports.dedup();
-    Configuration {
-        entrypoint: project.entrypoint.clone(),
+    let workdir = request.workdir.as_ref().unwrap_or(&recipe.app.workdir).as_str();
+    let (writable, volumes) = container::folders(request, workdir);
+    let mut entrypoint = project.entrypoint.clone();
+    if container::has_init(request, recipe) && !(entrypoint.is_empty() && project.cmd.is_empty()) {
+        entrypoint.splice(..0, container::init(&request.base));
+    }
+    let (annotations, warning) = annotations(request, project, times);
+    let configuration = Configuration {
+        entrypoint,
         cmd: project.cmd.clone(),
         env,
-        workdir: request.workdir.as_ref().unwrap_or(&recipe.app.workdir).as_str().to_owned(),
-        user: request.user.as_ref().unwrap_or(&recipe.user).to_string(),
+        workdir: workdir.to_owned(),
+        user: user(request, recipe).to_string(),
         ports: ports.iter().map(ToString::to_string).collect(),
+        writable,
+        volumes,
+        stop_signal: request
+            .container
+            .stop_signal
+            .as_ref()
+            .or(recipe.app.stop_signal.as_ref())
+            .map(ToString::to_string),
+        health: container::health(request, recipe)?,
         labels: request.labels.clone(),
-        annotations: annotations(request, project),
-        created: request.epoch,
-    }
+        annotations,
+        created: times.created,
+    };
+    Ok((configuration, warning))
 }
 
 /// The app's annotations, with the names of the OCI image specification ("Annotations"). There is no `base.name`: it is
-/// the reference of an image, and a base of packages is not an image.
-fn annotations(request: &Request, project: &Project) -> BTreeMap<String, String> {
+/// the reference of an image, and a base of packages is not an image. The commit is there only when it is asked for: a commit
+/// that changes another app of the repository makes no other image of this one.
+fn annotations(request: &Request, project: &Project, times: &ImageTimes) -> (BTreeMap<String, String>, Option<String>) {
+    let (revision, warning) = match &project.checkout {
+        _ if !request.source => (None, None),
+        Checkout::Commit { changed, .. } => {
+            let mark = if changed.is_empty() { "" } else { "-dirty" };
+            (project.revision.as_ref().map(|revision| format!("{revision}{mark}")), None)
+        }
+        Checkout::Unreadable(why) => (
+            None,
+            Some(format!("the image does not name the commit, because it cannot be compared with the files: {why}")),
+        ),
+        Checkout::None => (None, None),
+    };
+    let source = project.source.clone().filter(|_| request.source);
     let known = [
-        ("created", Some(timestamp(request.epoch))),
+        ("created", Some(timestamp(times.created))),
         ("title", project.title.clone()),
         ("version", project.version.clone()),
-        ("revision", project.revision.clone()),
-        ("source", project.source.clone()),
+        ("revision", revision),
+        ("source", source),
     ];
     let mut annotations: BTreeMap<_, _> = known
         .into_iter()
         .filter_map(|(name, value)| Some((format!("org.opencontainers.image.{name}"), value?)))
         .collect();
     annotations.extend(request.annotations.clone());
-    annotations
+    (annotations, warning)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        host::Host,
+        request::{ContainerOptions, StepOptions},
+        values,
+    };
+
+    /// A request that leaves all to the recipe.
+    pub(super) fn request() -> Request {
+        Request {
+            host: Host::new([], Path::new("/")),
+            app: ".".into(),
+            base: Base::default(),
+            fallback: false,
+            platforms: vec![host_platform()],
+            mirror: None,
+            keys: Vec::new(),
+            repositories: Vec::new(),
+            packages: Vec::new(),
+            dev_packages: Vec::new(),
+            compression: values::Compression::default(),
+            deps: values::Deps::default(),
+            step: StepOptions::default(),
+            env: BTreeMap::new(),
+            entrypoint: None,
+            cmd: None,
+            workdir: None,
+            user: None,
+            ports: Vec::new(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            include: Vec::new(),
+            exclude: Vec::new(),
+            max_size: None,
+            container: ContainerOptions::default(),
+            timestamps: None,
+            source: false,
+        }
+    }
 }

@@ -32,11 +32,11 @@ pub(super) fn commit(folder: &Path) -> Commit {
 }
 
 /// A repository. Only files within its folders are read.
-struct Repository {
+pub(super) struct Repository {
     /// The git folder of a work tree.
     own: AppFolder,
     /// The git folder of the whole repository: another one only for an additional work tree.
-    common: AppFolder,
+    pub(super) common: AppFolder,
 }
 
 impl Repository {
@@ -45,7 +45,7 @@ impl Repository {
     /// In an additional work tree (git-worktree(1)) and in a submodule, `.git` is a file that names a git folder
     /// elsewhere. The app may be untrusted, and so is this file: the git folder counts only when it names this work
     /// tree in turn, as git keeps it.
-    fn of(folder: &Path) -> Option<Self> {
+    pub(super) fn of(folder: &Path) -> Option<Self> {
         let door = AppFolder::open(folder).ok()?;
         match door.top().entries().ok()?.iter().find(|entry| entry.name == ".git")?.kind {
             EntryKind::Folder => {

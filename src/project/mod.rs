@@ -1,6 +1,7 @@
 //! The project: an app's folder, read once. It has the files for the image, the command that starts the app, and the
 //! app's name and version.
 
+mod checkout;
 mod git;
 mod ignore;
 mod procfile;
@@ -9,11 +10,13 @@ mod walk;
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
 };
 
+pub use checkout::Checkout;
 pub use steps::ProjectStep;
 
 pub use crate::listing::{AppFile, FileKind};
@@ -23,6 +26,7 @@ use crate::{
     glob::{Pattern, PatternError},
     lang::{
         Dependencies, GeneratedFile, Installed, LARGEST, Language, LanguageError, Source, Start, WantedRuntime, some,
+        validators,
     },
     listing::Listing,
     recipe::{Recipe, Step, Template},
@@ -46,6 +50,8 @@ pub struct Options {
     pub build: BuildWish,
     /// The port that the app is to listen on, where it can be told.
     pub port: Option<u16>,
+    /// Whether all files get one time: then a server of files that tells versions apart by it is worth a warning.
+    pub same_times: bool,
 }
 
 /// An app's folder, as a build sees it.
@@ -79,6 +85,8 @@ pub struct Project {
     pub revision: Option<String>,
     /// The web address of its source.
     pub source: Option<String>,
+    /// What git knows of the commit, once it was looked for: [`Project::compare`].
+    pub checkout: Checkout,
     /// The versions of the runtime that it asks for, if any; see [`Project::check_runtime`].
     pub runtime: Option<WantedRuntime>,
     /// Warnings for the user, each a line.
@@ -317,6 +325,9 @@ impl Project {
             }
         };
         warnings.extend(facts.warnings);
+        if let Some(language) = recipe.language.filter(|_| options.same_times) {
+            warnings.extend(validators::warning(language.name(), &source));
+        }
         let (entrypoint, cmd) = match facts.command.filter(|_| starts) {
             Some(words) => (Words::Given(Vec::new()), Words::Given(words)),
             None => (entrypoint, cmd),
@@ -355,9 +366,18 @@ impl Project {
             version: facts.version,
             revision,
             source,
+            checkout: Checkout::None,
             runtime: facts.runtime,
             warnings,
         })
+    }
+
+    /// Compares the app's own files with the commit that is checked out. Runs git, found on the search path `path`, and reads each
+    /// file.
+    pub fn compare(&mut self, path: &OsString) {
+        if let (Some(revision), Ok(root)) = (&self.revision, folder(&self.root)) {
+            self.checkout = checkout::compare(&root, &self.files, revision, path);
+        }
     }
 
     /// The app's folder, opened.

@@ -164,10 +164,7 @@ impl Place<'_> {
                 let target = target.into_string().map_err(|_| unfit("is UTF-8, and what it links to as well"))?;
                 self.link(target, warnings)
             }
-            EntryKind::File => {
-                let (size, mode) = self.folder.size_and_mode(self.name).map_err(unreadable)?;
-                Ok(FileKind::file(size, mode))
-            }
+            EntryKind::File => self.folder.listed(self.name).map_err(unreadable),
             EntryKind::Special => Err(ProjectError::Special { path: self.full() }),
         }
     }

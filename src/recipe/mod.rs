@@ -27,7 +27,7 @@ use crate::{
     host::Host,
     image::PATH,
     lang::{self, Language},
-    values::{self, Base, Command, Port, User, Workdir},
+    values::{self, Base, Command, Port, StopSignal, Timestamps, User, Workdir},
 };
 
 pub use error::RecipeError;
@@ -236,6 +236,17 @@ pub struct App {
     /// Files of a project. The first that exists is `{entry}`.
     #[serde(deserialize_with = "paths::files")]
     pub entry: Vec<String>,
+    /// `Config.StopSignal`.
+    #[serde(rename = "stop-signal", deserialize_with = "values::optional")]
+    pub stop_signal: Option<StopSignal>,
+    /// Whether tini starts the app.
+    pub init: bool,
+    /// The times of files, unless the user says others.
+    #[serde(deserialize_with = "values::optional")]
+    pub timestamps: Option<Timestamps>,
+    /// The command that asks `{url}` for a health check, where the base has none.
+    #[serde(deserialize_with = "values::command")]
+    pub probe: Command,
 }
 
 /// `[[app.start]]`: the command for projects that have a certain file.

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use super::shell::commands;
+use crate::values::{Id, User};
 
 /// The accounts of a root filesystem. Lines that are there are kept as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,6 +74,26 @@ impl Accounts {
     /// The number of a group.
     pub fn gid(&self, name: &str) -> Option<u32> {
         id(&self.group, name)
+    }
+
+    /// The numbers of a user of an image and of its group, as `Config.User` of the OCI image specification has it: without a group,
+    /// that of the user's line in `/etc/passwd`, else root's. `None` for a name that is in neither file.
+    pub fn owner(&self, user: &User) -> Option<(u32, u32)> {
+        let field = |line: &str, at: usize| line.split(':').nth(at)?.parse::<u32>().ok();
+        let line = match &user.user {
+            Id::Name(name) => Some(line_of(&self.passwd, name)?),
+            Id::Number(uid) => self.passwd.iter().map(String::as_str).find(|line| field(line, 2) == Some(*uid)),
+        };
+        let uid = match &user.user {
+            Id::Name(_) => line.and_then(|line| field(line, 2))?,
+            Id::Number(uid) => *uid,
+        };
+        let gid = match &user.group {
+            Some(Id::Number(gid)) => *gid,
+            Some(Id::Name(name)) => self.gid(name)?,
+            None => line.and_then(|line| field(line, 3)).unwrap_or(0),
+        };
+        Some((uid, gid))
     }
 
     /// Adds a user and a group of the same name and number, without a password, unless there is a user of that name.
@@ -244,6 +265,27 @@ mod tests {
             "root:x:0:root\nusers:x:100:games\nnogroup:x:65533:\n",
             "root:*::0:::::\n",
         )
+    }
+
+    #[test]
+    fn owners_are_found_as_engines_find_them() {
+        let accounts = Accounts::parse(
+            "root:x:0:0::/root:/bin/sh\nweb:x:33:44::/:/bin/false\n",
+            "root:x:0:\nweb:x:44:\nlog:x:5:\n",
+            "",
+        );
+        for (user, owner) in [
+            ("web", Some((33, 44))),
+            ("33", Some((33, 44))),
+            ("web:log", Some((33, 5))),
+            ("65532:65532", Some((65532, 65532))),
+            ("65532", Some((65532, 0))),
+            ("7:web", Some((7, 44))),
+            ("nobody", None),
+            ("web:nobody", None),
+        ] {
+            assert_eq!(accounts.owner(&user.parse().expect("a user")), owner, "{user}");
+        }
     }
 
     #[test]

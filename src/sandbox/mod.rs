@@ -66,6 +66,8 @@ pub struct Sandbox {
     pub hostname: String,
     /// Whether its variables or files are secret: they are written into memory only then, or nothing runs.
     pub confidential: bool,
+    /// The signal that the command gets instead of SIGTERM.
+    pub stop_signal: Option<i32>,
 }
 
 /// Something mounted in a sandbox. Its target must be there in a root that may not be written; see [`Root::lacks`].

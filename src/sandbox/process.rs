@@ -92,12 +92,14 @@ fn run_within(limit: Limit, sandbox: &Sandbox, runtime: &Runtime, output: &mut O
         Output::Lines(_) => Patience::Grace(GRACE),
     };
     let ran = match output {
-        Output::Inherit | Output::Streams => signals.watch(&mut command, bundle, patience, |child| child.wait()),
+        Output::Inherit | Output::Streams => {
+            signals.watch(&mut command, bundle, (patience, sandbox.stop_signal), |child| child.wait())
+        }
         Output::Lines(line) => {
             let (from, to) = io::pipe().map_err(SandboxError::io("start", &runtime.path))?;
             let also = to.try_clone().map_err(SandboxError::io("start", &runtime.path))?;
             command.stdin(Stdio::null()).stdout(to).stderr(also);
-            signals.watch(&mut command, bundle, patience, |child| {
+            signals.watch(&mut command, bundle, (patience, sandbox.stop_signal), |child| {
                 each_line(from, line)?;
                 child.wait()
             })
@@ -284,14 +286,14 @@ impl Signals {
         &mut self,
         command: &mut Command,
         bundle: &Bundle,
-        patience: Patience,
+        (patience, stop): (Patience, Option<i32>),
         wait: impl FnOnce(&mut Child) -> io::Result<ExitStatus>,
     ) -> io::Result<(ExitStatus, Option<i32>)> {
         let mut child = command.spawn()?;
         // The command holds our end of a pipe, which must close when the child ends.
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
-        let watch = Watch { process, bundle, patience, last: AtomicI32::new(0), ended: Ended::default() };
+        let watch = Watch { process, bundle, patience, stop, last: AtomicI32::new(0), ended: Ended::default() };
         let handle = self.info.handle();
         let status = thread::scope(|scope| {
             scope.spawn(|| watch.listen(scope, &mut self.info));
@@ -315,6 +317,8 @@ struct Watch<'a> {
     process: OwnedFd,
     bundle: &'a Bundle,
     patience: Patience,
+    /// What the command gets instead of SIGTERM.
+    stop: Option<i32>,
     last: AtomicI32,
     ended: Ended,
 }
@@ -325,7 +329,10 @@ impl Watch<'_> {
         for origin in info.forever() {
             // The terminal's driver has sent the signal to the runtime, too.
             if let (Some(_), Some(signal)) = (&origin.process, signal(origin.signal)) {
-                let _ = pidfd_send_signal(&self.process, signal);
+                match self.stop.filter(|_| origin.signal == SIGTERM) {
+                    Some(stop) => self.send(&stop.to_string(), signal),
+                    None => drop(pidfd_send_signal(&self.process, signal)),
+                }
             }
             if !ENDING.contains(&origin.signal) {
                 continue;
@@ -348,11 +355,16 @@ impl Watch<'_> {
 
     /// Ends the container; the runtime ends with it.
     fn kill(&self) {
+        self.send("KILL", Signal::KILL);
+    }
+
+    /// Sends the signal called `name` to the command. While there is no container yet, the runtime gets `early`; its remains are
+    /// removed with the bundle.
+    fn send(&self, name: &str, early: Signal) {
         let mut kill = self.bundle.command("kill", &[]);
-        let killed = kill.arg("KILL").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let killed = kill.arg(name).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
         if !killed.is_ok_and(|status| status.success()) {
-            // There is no container yet. Its remains are removed with the bundle.
-            let _ = pidfd_send_signal(&self.process, Signal::KILL);
+            let _ = pidfd_send_signal(&self.process, early);
         }
     }
 }

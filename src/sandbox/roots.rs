@@ -23,6 +23,11 @@ impl Root {
         &self.path
     }
 
+    /// The folder of this machine that the absolute path `path` in the root leads to; `None` when there is no folder.
+    pub fn folder(&self, path: &str) -> Option<PathBuf> {
+        paths::resolve(&self.path, Path::new(path)).filter(|found| found.is_dir())
+    }
+
     /// Whether nothing is at `target`, an absolute path in it: then it cannot be mounted at without writing into the
     /// root. What lies in a folder that every sandbox has of its own, such as `/run`, can.
     pub fn lacks(&self, target: &str) -> bool {

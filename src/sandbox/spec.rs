@@ -302,6 +302,7 @@ mod tests {
             network,
             hostname: "microbuild".into(),
             confidential: true,
+            stop_signal: None,
         }
     }
 

@@ -11,6 +11,7 @@ mod container;
 mod document;
 mod image;
 mod read;
+mod settings;
 
 pub use base::{Base, Distribution, Release, Suite};
 pub use build::{BuildCommand, BuildWish, Compression, Deps, OutputPath, Size};
@@ -21,6 +22,7 @@ pub use document::DocumentError;
 pub(crate) use document::{Elsewhere, keys, parse_groups, parse_like};
 pub use image::{Id, Pair, Port, Protocol, User, Workdir};
 pub(crate) use read::{comma_list, command, list, optional, optional_command, pairs, switch_or_list, texts, value};
+pub use settings::{FIXED, ImageFolder, Span, StopSignal, Timestamps};
 
 /// A text that cannot be read as a value: what was expected, what was found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

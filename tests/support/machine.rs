@@ -259,5 +259,6 @@ pub fn sandbox_of(job: &Value, root: &Root) -> Result<Sandbox, SandboxError> {
         network: if job["network"] == true { Network::Host } else { Network::None },
         hostname: "sandbox".into(),
         confidential: job["confidential"] == true,
+        stop_signal: None,
     })
 }

@@ -312,6 +312,7 @@ impl<'a> Steps<'a> {
         if output.job.step.keep.iter().all(|keep| keep.layer.is_none()) {
             return Ok(Vec::new());
         }
+        let app = &if output.job.step.installs { app.of_dependencies() } else { app.clone() };
         let store = self.fetcher.store();
         let compression = self.request.compression;
         let titles = output.job.step.keep.iter().map(|keep| Key::new().option("title", keep.layer.as_ref()));
