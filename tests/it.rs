@@ -43,6 +43,7 @@ mod it {
     mod rollback;
     mod rootfs;
     mod sandbox;
+    mod shapes;
     mod sink_tools;
     mod sinks;
     mod steps;

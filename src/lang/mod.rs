@@ -16,6 +16,7 @@ mod program;
 pub mod python;
 mod ruby;
 mod rust;
+mod shell;
 #[cfg(test)]
 mod testing;
 mod versions;
@@ -47,6 +48,7 @@ pub const ALL: &[&dyn Language] = &[
     &python::Python,
     &ruby::Ruby,
     &rust::Rust,
+    &shell::Shell,
 ];
 
 /// The largest size of a file that is read as a whole, in bytes. Lock files are the largest.
@@ -61,6 +63,11 @@ pub trait Language: fmt::Debug + Sync {
     /// recognized files of this language in it. The answer counts where files of several languages are in one folder.
     fn is_app(&self, _folder: &AppFolder) -> bool {
         true
+    }
+
+    /// The files of `folder` that are an app of this language by their content, where no recipe recognizes their names.
+    fn recognizes(&self, _folder: &AppFolder) -> Vec<String> {
+        Vec::new()
     }
 
     /// Reads the project `source`.
@@ -167,6 +174,11 @@ pub struct Facts {
     /// The whole command that starts the app, instead of the recipe's with [`Facts::start`] filled in: a server that
     /// imports the app, for example.
     pub command: Option<Vec<String>>,
+    /// The roles of the app, by which a recipe has packages and files for some apps only: `web` for an app that a web
+    /// server runs.
+    pub roles: Vec<String>,
+    /// The names of what the project asks of its runtime, by which a recipe has packages: the extensions of PHP.
+    pub extensions: Vec<String>,
     /// Variables for the app.
     pub env: BTreeMap<String, String>,
     /// The dependencies. `None` when the language does not know them: then the recipe's `when` decides.

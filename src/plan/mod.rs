@@ -11,8 +11,9 @@ use crate::{
     glob::{Pattern, PatternSet},
     image::{Configuration, PATH, Platform, timestamp},
     lang::Language,
+    listing::Placed,
     project::Project,
-    recipe::{BasePackages, Recipe, RecipeError},
+    recipe::{BasePackages, Recipe, RecipeError, RolePackages},
     request::Request,
     rootfs::{ApkSettings, Settings},
     values::{Base, Distribution, User},
@@ -35,6 +36,8 @@ pub struct Plan {
     pub version_from: Option<Pattern>,
     /// The command, environment and metadata of the image.
     pub configuration: Configuration,
+    /// Files of the recipe in the image, by their paths below the root.
+    pub placed: Vec<(String, Placed)>,
     /// Whether it is the dev variant, which is not published.
     pub is_dev: bool,
 }
@@ -163,8 +166,10 @@ impl Plan {
     /// source for Debian's packages is known.
     pub fn new(request: &Request, recipe: &Recipe, project: &Project) -> Result<Self, PlanError> {
         let packages = recipe.packages(&request.base)?;
-        let asked: Vec<String> = packages.packages.iter().chain(&request.packages).cloned().collect();
-        let (base, wanted) = wanted(request, &request.base, &asked, packages.packages.len())?;
+        let (mut asked, more) = of_project(packages, project);
+        let own = asked.len();
+        asked.extend(more.into_iter().chain(request.packages.iter().cloned()));
+        let (base, wanted) = wanted(request, &request.base, &asked, own)?;
         request.platforms.iter().try_for_each(|platform| wanted.check(platform))?;
         let configuration = configuration(request, recipe, project);
         Ok(Self {
@@ -175,6 +180,7 @@ impl Plan {
             version_from: version_from(recipe, packages),
             configuration,
             base,
+            placed: recipe.placed(&project.roles),
             is_dev: false,
         })
     }
@@ -208,7 +214,9 @@ impl Plan {
         let base = request.base.dev();
         let packages = recipe.packages(&base)?;
         let compile = packages.compile.iter().filter(|_| compiles);
-        let asked = packages.packages.iter().chain(&packages.dev).chain(compile).chain(&request.packages);
+        // Steps run no server: they lack only what the app asks of its runtime.
+        let (_, more) = of_project(packages, project);
+        let asked = packages.packages.iter().chain(&packages.dev).chain(compile).chain(&more).chain(&request.packages);
         let asked = asked.chain(&request.dev_packages);
         let (base, wanted) = wanted(request, &base, &asked.cloned().collect::<Vec<_>>(), packages.packages.len())?;
         let platform = host_platform();
@@ -221,6 +229,7 @@ impl Plan {
             version_from: version_from(recipe, packages),
             configuration: configuration(request, recipe, project),
             base,
+            placed: Vec::new(),
             is_dev: true,
         })
     }
@@ -242,6 +251,7 @@ impl Plan {
             workdir: self.configuration.workdir.trim_matches('/').to_owned(),
             strip: self.strip.clone(),
             epoch: self.configuration.created,
+            placed: self.placed.clone(),
             libraries: (!self.is_dev).then(|| self.library_path()),
         })
     }
@@ -290,6 +300,16 @@ fn wanted(request: &Request, base: &Base, asked: &[String], own: usize) -> Resul
             Ok((Base { distribution, ..base.clone() }, Wanted::Debian(wanted)))
         }
     }
+}
+
+/// The packages of a recipe for `project`: those of its runtime and its roles, and those that it asks of the runtime.
+fn of_project(packages: &BasePackages, project: &Project) -> (Vec<String>, Vec<String>) {
+    let named = |table: &BTreeMap<String, RolePackages>, names: &[String]| {
+        names.iter().filter_map(|name| table.get(name)).flat_map(|packages| packages.0.clone()).collect::<Vec<_>>()
+    };
+    let mut own = packages.packages.clone();
+    own.extend(named(&packages.roles, &project.roles));
+    (own, named(&packages.extensions, &project.extensions))
 }
 
 /// The package whose version is the runtime's. The base's own name for it counts first.
