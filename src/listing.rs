@@ -1,7 +1,7 @@
 //! What lies in a folder: files, folders and links by their paths, as an image gets them. [`crate::project`] lists an app's
 //! folder, [`crate::lang`] reads it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use crate::glob::ancestors;
 
@@ -130,5 +130,23 @@ impl Listing {
 impl FromIterator<AppFile> for Listing {
     fn from_iter<I: IntoIterator<Item = AppFile>>(files: I) -> Self {
         Self(files.into_iter().map(|file| (file.path, file.kind)).collect())
+    }
+}
+/// A file of an image that neither an app nor a package has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placed {
+    /// A regular file with this content.
+    Text(String),
+    /// A link with this target.
+    Link(String),
+}
+
+impl fmt::Display for Placed {
+    /// All that it depends on, for keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "text {text}"),
+            Self::Link(target) => write!(f, "link {target}"),
+        }
     }
 }

@@ -44,6 +44,7 @@ mod it {
     mod rootfs;
     mod sandbox;
     mod settings;
+    mod shapes;
     mod sink_tools;
     mod sinks;
     mod starts;

@@ -7,7 +7,7 @@ set -e
 # shellcheck source=recipes/bun/bun.sh
 . /run/recipe/bun.sh
 set --; if [ -e bun.lock ] || [ -e bun.lockb ]; then set -- --frozen-lockfile; fi
-bun install "$@"
+if [ -e package.json ]; then bun install "$@"; fi
 bun build --compile --minify --outfile "$OUT/app" "$(node /run/recipe/entry.js)"
 mkdir -p "$OUT/node_modules/bun"
 cp "/tmp/tools/node_modules/$bun/package.json" "$OUT/node_modules/bun"

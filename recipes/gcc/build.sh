@@ -26,7 +26,7 @@ else
     for file in *; do
         case $file in
             *.c) ;;
-            *.cc | *.cpp | *.cxx) compiler=g++ ;;
+            *.C | *.c++ | *.cc | *.cpp | *.cxx) compiler=g++ ;;
             *) continue ;;
         esac
         set -- "$@" "$file"

@@ -1,10 +1,12 @@
-# Builds the program of a Go module or workspace.
+# Builds the program of a Go module or workspace, or of the source files at the top of the work folder.
 # Given: the app as the work folder; GO_MAIN, CGO_ENABLED, GOPROXY and the like; the secret netrc, if there is one.
 # Leaves: $OUT/app, linked statically.
 # shellcheck shell=sh
 set -e
 
 ln -s /run/secrets/netrc ~/.netrc
+# Source files alone are a module without dependencies.
+if [ ! -e go.mod ] && [ ! -e go.work ]; then go mod init app; fi
 asked=$(sed -n 's/^go //p' go.mod go.work 2>/dev/null | sort -V | tail -n 1)
 has=$(go version | sed 's/.* go\([0-9.]*\).*/\1/')
 if [ "$(printf '%s\n' "$asked" "$has" | sort -V | tail -n 1)" != "$has" ]; then

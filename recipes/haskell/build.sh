@@ -1,4 +1,4 @@
-# Builds the programs of a Cabal package, or Main.hs.
+# Builds the programs of a Cabal package, Main.hs, or the only source file.
 # Given: the app as the work folder.
 # Leaves: the programs in $OUT; app there is a link to the only one.
 # shellcheck shell=sh
@@ -21,6 +21,8 @@ if [ -e "$1" ] || [ -e cabal.project ]; then
     find /tmp/build -type f -path '*/build/*' -perm -u=x ! -name '*.so*' ! -path '*/t/*' -exec cp {} "$OUT" ';'
 elif [ -e Main.hs ]; then
     ghc -O2 -threaded -outputdir /tmp/build -o "$OUT/app" Main.hs
+elif set -- *.hs && [ $# = 1 ] && [ -e "$1" ]; then
+    ghc -O2 -threaded -outputdir /tmp/build -o "$OUT/app" "$1"
 else
     echo "expected NAME.cabal, cabal.project or Main.hs; hpack makes a .cabal file of package.yaml" >&2
     exit 1

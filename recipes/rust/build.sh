@@ -1,8 +1,15 @@
-# Builds the program of a Cargo package or workspace.
+# Builds the program of a Cargo package or workspace, or of the only source file.
 # Given: the app as the work folder; CARGO_BIN, the name of the program where there are several.
 # Leaves: $OUT/app, linked statically.
 # shellcheck shell=sh
 set -e
+
+# A source file alone is a package without dependencies.
+if [ ! -e Cargo.toml ]; then
+    if [ -e main.rs ]; then set -- main.rs; else set -- *.rs; fi
+    if [ $# != 1 ]; then echo "expected one source file, main.rs or Cargo.toml, found: $*" >&2; exit 1; fi
+    printf '[package]\nname = "app"\nversion = "0.0.0"\nedition = "2021"\n[[bin]]\nname = "app"\npath = "%s"\n' "$1" >Cargo.toml
+fi
 
 # Flags for a target that is named do not reach build scripts and macros, which cannot be linked statically.
 target=$(rustc -vV | sed -n 's/^host: //p')

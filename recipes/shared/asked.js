@@ -5,7 +5,8 @@
 const fs = require("node:fs");
 
 const [name, also] = process.argv.slice(2);
-const { engines, packageManager } = JSON.parse(fs.readFileSync("package.json", "utf8"));
+const project = fs.existsSync("package.json") ? JSON.parse(fs.readFileSync("package.json", "utf8")) : {};
+const { engines, packageManager } = project;
 const [, asked, algorithm, digest] =
   new RegExp(`^${name}@([^+]+)(?:[+](sha[0-9]+)[.]([0-9a-f]+))?`).exec(packageManager ?? "") ?? [];
 const version = asked ?? (also === "engines" ? engines?.[name] : undefined);

@@ -167,9 +167,12 @@ fn find_recipe(
         Some(name) if is_of_app => search.find_for_app(name)?,
         Some(name) => search.find(name)?,
         None => {
-            let (recipe, files) = search.detect(app)?;
-            ui.detail(&format!("recipe {} recognizes {}", recipe.name, files.join(", ")));
-            recipe
+            let found = search.detect(app)?;
+            ui.detail(&format!("recipe {} recognizes {}", found.recipe.name, found.files.join(", ")));
+            if let Some(parts) = found.parts_line() {
+                ui.say(&parts);
+            }
+            found.recipe
         }
     };
     if let Some(path) = recipe.origin.file() {

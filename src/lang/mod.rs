@@ -16,6 +16,7 @@ mod program;
 pub mod python;
 mod ruby;
 mod rust;
+mod shell;
 mod site;
 #[cfg(test)]
 mod testing;
@@ -51,6 +52,7 @@ pub const ALL: &[&dyn Language] = &[
     &python::Python,
     &ruby::Ruby,
     &rust::Rust,
+    &shell::Shell,
     &site::Site,
 ];
 
@@ -66,6 +68,11 @@ pub trait Language: fmt::Debug + Sync {
     /// recognized files of this language in it. The answer counts where files of several languages are in one folder.
     fn is_app(&self, _folder: &AppFolder) -> bool {
         true
+    }
+
+    /// The files of `folder` that are an app of this language by their content, where no recipe recognizes their names.
+    fn recognizes(&self, _folder: &AppFolder) -> Vec<String> {
+        Vec::new()
     }
 
     /// Reads the project `source`.
@@ -178,6 +185,11 @@ pub struct Facts {
     /// The whole command that starts the app, instead of the recipe's with [`Facts::start`] filled in: a server that
     /// imports the app, for example.
     pub command: Option<Vec<String>>,
+    /// The roles of the app, by which a recipe has packages and files for some apps only: `web` for an app that a web
+    /// server runs.
+    pub roles: Vec<String>,
+    /// The names of what the project asks of its runtime, by which a recipe has packages: the extensions of PHP.
+    pub extensions: Vec<String>,
     /// Variables for the app.
     pub env: BTreeMap<String, String>,
     /// How it is built. `None` when it runs as it is, and when [`Source::builds`] is not set.

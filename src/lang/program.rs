@@ -8,6 +8,7 @@ use std::{
 
 use super::{Facts, Language, LanguageError, Source, Start};
 use crate::{
+    app_folder::{AppFolder, EntryKind},
     elf::Elf,
     listing::{AppFile, FileKind},
 };
@@ -19,6 +20,21 @@ pub(super) struct Program;
 impl Language for Program {
     fn name(&self) -> &'static str {
         "static"
+    }
+
+    /// Programs for Linux at its top and in its folder `bin`.
+    fn recognizes(&self, folder: &AppFolder) -> Vec<String> {
+        let mut programs = Vec::new();
+        for above in ["", "bin/"] {
+            let entries = folder.list(above.trim_end_matches('/')).ok().flatten().unwrap_or_default();
+            let names = entries.into_iter().filter(|entry| entry.kind == EntryKind::File);
+            let paths = names.filter_map(|entry| Some(format!("{above}{}", entry.name.into_string().ok()?)));
+            programs.extend(paths.filter(|path| {
+                let kind = folder.open_listed(path).ok().and_then(|file| kind(path, file).ok());
+                kind == Some(Kind::Program)
+            }));
+        }
+        programs
     }
 
     fn read(&self, source: &Source<'_>) -> Result<Facts, LanguageError> {

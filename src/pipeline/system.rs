@@ -180,7 +180,7 @@ impl System {
         locked: &[Locked<R>],
         assemble: Assemble<R>,
     ) -> Result<(Vec<Installed<R>>, Tree), BuildError> {
-        let packages: Vec<Installed<R>> = (self.fetcher.packages(locked)?.into_iter())
+        let mut packages: Vec<Installed<R>> = (self.fetcher.packages(locked)?.into_iter())
             .zip(locked)
             .map(|(package, locked)| Installed {
                 record: locked.record.clone(),
@@ -188,8 +188,27 @@ impl System {
                 selection: locked.selection.clone(),
             })
             .collect();
-        let tree = assemble(&packages, &self.settings, &reader(&packages, self.fetcher.store().blobs()))?;
-        Ok((packages, tree))
+        let mut before = BTreeMap::new();
+        loop {
+            // What the recipe leaves out, although a requested package is linked with it, is taken in after all.
+            let (mut tree, left_out) = {
+                let read = reader(&packages, self.fetcher.store().blobs());
+                let tree = assemble(&packages, &self.settings, &read)?;
+                let left_out = match &self.settings.libraries {
+                    Some(extra) => rootfs::left_out_libraries(&tree, &packages, &self.settings.arch, &read, extra)?,
+                    None => BTreeMap::new(),
+                };
+                (tree, left_out)
+            };
+            if left_out.is_empty() || left_out == before {
+                tree.add_files(&self.settings.placed);
+                return Ok((packages, tree));
+            }
+            for (at, paths) in &left_out {
+                packages[*at].selection.add(paths);
+            }
+            before = left_out;
+        }
     }
 
     /// The files of the packages that `programs` are linked with. A file that lacks a library is a warning when

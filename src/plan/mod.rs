@@ -13,8 +13,9 @@ use crate::{
     glob::{Pattern, PatternSet},
     image::{Configuration, PATH, Platform, timestamp},
     lang::Language,
+    listing::Placed,
     project::{Checkout, Project},
-    recipe::{BasePackages, Recipe, RecipeError},
+    recipe::{BasePackages, Recipe, RecipeError, RolePackages},
     request::Request,
     rootfs::{ApkSettings, Settings},
     values::{Base, Distribution, Timestamps, User},
@@ -45,6 +46,8 @@ pub struct Plan {
     pub times: ImageTimes,
     /// What the user should know of it, each a line.
     pub warnings: Vec<String>,
+    /// Files of the recipe in the image, by their paths below the root.
+    pub placed: Vec<(String, Placed)>,
     /// Whether it is the dev variant, which is not published.
     pub is_dev: bool,
 }
@@ -197,13 +200,13 @@ impl Plan {
     /// source for Debian's packages is known.
     pub fn new(request: &Request, recipe: &Recipe, project: &Project) -> Result<Self, PlanError> {
         let packages = recipe.packages(&request.base)?;
-        let mut own = packages.packages.clone();
+        let (mut own, more) = of_project(packages, project);
         let mut strip = recipe.strip(&request.base);
         if container::has_init(request, recipe) {
             own.push(container::TINI.to_owned());
             strip = PatternSet::new(strip.iter().cloned().chain(container::TINI_STATIC.parse().ok()).collect());
         }
-        let asked: Vec<String> = own.iter().chain(&request.packages).cloned().collect();
+        let asked: Vec<String> = own.iter().chain(&more).chain(&request.packages).cloned().collect();
         let (base, wanted) = wanted(request, &request.base, &asked, own.len())?;
         request.platforms.iter().try_for_each(|platform| wanted.check(platform))?;
         let (times, times_warning) = ImageTimes::of(request, recipe, project)?;
@@ -219,6 +222,7 @@ impl Plan {
             times,
             warnings: times_warning.into_iter().chain(source_warning).collect(),
             base,
+            placed: recipe.placed(&project.roles),
             is_dev: false,
         })
     }
@@ -252,7 +256,9 @@ impl Plan {
         let base = request.base.dev();
         let packages = recipe.packages(&base)?;
         let compile = packages.compile.iter().filter(|_| compiles);
-        let asked = packages.packages.iter().chain(&packages.dev).chain(compile).chain(&request.packages);
+        // Steps run no server: they lack only what the app asks of its runtime.
+        let (_, more) = of_project(packages, project);
+        let asked = packages.packages.iter().chain(&packages.dev).chain(compile).chain(&more).chain(&request.packages);
         let asked = asked.chain(&request.dev_packages);
         let (base, wanted) = wanted(request, &base, &asked.cloned().collect::<Vec<_>>(), packages.packages.len())?;
         let platform = host_platform();
@@ -271,6 +277,7 @@ impl Plan {
             times,
             warnings: Vec::new(),
             base,
+            placed: Vec::new(),
             is_dev: true,
         })
     }
@@ -292,6 +299,7 @@ impl Plan {
             workdir: self.configuration.workdir.trim_matches('/').to_owned(),
             strip: self.strip.clone(),
             epoch: self.times.packages,
+            placed: self.placed.clone(),
             libraries: (!self.is_dev).then(|| self.library_path()),
         })
     }
@@ -351,6 +359,16 @@ fn wanted(request: &Request, base: &Base, asked: &[String], own: usize) -> Resul
             Ok((Base { distribution, ..base.clone() }, Wanted::Debian(wanted)))
         }
     }
+}
+
+/// The packages of a recipe for `project`: those of its runtime and its roles, and those that it asks of the runtime.
+fn of_project(packages: &BasePackages, project: &Project) -> (Vec<String>, Vec<String>) {
+    let named = |table: &BTreeMap<String, RolePackages>, names: &[String]| {
+        names.iter().filter_map(|name| table.get(name)).flat_map(|packages| packages.0.clone()).collect::<Vec<_>>()
+    };
+    let mut own = packages.packages.clone();
+    own.extend(named(&packages.roles, &project.roles));
+    (own, named(&packages.extensions, &project.extensions))
 }
 
 /// The package whose version is the runtime's. The base's own name for it counts first.

@@ -23,10 +23,10 @@ pub use crate::listing::{AppFile, FileKind};
 use crate::{
     app_folder::{AppFolder, AppFolderError},
     error::{Explain, Kind},
-    glob::{Pattern, PatternError},
+    glob::{Pattern, PatternError, PatternSet},
     lang::{
-        Dependencies, GeneratedFile, Installed, LARGEST, Language, LanguageError, Source, Start, WantedRuntime, some,
-        validators,
+        Dependencies, Facts, GeneratedFile, Installed, LARGEST, Language, LanguageError, Source, Start, WantedRuntime,
+        some, validators,
     },
     listing::Listing,
     recipe::{Recipe, Step, Template},
@@ -75,6 +75,10 @@ pub struct Project {
     pub entrypoint: Vec<String>,
     /// `Config.Cmd`.
     pub cmd: Vec<String>,
+    /// Its roles; see [`crate::lang::Facts::roles`].
+    pub roles: Vec<String>,
+    /// What it asks of its runtime; see [`crate::lang::Facts::extensions`].
+    pub extensions: Vec<String>,
     /// Variables that the project itself sets; they win over the recipe's.
     pub env: BTreeMap<String, String>,
     /// The project's name. Not the folder's name, which differs from one checkout to another.
@@ -173,6 +177,8 @@ pub enum ProjectError {
         names: Vec<String>,
         /// The app's folder.
         folder: PathBuf,
+        /// A command that starts a file of the app, or one that may be there.
+        command: String,
     },
     /// A line of a Procfile cannot be run.
     #[error("{}: expected a plain command for {process}, found {found}", file.display())]
@@ -257,7 +263,9 @@ impl Explain for ProjectError {
                 Some(format!("`{install}` puts them there; without --deps copy the build installs them itself"))
             }
             Self::NoBuild(_) => Some("leave it out; a recipe of your own can have any step (`microbuild recipes node` has one)".into()),
-            Self::NoFile { .. } => Some("set the command: --cmd 'python3 tool.py', or a Procfile with `web: python3 tool.py`".into()),
+            Self::NoFile { command, .. } => {
+                Some(format!("set the command: --cmd '{command}', or a Procfile with `web: {command}`"))
+            }
             Self::Procfile { .. } => Some("let a shell run it: --cmd \"sh -c '…'\" on a base that has a shell (alpine)".into()),
             Self::Changed { .. } => Some("build again when nothing writes to the app's folder".into()),
             Self::Io { .. } | Self::Ignore { .. } => None,
@@ -285,7 +293,10 @@ impl Project {
         };
         let root = folder(app)?;
         let door = &AppFolder::open(app)?;
-        let names = walk::names(door)?;
+        let mut names = walk::names(door)?;
+        // Steps may also ask for paths below the top.
+        let paths = recipe.steps.iter().flat_map(|step| &step.when).map(ToString::to_string);
+        names.extend(paths.filter(|path| path.contains('/') && door.kind(path).is_some()));
         let walk::Found { files, dependencies, mut warnings } = match alone {
             Some(file) => walk::Found::of(file),
             None => list(door, &root, &names, recipe, options)?,
@@ -304,7 +315,15 @@ impl Project {
         let build = &options.build;
         let source =
             Source { folder: door, root: &root, files: &files, starts, installs, builds, build, port: options.port };
-        let facts = recipe.language.map(|language| language.read(&source)).transpose()?.unwrap_or_default();
+        let lone = || lone(recipe, &files).map(|entry| Start { entry, ..Start::default() });
+        let facts = match recipe.language.map(|language| language.read(&source)).transpose() {
+            Err(error @ LanguageError::NoEntry { .. }) => {
+                let Some(start) = lone() else { return Err(error.into()) };
+                let facts = recipe.language.map(|language| language.read(&Source { starts: false, ..source }));
+                Facts { start: Some(start), ..facts.transpose()?.unwrap_or_default() }
+            }
+            facts => facts?.unwrap_or_default(),
+        };
         let build = facts.build.filter(|_| builds);
         if build.is_none() && builds && options.build.run.is_some() {
             return Err(ProjectError::NoBuild(recipe.name.clone()));
@@ -320,8 +339,8 @@ impl Project {
             None if !starts || is_finished || facts.command.is_some() => Start::default(),
             None => {
                 let entry = recipe.app.entry.iter().find(|name| files.get(name).is_some());
-                let none = || ProjectError::NoFile { names: recipe.app.entry.clone(), folder: app.to_owned() };
-                Start { entry: entry.ok_or_else(none)?.clone(), ..Start::default() }
+                let usual = entry.map(|entry| Start { entry: entry.clone(), ..Start::default() });
+                usual.or_else(lone).ok_or_else(|| no_file(recipe, app, &files))?
             }
         };
         warnings.extend(facts.warnings);
@@ -361,6 +380,8 @@ impl Project {
             // A folder of files without a program has no command.
             cmd: if start.entry.is_empty() && cmd.has_places() { Vec::new() } else { cmd.fill(&start) },
             entry: Some(start.entry).filter(|entry| !entry.is_empty()),
+            roles: facts.roles,
+            extensions: facts.extensions,
             env: facts.env,
             title: facts.name,
             version: facts.version,
@@ -465,6 +486,29 @@ impl<'a> Words<'a> {
     }
 }
 
+/// The only source file at the top of an app with these `files`.
+fn lone(recipe: &Recipe, files: &Listing) -> Option<String> {
+    let patterns = PatternSet::new(recipe.source.clone());
+    let is_meant = |path: &&str| !path.contains('/') && patterns.matches(path) && is_file(files, path);
+    let mut meant = files.paths().filter(is_meant);
+    let only = meant.next()?.to_owned();
+    meant.next().is_none().then_some(only)
+}
+
+fn is_file(files: &Listing, path: &str) -> bool {
+    matches!(files.get(path), Some(FileKind::File { .. }))
+}
+
+/// The error for an app in the folder `app`, with these `files`, none of which is known to start it.
+fn no_file(recipe: &Recipe, app: &Path, files: &Listing) -> ProjectError {
+    let patterns = PatternSet::new(recipe.source.clone());
+    let own = files.paths().filter(|path| patterns.matches(path) && is_file(files, path));
+    let own = own.min_by_key(|path| (path.matches('/').count(), path.to_string()));
+    let entry = own.or(recipe.app.entry.first().map(String::as_str)).unwrap_or("FILE").to_owned();
+    let command = recipe.app.cmd.fill(&Start { entry, ..Start::default() }).join(" ");
+    ProjectError::NoFile { names: recipe.app.entry.clone(), folder: app.to_owned(), command }
+}
+
 /// Returns the absolute path of the folder `app`, without links.
 fn folder(app: &Path) -> Result<PathBuf, ProjectError> {
     let not_a_folder = |found| Err(ProjectError::NotAFolder { path: app.to_owned(), found });
@@ -549,7 +593,7 @@ mod tests {
             (ProjectError::NotAFolder { path: path(), found: "a file" }, Kind::Usage),
             (ProjectError::File(AppFolderError::NotText { path: path() }), Kind::Build),
             (ProjectError::Language(LanguageError::File(AppFolderError::LeadsOut { path: path() })), Kind::Build),
-            (ProjectError::NoFile { names: vec!["a.js".into()], folder: path() }, Kind::Build),
+            (ProjectError::NoFile { names: vec!["a.js".into()], folder: path(), command: "a".into() }, Kind::Build),
             (ProjectError::Changed { path: path(), expected: 1, found: 2 }, Kind::Build),
         ] {
             assert_eq!(error.kind(), expected, "{error}");

@@ -1,13 +1,11 @@
 //! Errors of recipes, and of the search for them.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::{io, path::PathBuf};
 
 use crate::{
     app_folder::AppFolderError,
     error::{Explain, Kind},
+    lang::some,
     near::nearest,
     values::DocumentError,
 };
@@ -34,8 +32,18 @@ pub enum RecipeError {
         /// The known names, sorted.
         known: Vec<String>,
     },
-    /// No recipe recognizes the files of an app, or several do.
-    #[error("{}", recognized(app, found))]
+    /// No recipe recognizes the files of an app.
+    #[error("no recipe recognizes the files in {}{}", app.display(), seen(files))]
+    NotRecognized {
+        /// The app's folder.
+        app: PathBuf,
+        /// The files at its top, or else the folders.
+        files: Vec<String>,
+        /// What to do with them, where that is known.
+        advice: Option<String>,
+    },
+    /// Several recipes recognize the files of an app.
+    #[error("several recipes recognize the files in {}: {}", app.display(), each(found))]
     Detected {
         /// The app's folder.
         app: PathBuf,
@@ -87,6 +95,7 @@ impl Explain for RecipeError {
             Self::Document(_)
             | Self::Meaning { .. }
             | Self::Unknown { .. }
+            | Self::NotRecognized { .. }
             | Self::Detected { .. }
             | Self::NotAFile { .. }
             | Self::NoBase { .. }
@@ -99,17 +108,23 @@ impl Explain for RecipeError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Document(error) => error.hint.clone(),
-            Self::Unknown { name, known } => Some(match nearest(name, known.iter().map(String::as_str)) {
+            Self::Unknown { name, known } => Some(match nearest(name, known.iter().map(String::as_str)).filter(|_| !name.is_empty()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "list them with `microbuild recipes`; put your own into ~/.config/microbuild/recipes/NAME.toml".to_owned(),
             }),
             Self::NoBase { known, recipe, .. } => known.first().map(|base| {
                 format!("--base {base}, or a recipe of your own: `microbuild recipes {recipe} > mine.toml`, then `microbuild ./mine.toml`")
             }),
+            Self::NotRecognized { advice: Some(advice), .. } => Some(advice.clone()),
+            Self::NotRecognized { app, advice: None, .. } => Some(format!(
+                "name the recipe of the app's language, as in `microbuild python {app}`; `microbuild recipes` lists them. The recipe base \
+                 takes files as they are: `microbuild build {app} --recipe base --cmd 'COMMAND'`",
+                app = app.display()
+            )),
             Self::Detected { app, found } => {
                 let name = found.first().map_or("RECIPE", |(name, _)| name);
                 Some(format!(
-                    "--recipe {name}, or `microbuild {name} {}`, or recipe = \"…\" in its microbuild.toml; `microbuild recipes` lists them",
+                    "choose one: --recipe {name}, or `microbuild {name} {}`, or recipe = \"{name}\" in its microbuild.toml",
                     app.display()
                 ))
             }
@@ -129,13 +144,14 @@ impl Explain for RecipeError {
     }
 }
 
-fn recognized(app: &Path, found: &[(String, String)]) -> String {
-    let app = app.display();
-    if found.is_empty() {
-        return format!("no recipe recognizes the files in {app}");
-    }
+/// The files that were seen, behind a colon.
+fn seen(files: &[String]) -> String {
+    if files.is_empty() { String::new() } else { format!(": {}", some(files)) }
+}
+
+fn each(found: &[(String, String)]) -> String {
     let found: Vec<_> = found.iter().map(|(recipe, file)| format!("{recipe} ({file})")).collect();
-    format!("several recipes recognize the files in {app}: {}", found.join(", "))
+    found.join(", ")
 }
 
 #[cfg(test)]

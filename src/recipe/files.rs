@@ -33,6 +33,7 @@ macro_rules! folder {
 pub(super) const FOLDERS: &[(&str, Folder)] = &[
     folder!("bun": "build.sh" "bun.sh" "entry.js"),
     folder!("clojure": "build.sh"),
+    folder!("crystal": "build.sh"),
     folder!("deno": "build.sh" "configure.js" "deno.sh"),
     folder!("dotnet": "build.sh"),
     folder!("elixir": "build.sh"),
@@ -45,12 +46,13 @@ pub(super) const FOLDERS: &[(&str, Folder)] = &[
     folder!("mono": "Restamp.cs" "build.sh"),
     folder!("node": "build.sh" "bun-install.sh" "develop.sh" "manager.sh" "npm.sh" "pnpm.sh" "prune.js" "yarn.sh"),
     folder!("perl": "install.sh"),
-    folder!("php": "install.sh"),
+    folder!("php": "apache.conf" "install.sh"),
     folder!("python": "indexes.py" "install.sh"),
-    folder!("ruby": "install.sh"),
+    folder!("ruby": "assets.sh" "install.sh"),
     folder!("rust": "build.sh"),
     folder!("scala": "build.sh"),
     folder!("shared": "asked.js" "one-program.sh" "output.sh" "tool.sh"),
+    folder!("zig": "build.sh"),
 ];
 
 /// The name of a folder of [`FOLDERS`].

@@ -3,6 +3,8 @@
 //! `recipes/README.md` documents every key by example. The built-in recipes are the files of `recipes/`; your own are
 //! in the app's `recipes/` or in `$XDG_CONFIG_HOME/microbuild/recipes/`, and replace a built-in one of the same name.
 
+mod advice;
+mod detect;
 mod error;
 mod files;
 mod lists;
@@ -27,9 +29,11 @@ use crate::{
     host::Host,
     image::PATH,
     lang::{self, Language},
+    listing::Placed,
     values::{self, Base, Command, Port, StopSignal, Timestamps, User, Workdir},
 };
 
+pub use detect::Detected;
 pub use error::RecipeError;
 use files::Beside;
 pub use files::RUN;
@@ -45,6 +49,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("base", include_str!("../../recipes/base.toml")),
     ("bun", include_str!("../../recipes/bun.toml")),
     ("clojure", include_str!("../../recipes/clojure.toml")),
+    ("crystal", include_str!("../../recipes/crystal.toml")),
     ("deno", include_str!("../../recipes/deno.toml")),
     ("dotnet", include_str!("../../recipes/dotnet.toml")),
     ("elixir", include_str!("../../recipes/elixir.toml")),
@@ -60,11 +65,14 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("perl", include_str!("../../recipes/perl.toml")),
     ("php", include_str!("../../recipes/php.toml")),
     ("python", include_str!("../../recipes/python.toml")),
+    ("r", include_str!("../../recipes/r.toml")),
     ("ruby", include_str!("../../recipes/ruby.toml")),
     ("rust", include_str!("../../recipes/rust.toml")),
     ("scala", include_str!("../../recipes/scala.toml")),
+    ("shell", include_str!("../../recipes/shell.toml")),
     ("site", include_str!("../../recipes/site.toml")),
     ("static", include_str!("../../recipes/static.toml")),
+    ("zig", include_str!("../../recipes/zig.toml")),
 ];
 
 /// Where a recipe was found.
@@ -115,6 +123,17 @@ pub struct Recipe {
     /// The recipes that it wins over when both recognize a project.
     #[serde(default, deserialize_with = "values::list")]
     pub over: Vec<String>,
+    /// Whether every other recipe that recognizes a project wins over it: what it recognizes may be tools for an app of
+    /// another language.
+    #[serde(default)]
+    pub yields: bool,
+    /// Patterns for source files at the top of a project, and paths below it. They recognize a project that no recipe's
+    /// `detect` does. The only file of a project that they match is `{entry}`, where the project has no better one.
+    #[serde(default, deserialize_with = "paths::patterns")]
+    pub source: Vec<Pattern>,
+    /// Words of which a source file must have one. A recipe whose words are found wins over those without any.
+    #[serde(default, rename = "source-words", deserialize_with = "values::list")]
+    pub source_words: Vec<String>,
     /// The language that reads its projects and fills in `{entry}`, `{options}` and `{args}`; see [`crate::lang`].
     #[serde(default, deserialize_with = "lang::named")]
     pub language: Option<&'static dyn Language>,
@@ -124,6 +143,9 @@ pub struct Recipe {
     pub version_from: Option<Pattern>,
     /// Packages, for each base that the recipe knows.
     pub base: Bases,
+    /// Files of the recipe that are in the image.
+    #[serde(default, rename = "place")]
+    pub placed: Vec<PlacedFile>,
     /// Where the app is in the image, and how it starts.
     #[serde(default)]
     pub app: App,
@@ -198,6 +220,13 @@ pub struct BasePackages {
     /// The package whose version is the version of the language's runtime, where this base has another name for it.
     #[serde(default, deserialize_with = "values::optional")]
     pub version_from: Option<Pattern>,
+    /// Additional packages for apps that have a role, by the role's name; see [`crate::lang::Facts::roles`].
+    #[serde(default)]
+    pub roles: BTreeMap<String, RolePackages>,
+    /// Packages for what a project asks of its runtime, by its name; see [`crate::lang::Facts::extensions`]. They keep all
+    /// of their dependencies.
+    #[serde(default)]
+    pub extensions: BTreeMap<String, RolePackages>,
     /// Additional packages of the dev variant: the package manager, a shell.
     #[serde(default, deserialize_with = "packages")]
     pub dev: Vec<String>,
@@ -207,6 +236,26 @@ pub struct BasePackages {
     /// Additional packages of the dev variant for a project whose dependencies may have to be compiled.
     #[serde(default, deserialize_with = "packages")]
     pub compile: Vec<String>,
+}
+
+/// Packages for a role or an extension.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub struct RolePackages(#[serde(deserialize_with = "packages")] pub Vec<String>);
+
+/// `[[place]]`: a file of the recipe that is in the image.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlacedFile {
+    /// The role that an app must have for it; every app unless given.
+    pub role: Option<String>,
+    /// Its absolute path in the image.
+    #[serde(deserialize_with = "values::value")]
+    pub path: Workdir,
+    /// Its path below [`RUN`], unless it is a link.
+    pub file: Option<String>,
+    /// The target of the link that it is.
+    pub link: Option<String>,
 }
 
 /// `[app]`: where the app is in the image, and how it starts.
@@ -302,8 +351,32 @@ impl Recipe {
             *value = value.replace("{PATH}", PATH);
         }
         recipe.programs = files::named(text, file, &texts, &recipe.files, &find)?;
+        if let Some(placed) = recipe.placed.iter().find(|placed| recipe.content(placed).is_none()) {
+            let place = placed.path.as_str();
+            return Err(meaning(&format!("expected a file below {RUN}, or a link, for {place} in [[place]]")));
+        }
         recipe.text = text.to_owned();
         Ok(recipe)
+    }
+
+    /// The content of a file for the image; `None` when it has none, or two.
+    fn content(&self, placed: &PlacedFile) -> Option<Placed> {
+        match (&placed.file, &placed.link) {
+            (Some(file), None) => {
+                let text = self.programs.get(file.strip_prefix(RUN)?.strip_prefix('/')?)?;
+                Some(Placed::Text(text.clone()))
+            }
+            (None, Some(target)) => Some(Placed::Link(target.clone())),
+            _ => None,
+        }
+    }
+
+    /// The files that are in the image of an app with these `roles`, by their paths below the root.
+    pub fn placed(&self, roles: &[String]) -> Vec<(String, Placed)> {
+        let is_meant = |placed: &&PlacedFile| placed.role.as_ref().is_none_or(|role| roles.contains(role));
+        let path = |placed: &PlacedFile| placed.path.as_str().trim_matches('/').to_owned();
+        let file = |placed: &PlacedFile| Some((path(placed), self.content(placed)?));
+        self.placed.iter().filter(is_meant).filter_map(file).collect()
     }
 
     /// The digest of the recipe's files, on which results of steps depend. Empty when there are no files.
@@ -443,7 +516,7 @@ mod tests {
     #[test]
     fn of_two_recipes_the_one_that_is_over_the_other_counts() {
         let dir = tempfile::tempdir().unwrap();
-        let told = || RecipeSearch::default().detect(dir.path()).map(|(recipe, files)| (recipe.name, files));
+        let told = || RecipeSearch::default().detect(dir.path()).map(|found| (found.recipe.name, found.files));
         std::fs::write(dir.path().join("pom.xml"), "").unwrap();
         assert_eq!(told().unwrap(), ("java".into(), vec!["pom.xml".into()]));
         std::fs::create_dir_all(dir.path().join("src/main/kotlin")).unwrap();
@@ -479,7 +552,7 @@ mod tests {
         let search = RecipeSearch::new(&app, Some(&config), Trust::Yes);
         assert_eq!(search.find("node").unwrap().origin, Origin::BuiltIn);
         own(&config.join("microbuild/recipes"), "node", "user");
-        own(&config.join("microbuild/recipes"), "zig", "user");
+        own(&config.join("microbuild/recipes"), "cobol", "user");
         assert_eq!(search.find("node").unwrap().description, "user");
         own(&app.join("recipes"), "node", "app");
         fs::write(app.join("recipes/notes.txt"), "").unwrap();
@@ -488,14 +561,14 @@ mod tests {
         assert_eq!(search.find(path.to_str().unwrap()).unwrap().origin, Origin::App(path));
         let all: Vec<_> = search.all().unwrap().into_iter().map(|recipe| (recipe.name, recipe.description)).collect();
         let own: Vec<_> = all.iter().filter(|(_, description)| description == "app" || description == "user").collect();
-        assert_eq!(own, [&("node".into(), "app".into()), &("zig".into(), "user".into())]);
+        assert_eq!(own, [&("cobol".into(), "user".into()), &("node".into(), "app".into())]);
         assert_eq!(all.len(), BUILT_IN.len() + 1);
 
         // The app is not trusted.
         let asking = RecipeSearch::new(&app, Some(&config), Trust::Ask);
         assert!(matches!(asking.find("node"), Err(RecipeError::NotTrusted { .. })));
         assert!(matches!(asking.find_for_app("./node.toml"), Err(RecipeError::NotTrusted { .. })));
-        assert_eq!(asking.find("zig").unwrap().description, "user");
+        assert_eq!(asking.find("cobol").unwrap().description, "user");
         assert_eq!(asking.find(app.join("recipes/node.toml").to_str().unwrap()).unwrap().description, "app");
         assert_eq!(RecipeSearch::new(&app, Some(&config), Trust::No).find("node").unwrap().description, "user");
     }
@@ -505,24 +578,24 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let search = RecipeSearch::new(dir.path(), None, Trust::Yes);
         let told =
-            |search: &RecipeSearch| search.detect(dir.path()).map(|(recipe, _)| recipe.name).map_err(|e| e.to_string());
+            |search: &RecipeSearch| search.detect(dir.path()).map(|found| found.recipe.name).map_err(|e| e.to_string());
         assert!(told(&search).unwrap_err().starts_with("no recipe recognizes the files in "));
         fs::write(dir.path().join("package.json"), "{}").unwrap();
         assert_eq!(told(&search).as_deref(), Ok("node"));
         fs::write(dir.path().join("composer.json"), "{}").unwrap();
         assert_eq!(told(&search).as_deref(), Ok("php"), "nothing of Node's can be started");
         fs::remove_file(dir.path().join("composer.json")).unwrap();
-        fs::write(dir.path().join("index.js"), "").unwrap();
+        fs::write(dir.path().join("go.mod"), "").unwrap();
         fs::create_dir(dir.path().join("recipes")).unwrap();
-        let zig = format!("detect = ['*.zig', 'package.json']\n{}", SMALL.replacen('x', "zig", 1));
-        fs::write(dir.path().join("recipes/zig.toml"), zig).unwrap();
+        let cobol = format!("detect = ['*.cob', 'go.mod']\n{}", SMALL.replacen('x', "cobol", 1));
+        fs::write(dir.path().join("recipes/cobol.toml"), cobol).unwrap();
         let both = told(&search).unwrap_err();
-        assert!(both.ends_with(": node (package.json), zig (package.json)"), "{both}");
+        assert!(both.ends_with(": cobol (go.mod), go (go.mod)"), "{both}");
         let strangers = told(&RecipeSearch::new(dir.path(), None, Trust::Ask)).unwrap_err();
-        assert!(strangers.contains("has its own recipe") && strangers.contains("zig.toml"), "{strangers}");
-        assert_eq!(told(&RecipeSearch::new(dir.path(), None, Trust::No)).as_deref(), Ok("node"));
-        fs::write(dir.path().join("recipes/zig.toml"), "a cake = 3 eggs").unwrap();
-        assert_eq!(told(&RecipeSearch::new(dir.path(), None, Trust::Ask)).as_deref(), Ok("node"), "that is no recipe");
+        assert!(strangers.contains("has its own recipe") && strangers.contains("cobol.toml"), "{strangers}");
+        assert_eq!(told(&RecipeSearch::new(dir.path(), None, Trust::No)).as_deref(), Ok("go"));
+        fs::write(dir.path().join("recipes/cobol.toml"), "a cake = 3 eggs").unwrap();
+        assert_eq!(told(&RecipeSearch::new(dir.path(), None, Trust::Ask)).as_deref(), Ok("go"), "that is no recipe");
     }
 
     #[test]

@@ -6,8 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{BUILT_IN, Origin, Recipe, RecipeError, is_name};
-use crate::{app_folder::AppFolder, glob::PatternSet};
+use super::{
+    BUILT_IN, Origin, Recipe, RecipeError,
+    detect::{Detected, detect},
+    is_name,
+};
+use crate::app_folder::AppFolder;
 
 /// The folder of an app's own recipes.
 const FOLDER: &str = "recipes";
@@ -119,59 +123,18 @@ impl RecipeSearch {
         Err(RecipeError::Unknown { name: recipe.to_owned(), known: self.names()?.into_iter().collect() })
     }
 
-    /// Finds the recipe that recognizes the files of the folder `app`, and lists these files: those at its top that
-    /// match a pattern of `detect`, and those at a path of `detect`. Of several recipes, one that is `over` or `like`
-    /// another wins over it. A recipe whose language finds an app wins over one whose language finds only tools.
+    /// Finds the recipe that recognizes the files of the folder `app`; see [`Detected`].
     ///
     /// # Errors
     /// When no recipe or several recognize the files, or only one of an app that is not trusted; and as
     /// [`RecipeSearch::all`].
-    pub fn detect(&self, app: &Path) -> Result<(Recipe, Vec<String>), RecipeError> {
+    pub fn detect(&self, app: &Path) -> Result<Detected, RecipeError> {
         let door = if app.is_dir() { Some(AppFolder::open(app)?) } else { None };
-        let entries = match &door {
-            Some(door) => door.list("")?.unwrap_or_default(),
-            None => Vec::new(),
-        };
-        let files: Vec<String> = entries.into_iter().filter_map(|entry| entry.name.into_string().ok()).collect();
-        let speaks = |recipe: &Recipe| {
-            let patterns = PatternSet::new(recipe.detect.clone());
-            let mut files: Vec<String> = files.iter().filter(|file| patterns.matches(file)).cloned().collect();
-            let paths = recipe.detect.iter().map(ToString::to_string).filter(|path| path.contains('/'));
-            files.extend(paths.filter(|path| door.as_ref().is_some_and(|door| door.kind(path).is_some())));
-            files.sort();
-            files
-        };
         // In an app that is not trusted, a file that cannot be read as a recipe is ignored.
         let known = self.names()?.into_iter().map(|name| (self.look_up(&name), name));
         let all = known.filter(|(recipe, name)| self.trust == Trust::Yes || recipe.is_ok() || !self.app_has(name));
         let all = all.map(|(recipe, _)| recipe).collect::<Result<Vec<_>, _>>()?;
-        let all = all.into_iter().map(|recipe| (speaks(&recipe), recipe));
-        let mut found: Vec<(Recipe, Vec<String>)> =
-            all.filter(|(files, _)| !files.is_empty()).map(|(files, recipe)| (recipe, files)).collect();
-        let mut beaten = BTreeSet::new();
-        for (recipe, _) in &found {
-            beaten.extend(recipe.over.iter().chain(&recipe.like).filter(|name| **name != recipe.name).cloned());
-        }
-        if found.iter().any(|(recipe, _)| !beaten.contains(&recipe.name)) {
-            found.retain(|(recipe, _)| !beaten.contains(&recipe.name));
-        }
-        let is_app = |(recipe, _): &(Recipe, Vec<String>)| {
-            door.as_ref().zip(recipe.language).is_none_or(|(door, language)| language.is_app(door))
-        };
-        if found.len() > 1 && found.iter().any(is_app) {
-            found.retain(is_app);
-        }
-        for (recipe, _) in &found {
-            self.check(recipe)?;
-        }
-        match (found.pop(), found.is_empty()) {
-            (Some(found), true) => Ok(found),
-            (last, _) => {
-                let named = |(recipe, mut files): (Recipe, Vec<String>)| (recipe.name, files.swap_remove(0));
-                let found = found.into_iter().chain(last).map(named).collect();
-                Err(RecipeError::Detected { app: app.to_owned(), found })
-            }
-        }
+        detect(app, door.as_ref(), all, &|recipe| self.check(recipe))
     }
 
     /// All recipes, sorted by name. Of several with the same name, only the one that [`RecipeSearch::find`] returns.

@@ -8,7 +8,7 @@ use crate::{
         Elf, Scanned,
         closure::{self, Closure, ClosureError, Missing},
     },
-    package::{Contents as _, Listed, locked::Selection},
+    package::{Contents as _, EntryKind, Listed, locked::Selection},
 };
 
 /// `e_machine` of the programs for an architecture, in apk's or dpkg's words.
@@ -67,6 +67,47 @@ pub fn check_libraries<R: Listed>(
     };
     let (optional, missing): (Vec<_>, Vec<_>) = missing.into_iter().partition(is_optional);
     if missing.is_empty() { Ok(optional) } else { Err(ClosureError { missing }.into()) }
+}
+
+/// The paths of libraries that are left out of `tree`, although a package that was requested is linked with them: by the place
+/// of the package that has them. `extra` are the folders that LD_LIBRARY_PATH names.
+///
+/// # Errors
+/// When a file has to be read once more and cannot be.
+pub fn left_out_libraries<R: Listed>(
+    tree: &Tree,
+    packages: &[Installed<R>],
+    arch: &str,
+    read: &ReadMembers<'_>,
+    extra: &[String],
+) -> Result<BTreeMap<usize, BTreeSet<String>>, RootfsError> {
+    let mut found: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
+    let is_whole = |at: usize| packages[at].selection == Selection::All;
+    if !(0..packages.len()).any(is_whole) {
+        return Ok(found);
+    }
+    let files = elf_files(tree, packages, arch, read)?;
+    let missing = Closure { files: &files, root: tree, extra, configured: &[] }.missing();
+    let of_whole =
+        missing.iter().filter(|missing| tree.get(&missing.file).and_then(|node| node.package).is_some_and(is_whole));
+    let names: BTreeSet<&str> = of_whole.map(|missing| missing.library.as_str()).collect();
+    for (at, installed) in packages.iter().enumerate().filter(|(at, _)| !is_whole(*at)) {
+        for entry in installed.package.entries() {
+            let Some((folder, name)) = entry.path.rsplit_once('/').filter(|(_, name)| names.contains(name)) else {
+                continue;
+            };
+            let folder = tree.resolve(folder).unwrap_or_else(|| folder.to_owned());
+            // A link to the library by its full version, which lies beside it.
+            let target = match &entry.kind {
+                EntryKind::Symlink(target) if !target.contains('/') => Some(target.as_str()),
+                _ => None,
+            };
+            let paths = [Some(name), target].into_iter().flatten().map(|name| format!("{folder}/{name}"));
+            found.entry(at).or_default().extend(paths.filter(|path| tree.get(path).is_none()));
+        }
+    }
+    found.retain(|_, paths| !paths.is_empty());
+    Ok(found)
 }
 
 /// The ELF files of `tree` for `arch`.
@@ -166,9 +207,30 @@ mod tests {
     use crate::{
         deb::package::testing::Draft,
         elf::testing::Draft as ElfDraft,
+        glob::PatternSet,
         rootfs::{Settings, debian::assemble},
         store::BlobDir,
     };
+
+    #[test]
+    fn what_a_requested_package_is_linked_with_is_not_left_out() {
+        let library = "usr/lib/x86_64-linux-gnu/liba.so.1";
+        let found = |selection: Selection| {
+            let dir = tempfile::tempdir().expect("a temporary folder");
+            let blobs = BlobDir::open(dir.path()).expect("a store");
+            let a = Draft::new("liba1").file(&format!("{library}.2"), ElfDraft::new().soname("liba.so.1").bytes());
+            let tool = ElfDraft::new().needed("liba.so.1").bytes();
+            let tool = Draft::new("tool").file("usr/lib/x86_64-linux-gnu/tool.so", tool).installed(&blobs);
+            let packages = [a.symlink(library, "liba.so.1.2").installed(&blobs), Installed { selection, ..tool }];
+            let strip = PatternSet::new(vec!["/usr/lib/*/liba.so.*".parse().expect("a pattern")]);
+            let read: &ReadMembers<'_> = &|_, _| unreachable!("nothing is unclear");
+            let tree = assemble(&packages, &Settings { strip, ..Settings::default() }, read).expect("a tree");
+            left_out_libraries(&tree, &packages, "amd64", read, &[]).expect("files that can be read")
+        };
+        assert_eq!(found(Selection::Stripped), BTreeMap::new());
+        let paths = BTreeSet::from([library.to_owned(), format!("{library}.2")]);
+        assert_eq!(found(Selection::All), BTreeMap::from([(0, paths)]));
+    }
 
     fn check(drafts: Vec<Draft>) -> Result<(), String> {
         check_of(drafts, false).map(drop)

@@ -11,6 +11,7 @@ use crate::{
     elf::closure::{ClosureError, walk},
     error::{Explain, Kind},
     glob::PatternSet,
+    listing::Placed,
     package::{Entry, EntryKind, Listed, locked::Selection},
     store::Key,
 };
@@ -21,7 +22,7 @@ pub mod debian;
 mod shell;
 pub mod users;
 
-pub use closure::{Libraries, Programs, check_libraries, is_for, libraries};
+pub use closure::{Libraries, Programs, check_libraries, is_for, left_out_libraries, libraries};
 use users::Accounts;
 
 /// The root filesystem: nodes by path, without a slash at either end, in the order of their bytes. The root itself has
@@ -144,6 +145,17 @@ impl Tree {
         self.directory("home/nonroot", 0o700, NONROOT.1, NONROOT.1);
     }
 
+    /// Adds `files`, which all may read, by their paths below the root. What is there stays.
+    pub fn add_files(&mut self, files: &[(String, Placed)]) {
+        for (path, placed) in files {
+            match placed {
+                _ if self.get(&self.along_links(path)).is_some() => {}
+                Placed::Text(text) => self.write(path, 0o644, text.as_bytes()),
+                Placed::Link(target) => self.link(path, target),
+            }
+        }
+    }
+
     /// The path that `path` leads to, links followed as a process in this root would; `None` when it leads nowhere.
     pub fn resolve(&self, path: &str) -> Option<String> {
         let mut left: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
@@ -255,6 +267,8 @@ pub struct Settings {
     pub strip: PatternSet,
     /// Seconds since 1970, for all that has a time.
     pub epoch: u64,
+    /// Further files, by their paths below the root, where no package has something.
+    pub placed: Vec<(String, Placed)>,
     /// The folders that LD_LIBRARY_PATH names, when it is to be checked that every program finds its libraries.
     pub libraries: Option<Vec<String>>,
 }
@@ -288,7 +302,8 @@ impl Settings {
             .text("release", &self.release)
             .text("workdir", &self.workdir)
             .list("strip", self.strip.iter())
-            .text("epoch", self.epoch);
+            .text("epoch", self.epoch)
+            .pairs("placed", self.placed.iter().map(|(path, text)| (path, text)));
         match &self.libraries {
             Some(folders) => key.list("libraries", folders),
             None => key,

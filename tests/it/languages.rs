@@ -187,6 +187,17 @@ fn deno() {
 }
 
 #[test]
+fn crystal() {
+    Language {
+        name: "crystal",
+        release: "bookworm",
+        most: 5_000_000,
+        version: (&["crystal", "--version"], "Crystal 1."),
+    }
+    .check();
+}
+
+#[test]
 fn elixir() {
     Language { name: "elixir", release: "bookworm", most: 8_500_000, version: (&["elixir", "--version"], "Elixir 1.") }
         .check();
@@ -288,6 +299,12 @@ fn python() {
 }
 
 #[test]
+fn r() {
+    Language { name: "r", release: "bookworm", most: 60_000_000, version: (&["Rscript", "--version"], "version 4.") }
+        .check();
+}
+
+#[test]
 fn ruby() {
     Language { name: "ruby", release: "bookworm", most: 16_000_000, version: (&["ruby", "-v"], "ruby 3.") }.check();
 }
@@ -302,6 +319,17 @@ fn rust() {
 fn scala() {
     Language { name: "scala", release: "bookworm", most: 28_200_000, version: (&["java", "--version"], "openjdk 17.") }
         .check();
+}
+
+#[test]
+fn shell() {
+    Language { name: "shell", release: "bookworm", most: 6_000_000, version: (&["sh", "-c", "echo $0"], "sh") }.check();
+}
+
+/// Its pip fetches Zig.
+#[test]
+fn zig() {
+    Language { name: "zig", release: "bookworm", most: 1_500_000, version: (&["python3", "-V"], "Python 3.") }.check();
 }
 
 /// A server of rocks: `greet` in two versions, a part of which is written in C.

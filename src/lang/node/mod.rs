@@ -73,7 +73,7 @@ impl Language for Node {
             env,
             dependencies: Some(dependencies),
             warnings,
-            command: None,
+            ..Facts::default()
         })
     }
 

@@ -8,6 +8,7 @@
 //! - [`alternatives`] are linked as update-alternatives(1) would by itself.
 //! - `/etc/ssl/certs/ca-certificates.crt` holds ca-certificates' files, which are left out themselves; OpenSSL's own place for
 //!   them leads there.
+//! - Extensions of PHP are enabled for each of its programs, as phpenmod(8) would.
 //! - busybox, where it is requested, is linked under the names of its applets, the shell's among them.
 //! - `/etc/nsswitch.conf` is libc-bin's, or one that says the same of hosts.
 //!
@@ -27,6 +28,7 @@
 
 mod alternatives;
 mod busybox;
+mod php;
 
 use std::collections::BTreeMap;
 
@@ -95,6 +97,7 @@ pub fn assemble(packages: &[Installed], settings: &Settings, read: &ReadMembers<
     assembly.bundle_certificates()?;
     let scripts = packages.iter().filter_map(|installed| installed.package.scripts.get("postinst"));
     alternatives::link(&mut assembly.tree, scripts.map(|script| &script.bytes[..]));
+    assembly.enable_php()?;
     if let Some(program) = assembly.content(busybox::PROGRAM)? {
         busybox::link(&mut assembly.tree, &program);
     }
@@ -251,6 +254,16 @@ impl Assembly<'_> {
             if self.tree.get(path).is_none() {
                 self.tree.link(path, &target);
             }
+        }
+        Ok(())
+    }
+
+    /// phpenmod(8) for every extension of PHP that is here.
+    fn enable_php(&mut self) -> Result<(), RootfsError> {
+        let places: Vec<String> = self.tree.iter().map(|(path, _)| path).filter_map(php::settings).collect();
+        for place in places {
+            let Some(text) = self.text(&place)? else { continue };
+            php::enable(&mut self.tree, &place, &text);
         }
         Ok(())
     }

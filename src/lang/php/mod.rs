@@ -1,5 +1,9 @@
 //! PHP: `composer.json` (<https://getcomposer.org/doc/04-schema.md>), and the results and messages of Composer.
 
+mod site;
+
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::{
@@ -24,7 +28,27 @@ impl Language for Php {
         let runtime = range.and_then(|range| {
             WantedRuntime::advised("PHP", &range, Some("require.php"), MANIFEST, Releases::composer(&range))
         });
-        Ok(Facts { name: text(&manifest["name"]), version: text(&manifest["version"]), runtime, ..Facts::default() })
+        let mut facts = Facts {
+            name: text(&manifest["name"]),
+            version: text(&manifest["version"]),
+            runtime,
+            extensions: extensions(source, &manifest)?,
+            ..Facts::default()
+        };
+        site::tell_framework(source, &mut facts);
+        if source.starts {
+            site::serve(source, &manifest, &mut facts);
+        }
+        Ok(facts)
+    }
+
+    /// A project of Composer alone may be for its tools, such as those of a WordPress theme's build.
+    fn is_app(&self, folder: &AppFolder) -> bool {
+        let names = folder.list("").ok().flatten().unwrap_or_default();
+        let is_source = |name: &str| name.ends_with(".php") || name == "artisan";
+        names.iter().filter_map(|entry| entry.name.to_str()).any(is_source)
+            || folder.is_file("bin/console")
+            || site::ROOTS.iter().any(|root| folder.is_file(&format!("{root}/index.php")))
     }
 
     fn components(&self, folder: &AppFolder, files: &[AppFile]) -> Vec<Component> {
@@ -47,10 +71,28 @@ impl Language for Php {
         )
     }
 
+    /// Heroku's programs, which start a web server as this recipe does.
+    fn is_manager(&self, command: &str) -> bool {
+        matches!(command.rsplit('/').next(), Some("heroku-php-apache2" | "heroku-php-nginx"))
+    }
+
     fn explain(&self, line: &str) -> Option<Explanation> {
         explain::find(line, SAYINGS)
     }
 }
+
+/// The extensions that the project and the packages of its lock ask for, without `ext-`; sorted.
+fn extensions(source: &Source<'_>, manifest: &Value) -> Result<Vec<String>, LanguageError> {
+    let lock =
+        source.read(LOCK_FILE)?.map(|text| json(&text, &source.place(LOCK_FILE))).transpose()?.unwrap_or_default();
+    let packages = lock["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let asked = packages.iter().chain([manifest]).filter_map(|package| package["require"].as_object());
+    let names = asked.flat_map(|asked| asked.keys()).filter_map(|name| name.strip_prefix("ext-"));
+    Ok(names.map(str::to_ascii_lowercase).collect::<BTreeSet<_>>().into_iter().collect())
+}
+
+/// Composer's lock file.
+const LOCK_FILE: &str = "composer.lock";
 
 /// The file that describes a project.
 const MANIFEST: &str = "composer.json";
@@ -90,12 +132,21 @@ mod tests {
         let wanted = facts.runtime.unwrap();
         assert_eq!(wanted.place(), "require.php in composer.json");
         assert!(wanted.fits("8.4.14-r0") && !wanted.fits("2:8.2.29-1~deb12u1"));
-        assert_eq!(Draft::new(&[("index.php", "")]).read(&Php), Ok(Facts::default()));
+        assert_eq!(facts.extensions, ["intl"]);
+        assert_eq!(Draft::new(&[("worker.php", "")]).read(&Php), Ok(Facts::default()));
         assert_eq!(Draft::new(&[("composer.json", r#"{"name": 1, "require": []}"#)]).read(&Php), Ok(Facts::default()));
         assert_eq!(
             Draft::new(&[("composer.json", "{")]).read(&Php).unwrap_err(),
             "shop/composer.json:1:1: EOF while parsing an object"
         );
+    }
+
+    #[test]
+    fn extensions_are_those_of_the_project_and_of_its_lock() {
+        let lock = r#"{"packages": [{"require": {"php": "*", "ext-GD": "*"}}, {"name": "a/b"}], "packages-dev": [{"require": {"ext-xdebug": "*"}}]}"#;
+        let project =
+            [("composer.json", r#"{"require": {"ext-pdo_mysql": "*", "ext-gd": "*"}}"#), ("composer.lock", lock)];
+        assert_eq!(Draft::new(&project).read(&Php).unwrap().extensions, ["gd", "pdo_mysql"]);
     }
 
     #[test]

@@ -3,6 +3,10 @@
 //!
 //! A `Gemfile` is a program. Only literal values in a line of it are read.
 
+mod start;
+
+use std::collections::BTreeSet;
+
 use super::{
     Component, Explanation, Facts, Language, LanguageError, Source, WantedRuntime, explain, versions::Releases,
 };
@@ -37,7 +41,21 @@ impl Language for Ruby {
                 wanted(version, None, file, Releases::within(number, 2))
             }
         };
-        Ok(Facts { runtime, ..Facts::default() })
+        let mut facts = Facts { runtime, ..Facts::default() };
+        if source.starts {
+            let lock = source.read("Gemfile.lock")?;
+            let gems = Gems::of(&gemfile, lock.as_deref(), &source.read("microbuild.toml")?.unwrap_or_default());
+            start::choose(source, &gems, &mut facts);
+        }
+        Ok(facts)
+    }
+
+    /// A Gemfile alone may be for tools: those that release a mobile app, or build a site.
+    fn is_app(&self, folder: &AppFolder) -> bool {
+        let names = folder.list("").ok().flatten().unwrap_or_default();
+        let is_source = |name: &str| name.ends_with(".rb") || name.ends_with(".gemspec") || name == "config.ru";
+        names.iter().filter_map(|entry| entry.name.to_str()).any(is_source)
+            || ["bin/rails", "config/environment.rb", "config/application.rb"].iter().any(|path| folder.is_file(path))
     }
 
     fn components(&self, folder: &AppFolder, files: &[AppFile]) -> Vec<Component> {
@@ -98,6 +116,40 @@ const SAYINGS: &[(&str, Explanation)] = &[
 ];
 
 const LOCK: &str = "bring Gemfile.lock up to date with Gemfile: `microbuild dev ruby APP -- bundle lock`";
+
+/// The gems of a project, as far as literal words say them.
+#[derive(Debug, Default)]
+struct Gems {
+    names: BTreeSet<String>,
+    /// Whether they are all that there are: those of a lock file.
+    is_all: bool,
+}
+
+impl Gems {
+    /// Those of `Gemfile.lock`, or else those that lines of the `Gemfile` name; and packages that an app's microbuild.toml asks for
+    /// by the name of a gem.
+    fn of(gemfile: &str, lock: Option<&str>, packages: &str) -> Self {
+        let quoted = |line: &str| line.split(['"', '\'']).nth(1).map(str::to_owned);
+        let names = match lock {
+            // `    puma (6.4.2)`: what a gem needs itself is indented further.
+            Some(lock) => lock
+                .lines()
+                .filter_map(|line| line.strip_prefix("    ").filter(|rest| !rest.starts_with(' ')))
+                .filter_map(|line| line.split(' ').next().map(str::to_owned))
+                .collect(),
+            None => gemfile.lines().map(str::trim).filter(|line| line.starts_with("gem ")).filter_map(quoted).collect(),
+        };
+        let mut gems = Self { names, is_all: lock.is_some() };
+        let words = packages.split(['"', '\'']).map(|word| word.strip_prefix("ruby-").unwrap_or(word));
+        let known = words.filter(|word| start::SERVERS.iter().any(|(name, _)| name == word));
+        gems.names.extend(known.map(str::to_owned));
+        gems
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+}
 
 /// The requirements of a Gemfile's line `ruby "~> 3.2", ">= 3.2.1"`.
 fn requirements(line: &str) -> Option<Vec<String>> {
