@@ -379,7 +379,7 @@ pub fn languages(bytes: &[u8]) {
 
 /// Whatever a lock file says, a line of requirements is one package with its hashes, and no option of the installer.
 pub fn python_locks(bytes: &[u8]) {
-    for read in [lang::python::poetry_lock, lang::python::pipfile_lock] {
+    for read in [lang::python::poetry_lock, lang::python::pipfile_lock, lang::python::pdm_lock] {
         for line in read(text(bytes), Path::new("fuzz")).unwrap_or_default().lines() {
             assert!(line.starts_with(|c: char| c.is_ascii_alphanumeric()) && line.contains("=="), "{line}");
             assert!(line.split(" --").skip(1).all(|option| option.starts_with("hash=sha")), "{line}");

@@ -46,7 +46,7 @@ pub(super) const FOLDERS: &[(&str, Folder)] = &[
     folder!("node": "npm.sh" "pnpm.sh" "yarn.sh"),
     folder!("perl": "install.sh"),
     folder!("php": "install.sh"),
-    folder!("python": "indexes.py" "install.sh"),
+    folder!("python": "collectstatic.py" "indexes.py" "install.sh" "sitecustomize.py"),
     folder!("ruby": "install.sh"),
     folder!("rust": "build.sh"),
     folder!("scala": "build.sh"),

@@ -48,6 +48,7 @@ impl Language for Node {
             env,
             dependencies: Some(dependencies),
             warnings,
+            ..Facts::default()
         })
     }
 
