@@ -2,8 +2,8 @@
 
 use super::{
     packages::Packages,
-    reader::{assignment, literal},
     start::{Begin, PORT, Project},
+    syntax::{assignment, literal},
 };
 use crate::lang::{LanguageError, Source};
 
@@ -45,7 +45,7 @@ fn settings_module(manage: &str) -> Option<String> {
     let rest = rest.trim_start_matches(['"', '\'']).trim_start().trim_start_matches([',', ']', '=', ' ']).trim_start();
     let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''))?;
     let name = rest[1..].split(quote).next()?;
-    let is_module = name.split('.').all(super::reader::is_name);
+    let is_module = name.split('.').all(super::syntax::is_name);
     is_module.then(|| name.to_owned())
 }
 

@@ -9,7 +9,7 @@ use super::{
     MANIFEST,
     locks::{is_name as is_package, is_version},
     packages::normal,
-    reader::{assignment, is_name, literal},
+    syntax::{assignment, is_name, literal},
 };
 use crate::lang::{GeneratedFile, LanguageError, Source, text_at};
 
@@ -52,7 +52,8 @@ pub(super) fn files(source: &Source<'_>, project: &Table) -> Result<Vec<Generate
     };
     let Some(name) = said("name").filter(|name| is_package(name)) else { return Ok(files) };
     let version = said("version").or_else(|| dynamic_version(source, project));
-    let version = version.filter(|version| is_version(version)).unwrap_or_else(|| UNKNOWN.to_owned());
+    let version =
+        version.filter(|version| is_version(version) && !version.contains("..")).unwrap_or_else(|| UNKNOWN.to_owned());
     let folder = format!("{OWN}/{}-{version}.dist-info", normal(&name).replace('-', "_"));
     let add = |file: &str, text: String| GeneratedFile { path: format!("{folder}/{file}"), text, executable: false };
     // PyPA, "Recording installed projects". Scanners read METADATA.
@@ -133,6 +134,7 @@ fn dynamic_version(source: &Source<'_>, project: &Table) -> Option<String> {
 fn script(source: &Source<'_>, name: &str, place: &str) -> Result<GeneratedFile, LanguageError> {
     let is_file = !name.is_empty()
         && !name.starts_with('.')
+        && !name.contains("..")
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
     // An extra may stand behind it (PyPA, "Entry points specification"), and is for installers.
     let object = place.split('[').next().unwrap_or(place).trim();

@@ -13,6 +13,7 @@ mod reader;
 mod requirements;
 mod sayings;
 mod start;
+mod syntax;
 
 use toml::{Table, Value};
 

@@ -7,7 +7,8 @@ use toml::Table;
 use super::{
     django, metadata,
     packages::Packages,
-    reader::{App, Framework, Host, Interface, Module, Serving, is_name},
+    reader::{App, Framework, Host, Interface, Module, Serving},
+    syntax::is_name,
 };
 use crate::{
     lang::{LARGEST, LanguageError, Source, Start, some},
