@@ -14,7 +14,11 @@ try:
     runpy.run_path("manage.py", run_name="__main__")
 except SystemExit as end:
     if end.code:
+        print("collectstatic failed", file=sys.stderr)
         raise
+except BaseException:
+    print("collectstatic failed", file=sys.stderr)
+    raise
 
 from django.conf import settings
 

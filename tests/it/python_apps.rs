@@ -40,7 +40,9 @@ impl Server {
     fn start(bench: &Workbench, variable: &str, env: &[&str]) -> Self {
         let port = free_port();
         let mut command = bench.home.microbuild(["run", "app:1", "-q", "-e", &format!("{variable}={port}")]);
-        env.iter().for_each(|pair| drop(command.args(["-e", pair])));
+        for pair in env {
+            command.args(["-e", pair]);
+        }
         Self { process: Process::spawn(&mut command).expect("microbuild run"), port }
     }
 
@@ -232,7 +234,9 @@ fn what_a_wheel_lacks_is_told() {
     let dir = app(&bench.path("app"), &files);
     let failed = build(&bench, &dir, &[]);
     failed.exits(1);
-    assert!(failed.stderr.contains("cv2.abi3.so needs libGL.so.1"), "{}", failed.stderr);
+    for said in ["cv2.abi3.so needs libGL.so.1", "hint: add what brings it: -p libgl1"] {
+        assert!(failed.stderr.contains(said), "{said}: {}", failed.stderr);
+    }
     build(&bench, &dir, &["-p", "libgl1,libglib2.0-0"]).succeeds();
     assert_eq!(said(&bench), "4.10.0\n");
 }
@@ -287,8 +291,64 @@ fn locks_of_uv_are_installed_as_they_are() {
         &[],
         "member True\n",
     );
+    prints(
+        &bench,
+        "wheels",
+        &[
+            ("pyproject.toml", PSYCOPG),
+            ("uv.lock", PSYCOPG_LOCK),
+            ("main.py", "import psycopg\nprint(psycopg.pq.__impl__)\n"),
+        ],
+        &[],
+        "binary\n",
+    );
     own_index(&bench, &python);
 }
+
+const PSYCOPG: &str =
+    "[project]\nname = 'a'\nversion = '0'\nrequires-python = '>=3.11'\ndependencies = ['psycopg[binary]==3.2.3']\n";
+
+/// psycopg-binary has wheels only.
+const PSYCOPG_LOCK: &str = r#"
+version = 1
+revision = 3
+requires-python = ">=3.11"
+
+[[package]]
+name = "a"
+version = "0"
+source = { virtual = "." }
+dependencies = [{ name = "psycopg", extra = ["binary"] }]
+
+[package.metadata]
+requires-dist = [{ name = "psycopg", extras = ["binary"], specifier = "==3.2.3" }]
+
+[[package]]
+name = "psycopg"
+version = "3.2.3"
+source = { registry = "https://pypi.org/simple" }
+dependencies = [{ name = "typing-extensions", marker = "python_full_version < '3.13'" }]
+sdist = { url = "https://files.pythonhosted.org/packages/d1/ad/7ce016ae63e231575df0498d2395d15f005f05e32d3a2d439038e1bd0851/psycopg-3.2.3.tar.gz", hash = "sha256:a5764f67c27bec8bfac85764d23c534af2c27b893550377e37ce59c12aac47a2" }
+wheels = [{ url = "https://files.pythonhosted.org/packages/ce/21/534b8f5bd9734b7a2fcd3a16b1ee82ef6cad81a4796e95ebf4e0c6a24119/psycopg-3.2.3-py3-none-any.whl", hash = "sha256:644d3973fe26908c73d4be746074f6e5224b03c1101d302d9a53bf565ad64907" }]
+
+[package.optional-dependencies]
+binary = [{ name = "psycopg-binary", marker = "implementation_name != 'pypy'" }]
+
+[[package]]
+name = "psycopg-binary"
+version = "3.2.3"
+source = { registry = "https://pypi.org/simple" }
+wheels = [
+    { url = "https://files.pythonhosted.org/packages/0d/91/042fe504220a6e1a423e6a26d24f198da976b9cce11bc9ab7e9415bac08f/psycopg_binary-3.2.3-cp311-cp311-manylinux_2_17_aarch64.manylinux2014_aarch64.whl", hash = "sha256:fda0162b0dbfa5eaed6cdc708179fa27e148cb8490c7d62e5cf30713909658ea" },
+    { url = "https://files.pythonhosted.org/packages/56/65/cd4165c45359f4117147b861c16c7b85afbd93cc9efac6116b13f62bc725/psycopg_binary-3.2.3-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl", hash = "sha256:7d784f614e4d53050cbe8abf2ae9d1aaacf8ed31ce57b42ce3bf2a48a66c3a5c" },
+]
+
+[[package]]
+name = "typing-extensions"
+version = "4.16.0"
+source = { registry = "https://pypi.org/simple" }
+wheels = [{ url = "https://files.pythonhosted.org/packages/49/d3/b8441a820a491ddfc024b0b0cf0393375b75ea13866d9c66727e54c2fc80/typing_extensions-4.16.0-py3-none-any.whl", hash = "sha256:481caa481374e813c1b176ada14e97f1f67a4539ce9cfeb3f350d78d6370c2e8" }]
+"#;
 
 /// A package of an explicit index comes from there, and from nowhere else.
 fn own_index(bench: &Workbench, python: &Path) {

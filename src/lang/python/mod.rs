@@ -545,6 +545,7 @@ mod tests {
                 "`uv lock` writes it",
             ),
             ("  cause: Hash mismatch for `six==1.16.0`", "lock again"),
+            ("collectstatic failed", "collectstatic = false"),
         ] {
             let Some(Explanation::Lacks(text) | Explanation::Hint(text) | Explanation::LockOutOfDate(text)) =
                 Python.explain(line)
@@ -558,6 +559,7 @@ mod tests {
         for line in [
             "x.c:1:10: fatal error: Python.h: No such file or directory",
             "         error: command 'gcc' failed: No such file or directory",
+            "  cause: Git executable not found. Ensure that Git is installed and available.",
             "         error: command 'x86_64-linux-gnu-gcc' failed: No such file or directory",
             "         Error: Unable to find 'pg_config' file in '/usr/bin/pg_config'",
         ] {

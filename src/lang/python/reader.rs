@@ -484,3 +484,105 @@ fn is_third_party(module: &str) -> bool {
     FRAMEWORKS.iter().any(|framework| is_below(module, framework.module.split('.').next().unwrap_or_default()))
         || ["streamlit", "gradio", "absl", "connexion", "http", "os"].iter().any(|name| is_below(module, name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The app objects: name, framework, where it comes from, `()` for a function.
+    fn apps(text: &str) -> String {
+        let one = |app: &App| {
+            let framework = app.framework.map_or("?", |framework| framework.name);
+            let from = app.from.as_ref().map(|(module, name)| format!("<{module}:{name}")).unwrap_or_default();
+            format!("{}{}={framework}{from}", app.name, if app.factory { "()" } else { "" })
+        };
+        Module::parse(text).apps.iter().map(one).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn app_objects_are_found() {
+        for (text, expected) in [
+            ("from flask import Flask\napp = Flask(__name__)", "app=Flask"),
+            ("import flask\napp = flask.Flask('x')", "app=Flask"),
+            ("import flask as f\nx = f.Flask('x')", "x=Flask"),
+            ("from flask import Flask as F\nx: F = F('x')", "x=Flask"),
+            ("from fasthtml.common import *\napp, rt = fast_app()", "app=FastHTML"),
+            ("from falcon.asgi import App\napi = App()", "api=Falcon"),
+            (
+                "from fastapi import FastAPI\nif True:\n  app = FastAPI()\nelse:\n  app = FastAPI(debug=True)",
+                "app=FastAPI",
+            ),
+            (
+                "from fastapi import (\n  APIRouter,  # not this\n  FastAPI,\n)\napp = FastAPI(\n  title='(',\n)\n",
+                "app=FastAPI",
+            ),
+            ("from fastapi import FastAPI\n'''\napp = FastAPI()\n'''\n", ""),
+            ("from fastapi import FastAPI\n# app = FastAPI()\n", ""),
+            ("from fastapi import APIRouter\nrouter = APIRouter()\n", ""),
+            ("from fastapi import FastAPI\ndef helper():\n  app = FastAPI()\n", ""),
+            (
+                "from fastapi import FastAPI\ndef create_app():\n  app = FastAPI()\n  return app\n",
+                "create_app()=FastAPI",
+            ),
+            (
+                "from fastapi import FastAPI\ndef create_app(*, debug=False, **more) -> FastAPI:\n  return FastAPI()\n",
+                "create_app()=FastAPI",
+            ),
+            ("from fastapi import FastAPI\ndef create_app(settings):\n  return FastAPI()\n", ""),
+            (
+                "from flask import Flask\ndef create_app():\n  return Flask('x')\napp = create_app()\n",
+                "app=Flask create_app()=Flask",
+            ),
+            ("from shop import app", "app=?<shop:app"),
+            ("from .web import create_app\napplication = create_app()", "application=?<.web:create_app"),
+            ("from . import create_app\napp = create_app()", "app=?<.:create_app"),
+            ("from shop import app as application", "application=?<shop:app"),
+            ("from flask import Flask\nweb = Flask('x')\napplication = web", "web=Flask application=Flask"),
+            ("from flask import Flask\napp = Flask('x')\napp = ProxyFix(app)", "app=Flask"),
+            ("from dash import Dash\napp = Dash('x')\nserver = app.server", "app=Dash server=Flask"),
+            ("app = Flask('x')", ""),
+            ("class Flask: pass\napp = Flask('x')", ""),
+            ("from celery import Celery\nqueue = Celery('x')", "queue=Celery"),
+            ("from django.core.wsgi import get_wsgi_application as g\napplication = g()", "application=Django"),
+        ] {
+            assert_eq!(apps(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn servers_and_programs_are_found() {
+        let read = |text: &str| {
+            let module = Module::parse(text);
+            let serving = module.serving.iter().map(|serving| {
+                let port = serving.port.map(|port| format!(":{port}")).unwrap_or_default();
+                format!(
+                    "{} {:?}{port}{}",
+                    serving.call,
+                    serving.host,
+                    if serving.at_import { " at import" } else { "" }
+                )
+            });
+            format!("{} {}", if module.runs() { "runs" } else { "rests" }, serving.collect::<Vec<_>>().join(", "))
+        };
+        let flask = "from flask import Flask\napp = Flask('x')\n";
+        let main = "if __name__ == '__main__':\n  ";
+        for (text, expected) in [
+            (format!("{flask}app.run()"), "runs app.run Loopback at import"),
+            (format!("{flask}{main}app.run()"), "runs app.run Loopback"),
+            (format!("{flask}{main}app.run(debug=True, host='0.0.0.0', port=80)"), "runs app.run Open:80"),
+            (format!("{flask}{main}app.run(\"localhost\", 80)"), "runs app.run Loopback"),
+            (format!("{flask}{main}app.run(host=os.getenv('H', '0.0.0.0'), port=int(P))"), "runs app.run Unknown"),
+            (format!("{flask}def start():\n  app.run()\n"), "rests app.run Loopback"),
+            (format!("{flask}app.config.from_object('x')\n@app.get('/')\ndef f(): pass\n"), "rests "),
+            ("import uvicorn\nuvicorn.run('main:app', host='::', port=9)".into(), "runs uvicorn.run Open:9 at import"),
+            ("from waitress import serve\nserve(app, port=8080)".into(), "runs serve Open:8080 at import"),
+            ("from http.server import HTTPServer\nHTTPServer(a, b).serve_forever()".into(), "runs "),
+            ("import sys, os\nX = 1\ndef f(): pass\nclass C: pass\n\"\"\"text\"\"\"\n".into(), "rests "),
+            ("import os\nsys.path.append('x')\nload_dotenv()\n".into(), "rests "),
+            ("while True:\n  pass\n".into(), "runs "),
+            ("import subprocess\nsubprocess.run(['x'])\n".into(), "runs "),
+        ] {
+            assert_eq!(read(&text), expected, "{text}");
+        }
+    }
+}

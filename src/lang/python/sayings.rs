@@ -37,6 +37,13 @@ pub(super) const SAYINGS: &[(&str, Explanation)] = &[
             "a Git repository wants a user: a token of yours in a netrc file, given as --secret id=netrc,src=FILE, is used for it",
         ),
     ),
+    (
+        "collectstatic failed",
+        Explanation::hint(
+            "the settings may need a variable: give it a default in the settings; or leave the static files out: collectstatic = false in \
+             [tool.microbuild] of pyproject.toml",
+        ),
+    ),
     ("Network connectivity is disabled", Explanation::NotCached),
     ("network was disabled", Explanation::NotCached),
     ("does not match the lock file", Explanation::lock(UV_LOCK)),
