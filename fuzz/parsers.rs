@@ -107,6 +107,9 @@ pub const PARSERS: &[Parser] = &[
                 "require": {"php": "^8.1 || ~7.4, !=8.2.1"}, "packages": {"node_modules/c": {"hasInstallScript": true}}}"#,
             "[project]\nname = 'a'\nrequires-python = '>=3.10,<4'\n[project.scripts]\nb = 'c:d.e'\n[tool.poetry.dependencies]\n\
              python = '^3.9'\n[package]\nname = 'a'\nrust-version = '1.70'\n[toolchain]\nchannel = '1.80'\n",
+            "from flask import Flask as F\napp: F = F(__name__, a=[1, '#'])\ndef create_app(b=1, *c):\n    return F('')\n\
+             if __name__ == '__main__':\n    app.run(host='::', port=80)\n",
+            "-r main.py\n-e ./a\nb[c]==1 \\\n  --hash=sha256:00\nd @ git+https://e/f#egg=g\nWSGI_APPLICATION = 'mysite.wsgi.application'\n",
             "module a.example/b/v2\n\ngo 1.22\n",
             "package = 'a'\nversion = [[1-1]]\ndependencies = { \"lua >= 5.3, < 5.5\"; 'b ~> 1' } -- c\n",
             "ruby '~> 3.2', '>= 3.2.1'\n# stub: rack 3.1.8 ruby lib\nName: a\nVersion: 1\n",
@@ -119,6 +122,8 @@ pub const PARSERS: &[Parser] = &[
         python_locks,
         &[
             "[[package]]\nname = 'a'\nversion = '1'\ngroups = ['main']\nmarkers = \"b == 'c'\"\nfiles = [{hash = 'sha256:00'}]\n",
+            "[[package]]\nname = 'a'\nversion = '1'\ncategory = 'main'\n[package.dependencies]\nb = {version = '*', markers = \"c == 'd'\"}\n\
+             [[package]]\nname = 'b'\nversion = '1'\n[package.source]\ntype = 'git'\nurl = 'git@h:x'\nresolved_reference = '0'\n",
             r#"{"default": {"a": {"version": "==1", "extras": ["b"], "markers": "c == 'd'", "hashes": ["sha256:00"]}}}"#,
         ],
     ),
@@ -324,7 +329,7 @@ pub fn recipe(bytes: &[u8]) {
 
 /// The bytes as every file that a language reads, in a project and as what was installed.
 pub fn languages(bytes: &[u8]) {
-    const PROJECTS: [&[&str]; 2] = [
+    const PROJECTS: [&[&str]; 3] = [
         &[
             "package.json",
             "package-lock.json",
@@ -348,6 +353,7 @@ pub fn languages(bytes: &[u8]) {
             "lua_modules/lib/luarocks/rocks-5.4/a/1-1/rock_manifest",
         ],
         &["pom.xml", "rust-toolchain.toml"],
+        &["main.py", "manage.py", "requirements.txt", "mysite/settings.py", "mysite/wsgi.py", "uv.lock"],
     ];
     for paths in PROJECTS {
         let Ok(dir) = tempfile::tempdir() else { return };
@@ -377,11 +383,16 @@ pub fn languages(bytes: &[u8]) {
     }
 }
 
-/// Whatever a lock file says, a line of requirements is one package with its hashes, and no option of the installer.
+/// Whatever a lock file says, a line of requirements is one package with its hashes, or an index, and no other option of the installer.
 pub fn python_locks(bytes: &[u8]) {
-    for read in [lang::python::poetry_lock, lang::python::pipfile_lock] {
+    for read in [lang::python::poetry_lock, lang::python::pipfile_lock, lang::python::pdm_lock] {
         for line in read(text(bytes), Path::new("fuzz")).unwrap_or_default().lines() {
-            assert!(line.starts_with(|c: char| c.is_ascii_alphanumeric()) && line.contains("=="), "{line}");
+            if let Some(url) = line.strip_prefix("--extra-index-url ") {
+                assert!(url.starts_with("http") && !url.contains(char::is_whitespace), "{line}");
+                continue;
+            }
+            assert!(line.starts_with(|c: char| c.is_ascii_alphanumeric()) || line.starts_with("./"), "{line}");
+            assert!(["==", " @ ", "./"].iter().any(|kind| line.contains(kind)), "{line}");
             assert!(line.split(" --").skip(1).all(|option| option.starts_with("hash=sha")), "{line}");
         }
     }

@@ -32,6 +32,7 @@ mod it {
     mod programs;
     mod project;
     mod python;
+    mod python_apps;
     mod recipe_files;
     mod registry;
     mod registry_auth;

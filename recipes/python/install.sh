@@ -1,7 +1,9 @@
 # Installs what a project depends on with uv, by the first of the files that is there: requirements.txt, uv.lock, pylock.toml,
-# locked-requirements.txt (which microbuild makes of poetry.lock or Pipfile.lock), pyproject.toml. Groups for development and extras
-# stay out. The project itself is not installed: it lies in /app or /app/src.
-# Given: these files in the work folder; UV_OFFLINE=1 with --offline; TARGET for another processor: CPU-LIBC, such as aarch64-musl.
+# locked-requirements.txt (which microbuild makes of the locks of Poetry, PDM and Pipenv), pyproject.toml, setup.py. Groups and extras
+# stay out, unless uv-options names them. The project itself is not installed, unless requirements.txt asks for that: it lies in /app
+# or /app/src, and microbuild made its metadata in own-metadata.
+# Given: these files in the work folder; UV_OFFLINE=1 with --offline; TARGET for another processor: CPU-LIBC, such as aarch64-musl;
+# wants-find-library where the app calls find_library.
 # Leaves: site-packages.
 # shellcheck shell=sh
 set -e
@@ -56,11 +58,11 @@ get_uv() {
     PATH=$(echo /tmp/uv/uv-*.data/scripts):$PATH
 }
 
-# Writes what uv.lock says to the file $1: pylock.toml or requirements.txt. Of the project's files only pyproject.toml is here, so that
-# uv cannot find a version or dependencies that programs tell; then the lock counts as it is. The lock is compared with the indexes
+# Writes what uv.lock says to the file $1: pylock.toml or requirements.txt. Mostly of the project's files only pyproject.toml is here, so
+# that uv cannot find a version or dependencies that programs tell; then the lock counts as it is. The lock is compared with the indexes
 # that it was made with.
 export_lock() {
-    what="--no-dev --no-emit-project --no-header --no-annotate"
+    what="--no-dev --no-editable --no-emit-project --no-header --no-annotate $options"
     # shellcheck disable=SC2086 # words
     if ! env -u UV_DEFAULT_INDEX -u UV_INDEX uv export -q --locked $what -o "$1" 2>/tmp/said; then
         if grep -q 'needs to be updated' /tmp/said; then
@@ -72,33 +74,63 @@ export_lock() {
 }
 
 install() {
-    uv pip install --target=site-packages ${platform:+--only-binary=:all: "--python-platform=$platform"} "$@"
+    if [ -z "$platform" ]; then
+        uv pip install --target=site-packages "$@"
+    elif ! uv pip install --target=site-packages "--python-platform=$platform" --only-binary=:all: "$@" 2>/tmp/wheels; then
+        # A package without wheels may be pure Python, which this machine can build for any other; uv refuses a wheel for this one.
+        if uv pip install --target=site-packages "--python-platform=$platform" "$@" >/tmp/said 2>&1; then
+            cat /tmp/said >&2
+        else
+            cat /tmp/wheels >&2
+            exit 1
+        fi
+    else
+        cat /tmp/wheels >&2
+    fi
 }
 
-# A file with one of the hashes is the right one, whichever index has it.
+# A file with one of the hashes is the right one, whichever index has it. Packages of Git and of the project have none.
 install_locked() {
-    install --no-deps --require-hashes --index-strategy=unsafe-best-match "$@"
+    hashes=--require-hashes
+    if grep -v -e '--hash=' -e '^--' "$1" | grep -q .; then hashes=; fi
+    install --no-deps ${hashes:+"$hashes"} --index-strategy=unsafe-best-match -r "$1"
 }
 
 target
 settings=$(python3 /run/recipe/indexes.py)
 eval "$settings"
-get_uv
+options=
+if [ -e uv-options ]; then options=$(cat uv-options); fi
+if [ -e requirements.txt ] || [ -e pyproject.toml ] || [ -e locked-requirements.txt ] || [ -e pylock.toml ] || [ -e setup.py ]; then get_uv; fi
 if [ -e requirements.txt ]; then
     install -r requirements.txt
 elif [ -e uv.lock ]; then
     # The lock has the address of each file, in whichever index it is; an index that the user names stands for those.
     if [ "${UV_DEFAULT_INDEX:-}" ]; then
-        export_lock /tmp/requirements.txt
-        install_locked -r /tmp/requirements.txt
+        export_lock locked-requirements.txt
+        install_locked locked-requirements.txt
     else
-        export_lock /tmp/pylock.toml
-        install -r /tmp/pylock.toml
+        # Folders of the project are relative to it.
+        export_lock pylock.toml
+        install -r pylock.toml
     fi
 elif [ -e pylock.toml ]; then
     install -r pylock.toml
 elif [ -e locked-requirements.txt ]; then
-    install_locked -r locked-requirements.txt
-elif python3 -c 'import sys, tomllib; sys.exit("project" not in tomllib.load(open("pyproject.toml", "rb")))'; then
-    install -r pyproject.toml
+    install_locked locked-requirements.txt
+elif [ -e pyproject.toml ] && python3 -c 'import sys, tomllib; sys.exit("project" not in tomllib.load(open("pyproject.toml", "rb")))'; then
+    # shellcheck disable=SC2086 # words
+    install -r pyproject.toml $options
+elif [ -e setup.py ]; then
+    install -r setup.py
+fi
+
+if [ -e own-metadata ]; then
+    mkdir -p site-packages
+    cp -R own-metadata/. site-packages/
+fi
+# The app's own file of that name would be imported instead.
+if [ -e wants-find-library ] && ! [ -e sitecustomize.py ] && ! [ -e src/sitecustomize.py ]; then
+    mkdir -p site-packages
+    cp /run/recipe/sitecustomize.py site-packages/
 fi

@@ -201,6 +201,8 @@ pub struct Facts {
     pub files: Vec<GeneratedFile>,
     /// The dependencies. `None` when the language does not know them: then the recipe's `when` decides.
     pub dependencies: Option<Dependencies>,
+    /// The names of the recipe's steps that this project does not need.
+    pub unneeded: Vec<String>,
     /// Warnings for the user, each a line.
     pub warnings: Vec<String>,
 }

@@ -66,6 +66,14 @@ pub enum LinkError {
     /// This machine lacks a library.
     #[error("{0}")]
     Missing(ClosureError),
+    /// What a step installed lacks libraries, which no package of the image or of the dev variant has.
+    #[error("{missing}")]
+    Lacks {
+        /// The libraries.
+        missing: ClosureError,
+        /// The packages that have them, as `-p` takes them.
+        packages: Vec<String>,
+    },
     /// A library cannot be copied.
     #[error("cannot read {}: {source}", path.display())]
     Io {
@@ -79,7 +87,7 @@ pub enum LinkError {
 impl Explain for LinkError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Missing(e) => e.kind(),
+            Self::Missing(e) | Self::Lacks { missing: e, .. } => e.kind(),
             Self::Processor { .. } | Self::Libc { .. } | Self::Foreign { .. } | Self::Io { .. } => Kind::Build,
         }
     }
@@ -97,6 +105,8 @@ impl Explain for LinkError {
                  --base debian take it from Debian's packages (-p NAME, where the package is not called as the library is)"
                     .into(),
             ),
+            Self::Lacks { missing, packages } if packages.is_empty() => missing.hint(),
+            Self::Lacks { packages, .. } => Some(format!("add what brings it: -p {}", packages.join(","))),
             Self::Io { .. } => None,
         }
     }
@@ -226,7 +236,17 @@ fn candidates(
 ) -> Result<Vec<String>, BuildError> {
     let own: Vec<&str> = programs.files.keys().map(|path| path.rsplit('/').next().unwrap_or_default()).collect();
     let needed = programs.files.values().flat_map(|elf| &elf.needed).map(String::as_str);
-    let mut names: Vec<&str> = needed.filter(|name| is_plain(name) && !own.contains(name)).collect();
+    packages_with(plan, platform, needed.filter(|name| !own.contains(name)), fetcher)
+}
+
+/// The packages that may have the libraries of these names, as requests for the plan's base.
+fn packages_with<'n>(
+    plan: &Plan,
+    platform: &Platform,
+    names: impl Iterator<Item = &'n str>,
+    fetcher: &Fetcher,
+) -> Result<Vec<String>, BuildError> {
+    let mut names: Vec<&str> = names.filter(|name| is_plain(name)).collect();
     names.sort_unstable();
     names.dedup();
     match &plan.wanted {
@@ -236,6 +256,14 @@ fn candidates(
             Ok(lock::debian::known(wanted, platform, &called, fetcher)?)
         }
     }
+}
+
+/// The error of libraries that what a step installed lacks, with the packages that have them.
+pub(super) fn lacks(missing: ClosureError, plan: &Plan, platform: &Platform, fetcher: &Fetcher) -> BuildError {
+    let names = missing.missing.iter().map(|missing| missing.library.as_str());
+    // Without a package to name, the message still says which library is missing.
+    let packages = packages_with(plan, platform, names, fetcher).unwrap_or_default();
+    LinkError::Lacks { missing, packages }.into()
 }
 
 /// Whether a library's name is plain. It becomes a part of a package request, where other characters mean versions,

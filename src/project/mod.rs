@@ -332,7 +332,8 @@ impl Project {
             check_copied(recipe, app, facts.dependencies.as_ref(), &dependencies)?;
         }
         let chosen = steps::of_project(&names, recipe, facts.dependencies.as_ref(), Some(build.as_ref()));
-        let chosen = steps::to_run(&chosen, recipe, facts.dependencies.as_ref(), options.deps)?;
+        let mut chosen = steps::to_run(&chosen, recipe, facts.dependencies.as_ref(), options.deps)?;
+        chosen.retain(|at| recipe.steps.get(*at).is_some_and(|step| !facts.unneeded.contains(&step.name)));
         let is_finished = recipe.language.is_some_and(Language::is_finished);
         let start = match facts.start {
             Some(start) => start,

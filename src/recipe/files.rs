@@ -47,7 +47,7 @@ pub(super) const FOLDERS: &[(&str, Folder)] = &[
     folder!("node": "build.sh" "bun-install.sh" "develop.sh" "manager.sh" "npm.sh" "pnpm.sh" "prune.js" "yarn.sh"),
     folder!("perl": "install.sh"),
     folder!("php": "apache.conf" "install.sh"),
-    folder!("python": "indexes.py" "install.sh"),
+    folder!("python": "collectstatic.py" "indexes.py" "install.sh" "sitecustomize.py"),
     folder!("ruby": "assets.sh" "install.sh"),
     folder!("rust": "build.sh"),
     folder!("scala": "build.sh"),

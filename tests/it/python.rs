@@ -22,20 +22,20 @@ const WHEEL: &str = "https://files.pythonhosted.org/packages/d9/5a/e7c31adbe875f
 
 /// A workbench with Debian's packages and an OCI runtime, or a skip.
 #[track_caller]
-fn workbench(release: &str) -> Option<Workbench> {
+pub(super) fn workbench(release: &str) -> Option<Workbench> {
     tools(["runc"])?;
     has_release(release, "amd64").then(|| Workbench::debian(release))
 }
 
 /// Builds the app in `dir` as `app:1`. All apps of a test have the caches in common, so that uv is fetched once.
-fn build(bench: &Workbench, dir: &Path, options: &[&str]) -> Finished {
+pub(super) fn build(bench: &Workbench, dir: &Path, options: &[&str]) -> Finished {
     let mut command = bench.home.microbuild(["python", &text(dir), "-t", "app:1", "--json", "--shared-cache"]);
     run(bench.sources(&mut command).args(options))
 }
 
 /// What `app:1` prints.
 #[track_caller]
-fn said(bench: &Workbench) -> String {
+pub(super) fn said(bench: &Workbench) -> String {
     bench.microbuild(["run", "app:1", "-q"]).succeeds().to_owned()
 }
 

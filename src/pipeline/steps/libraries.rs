@@ -4,9 +4,9 @@ use super::{Made, Output, Steps, is_foreign};
 use crate::{
     elf::Elf,
     lock::{Lock, Needs},
-    pipeline::{BuildError, LinkError, programs, system::System},
+    pipeline::{BuildError, LinkError, linked, programs, system::System},
     plan::Plan,
-    rootfs::Programs,
+    rootfs::{Programs, RootfsError},
 };
 
 impl Steps<'_> {
@@ -43,11 +43,15 @@ impl Steps<'_> {
             let inside = path.strip_prefix(workdir).unwrap_or(path).trim_start_matches('/');
             !is_loaded_by_language(inside) || step.plugins.iter().any(|pattern| pattern.matches(inside))
         };
-        if is_foreign(platform) {
+        let found = if is_foreign(platform) {
             System::new(plan, lock, self.request.compression, self.fetcher)?.needs(&programs, &may_lack)
         } else {
             output.variant.system.needs(&programs, &may_lack)
-        }
+        };
+        found.map_err(|error| match error {
+            BuildError::Rootfs(RootfsError::Closure(missing)) => linked::lacks(missing, plan, platform, self.fetcher),
+            other => other,
+        })
     }
 }
 

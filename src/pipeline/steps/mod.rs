@@ -263,9 +263,10 @@ impl<'a> Steps<'a> {
         Ok(Output { made: Some(made), ..output })
     }
 
-    /// Whether a later step sees what `step` keeps.
+    /// Whether a later step of the project sees what `step` keeps.
     fn is_seen(&self, step: &Step) -> bool {
-        self.recipe.steps.iter().any(|later| later.after.contains(&step.name))
+        let mut steps = self.project.steps.iter().filter_map(|own| self.recipe.steps.get(own.at));
+        steps.any(|later| later.after.contains(&step.name))
     }
 
     /// The digest of everything that the result of `job` depends on. Secrets count by name only, so that no digest
