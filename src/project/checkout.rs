@@ -200,7 +200,7 @@ mod tests {
         for none in ["", "tree 1\n\ncommitter C <c> 1 +0", "committer C <c> now", "committer C"] {
             assert_eq!(committed(none), None, "{none}");
         }
-        let listed = objects(b"100644 blob aa\ta b\0120000 blob bb\td/e\tf\0nonsense\0100644 blob cc\t\xff\0");
+        let listed = objects(b"100644 blob aa\ta b\x00120000 blob bb\td/e\tf\x00nonsense\x00100644 blob cc\t\xff\x00");
         let expected = [("a b", "100644", "aa"), ("d/e\tf", "120000", "bb")];
         let expected = expected.map(|(path, mode, name)| (path.to_owned(), (mode.to_owned(), name.to_owned())));
         assert_eq!(listed, BTreeMap::from(expected));
