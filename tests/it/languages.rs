@@ -323,7 +323,7 @@ fn scala() {
 
 #[test]
 fn shell() {
-    Language { name: "shell", release: "bookworm", most: 6_000_000, version: (&["sh", "-c", "echo $0"], "sh") }.check();
+    Language { name: "shell", release: "bookworm", most: 9_500_000, version: (&["sh", "-c", "echo $0"], "sh") }.check();
 }
 
 /// Its pip fetches Zig.

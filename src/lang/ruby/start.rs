@@ -21,11 +21,14 @@ pub(super) fn choose(source: &Source<'_>, gems: &Gems, facts: &mut Facts) {
         let mut set = |name: &str, value: &str| facts.env.insert(name.to_owned(), value.to_owned());
         // The app's own folders tmp and log are read-only.
         set("BOOTSNAP_CACHE_DIR", "/tmp/bootsnap");
+        set("PIDFILE", "/tmp/server.pid");
         set("RAILS_SERVE_STATIC_FILES", "true");
-        facts.command = if has("bin/rails") {
-            words(&["ruby", "bin/rails", "server", "--binding=0.0.0.0", "--pid=/tmp/server.pid"])
-        } else {
+        // `rails server` would make folders below tmp; the server itself does not.
+        let is_known = has("config/puma.rb") || SERVERS.iter().any(|(name, _)| *name != "rackup" && gems.has(name));
+        facts.command = if is_known && has("config.ru") {
             server(source, gems).and_then(words)
+        } else {
+            words(&["ruby", "bin/rails", "server", "--binding=0.0.0.0", "--pid=/tmp/server.pid"])
         };
         return;
     }
@@ -63,11 +66,20 @@ mod tests {
     #[test]
     fn what_starts_a_ruby_app() {
         for (files, expected) in [
+            (&[("Gemfile", ""), ("bin/rails", ""), ("config/puma.rb", ""), ("config.ru", "")][..], Some("puma")),
             (
-                &[("Gemfile", ""), ("bin/rails", ""), ("config/puma.rb", ""), ("config.ru", "")][..],
+                &[
+                    ("Gemfile.lock", PUMA),
+                    ("config/environment.rb", ""),
+                    ("config/application.rb", ""),
+                    ("config.ru", ""),
+                ],
+                Some("puma --bind tcp://0.0.0.0:9292"),
+            ),
+            (
+                &[("Gemfile", ""), ("bin/rails", ""), ("config.ru", "")],
                 Some("ruby bin/rails server --binding=0.0.0.0 --pid=/tmp/server.pid"),
             ),
-            (&[("config/environment.rb", ""), ("config/application.rb", ""), ("config/puma.rb", "")], Some("puma")),
             (&[("Gemfile.lock", PUMA), ("config.ru", "")], Some("puma --bind tcp://0.0.0.0:9292")),
             (&[("Gemfile.lock", PUMA), ("config.ru", ""), ("config/puma.rb", "")], Some("puma")),
             (
