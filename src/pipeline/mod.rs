@@ -18,6 +18,7 @@ mod linked;
 mod programs;
 mod resolve;
 mod runtime;
+mod start;
 mod steps;
 mod system;
 
@@ -34,6 +35,8 @@ pub use linked::LinkError;
 use resolve::Parts;
 pub use resolve::{Resolution, Resolved, resolve};
 pub use runtime::{BaseImage, base_image};
+use start::Finished;
+pub use start::StartError;
 pub use steps::StepError;
 use steps::Steps;
 use system::System;
@@ -82,6 +85,9 @@ pub enum BuildError {
     /// A program's libraries cannot be found.
     #[error(transparent)]
     Link(Box<LinkError>),
+    /// The image cannot start.
+    #[error(transparent)]
+    Start(Box<StartError>),
     /// The recipe has no base image, because each app brings its own runtime.
     #[error("recipe {0} has no base image, because each app brings its own runtime")]
     NoRuntime(String),
@@ -109,6 +115,12 @@ pub enum BuildError {
 impl From<LockError> for BuildError {
     fn from(error: LockError) -> Self {
         Self::Lock(Box::new(error))
+    }
+}
+
+impl From<StartError> for BuildError {
+    fn from(error: StartError) -> Self {
+        Self::Start(Box::new(error))
     }
 }
 
@@ -142,6 +154,7 @@ impl Explain for BuildError {
             Self::Rootfs(e) => e.kind(),
             Self::Step(e) => e.kind(),
             Self::Link(e) => e.kind(),
+            Self::Start(e) => e.kind(),
             Self::Layer(e) => e.kind(),
             Self::Image(e) => e.kind(),
             Self::Store(e) => e.kind(),
@@ -160,6 +173,7 @@ impl Explain for BuildError {
             Self::Rootfs(e) => e.hint(),
             Self::Step(e) => e.hint(),
             Self::Link(e) => e.hint(),
+            Self::Start(e) => e.hint(),
             Self::Layer(e) => e.hint(),
             Self::Image(e) => e.hint(),
             Self::Store(e) => e.hint(),
@@ -241,11 +255,17 @@ fn plan(request: &Request, recipe: &Recipe, ui: &Ui) -> Result<(Project, Plan), 
         exclude: request.exclude.clone(),
         entrypoint: words(&request.entrypoint),
         cmd: words(&request.cmd),
+        process: request.process.clone(),
+        env: request.env.clone(),
     };
     let project = Project::read(&request.app, recipe, &options)?;
     project.warnings.iter().for_each(|warning| ui.warn(warning));
     let plan = Plan::new(request, recipe, &project)?;
     plan.check_command(recipe)?;
+    project.notes.iter().for_each(|note| ui.say(note));
+    if let (Some(process), Some(package)) = (&project.shell, plan.shell) {
+        ui.say(&format!("{process} needs a shell: the image gets {package}; --cmd sets a command without one"));
+    }
     Ok((project, plan))
 }
 
@@ -262,14 +282,19 @@ fn image(
     clock.lap("system");
     let app = App { workdir: system.workdir, parents: system.parents, links: system.links, epoch: request.epoch };
     let mut layers = system.layers;
+    let packages = layers.len();
     layers.extend(steps.linked_layer(&linked, &app)?);
     for output in outputs {
         layers.extend(steps.layers(output, &app)?);
     }
+    let before = layers.len();
     layers.extend(steps.own_layers(&app)?);
+    let own = layers.len() - before;
+    let finished = Finished { layers: &layers, packages, own, app: &app, lock: &lock };
+    let configuration = steps.checked_start(plan, &finished)?;
     clock.lap("app");
     let (layers, cached) = layers.into_iter().unzip();
-    let image = Image::build(platform.clone(), &plan.configuration, layers)?;
+    let image = Image::build(platform.clone(), &configuration, layers)?;
     Ok((image, PlatformReport { platform: platform.clone(), lock, cached, left_out: system.left_out }))
 }
 

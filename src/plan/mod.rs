@@ -35,6 +35,8 @@ pub struct Plan {
     pub version_from: Option<Pattern>,
     /// The command, environment and metadata of the image.
     pub configuration: Configuration,
+    /// The package that is added because the app's command needs a shell.
+    pub shell: Option<&'static str>,
     /// Whether it is the dev variant, which is not published.
     pub is_dev: bool,
 }
@@ -163,18 +165,23 @@ impl Plan {
     /// source for Debian's packages is known.
     pub fn new(request: &Request, recipe: &Recipe, project: &Project) -> Result<Self, PlanError> {
         let packages = recipe.packages(&request.base)?;
-        let asked: Vec<String> = packages.packages.iter().chain(&request.packages).cloned().collect();
-        let (base, wanted) = wanted(request, &request.base, &asked, packages.packages.len())?;
+        let shell = project.shell.as_ref().and_then(|_| shell(&request.base, &packages.packages, &request.packages));
+        let own = packages.packages.iter().cloned().chain(shell.map(str::to_owned));
+        let asked: Vec<String> = own.chain(request.packages.iter().cloned()).collect();
+        let (base, wanted) =
+            wanted(request, &request.base, &asked, packages.packages.len() + usize::from(shell.is_some()))?;
+        let unneeded = shell.map_or([].as_slice(), |_| DROP_OF_SHELL).iter().map(|name| (*name).to_owned());
         request.platforms.iter().try_for_each(|platform| wanted.check(platform))?;
         let configuration = configuration(request, recipe, project);
         Ok(Self {
             platforms: request.platforms.clone(),
             wanted,
-            drop: Drop { own: packages.drop.clone(), all: Vec::new() },
-            strip: recipe.strip(&base),
+            drop: Drop { own: packages.drop.iter().cloned().chain(unneeded).collect(), all: Vec::new() },
+            strip: with_shell(recipe.strip(&base), shell),
             version_from: version_from(recipe, packages),
             configuration,
             base,
+            shell,
             is_dev: false,
         })
     }
@@ -221,6 +228,7 @@ impl Plan {
             version_from: version_from(recipe, packages),
             configuration: configuration(request, recipe, project),
             base,
+            shell: None,
             is_dev: true,
         })
     }
@@ -277,6 +285,31 @@ impl Wanted {
     }
 }
 
+/// What Debian's dash depends on for its maintainer scripts, which are not run here.
+const DROP_OF_SHELL: &[&str] = &["debianutils", "dpkg", "libdebconfclient0"];
+
+/// What is left out, less the shell that was added.
+fn with_shell(strip: PatternSet, shell: Option<&str>) -> PatternSet {
+    let taken = ["!/usr/bin/dash", "!/usr/bin/sh"].into_iter().filter(|_| shell.is_some());
+    let taken = taken.filter_map(|pattern| pattern.parse().ok());
+    PatternSet::new(strip.iter().cloned().chain(taken).collect())
+}
+
+/// The package with the smallest `/bin/sh` of `base` (dash has 0.2 MB, busybox 0.9), unless one of the packages in `own`
+/// and `further` brings one. Alpine's own shell is busybox, which its base has.
+fn shell(base: &Base, own: &[String], further: &[String]) -> Option<&'static str> {
+    let is_shell = |name: &String| match &base.distribution {
+        Distribution::Alpine(_) => name.ends_with("-binsh"),
+        Distribution::Debian(_) => matches!(name.as_str(), "dash" | "busybox" | "busybox-static"),
+    };
+    let package = match base.name() {
+        "alpine" => "busybox-binsh",
+        "scratch" => "dash-binsh",
+        _ => "dash",
+    };
+    (!own.iter().chain(further).any(is_shell)).then_some(package)
+}
+
 /// Reads the packages `asked` for on `base`, and completes the base with the suite or release. The first `own` packages
 /// are the recipe's runtime.
 fn wanted(request: &Request, base: &Base, asked: &[String], own: usize) -> Result<(Base, Wanted), PlanError> {
@@ -302,7 +335,7 @@ fn configuration(request: &Request, recipe: &Recipe, project: &Project) -> Confi
     for variables in [&recipe.env, &project.env, &request.env] {
         env.extend(variables.clone());
     }
-    let mut ports: Vec<_> = recipe.port.iter().chain(&request.ports).collect();
+    let mut ports: Vec<_> = recipe.port.iter().chain(&project.ports).chain(&request.ports).collect();
     ports.sort();
     ports.dedup();
     Configuration {

@@ -1,8 +1,10 @@
 //! The project: an app's folder, read once. It has the files for the image, the command that starts the app, and the
 //! app's name and version.
 
+mod dockerfile;
 mod git;
 mod ignore;
+pub(crate) mod line;
 mod procfile;
 mod steps;
 mod walk;
@@ -24,7 +26,7 @@ use crate::{
     lang::{Dependencies, Installed, LARGEST, Language, LanguageError, Source, Start, WantedRuntime, some},
     listing::Listing,
     recipe::{Recipe, Step, Template},
-    values::Deps,
+    values::{Deps, Port},
 };
 
 /// The build options that concern the project.
@@ -40,6 +42,10 @@ pub struct Options {
     pub entrypoint: Option<Vec<String>>,
     /// Replaces the recipe's cmd.
     pub cmd: Option<Vec<String>>,
+    /// The process of the `Procfile` that is started.
+    pub process: Option<String>,
+    /// Variables that the image gets anyway.
+    pub env: BTreeMap<String, String>,
 }
 
 /// An app's folder, as a build sees it.
@@ -61,6 +67,12 @@ pub struct Project {
     pub entrypoint: Vec<String>,
     /// `Config.Cmd`.
     pub cmd: Vec<String>,
+    /// What needs a shell to start: a process of the `Procfile`, for messages.
+    pub shell: Option<String>,
+    /// The command of the recipe, where [`Project::cmd`] names a program that may be called otherwise in the image.
+    pub made: Vec<String>,
+    /// Ports that it listens on.
+    pub ports: Vec<Port>,
     /// Variables that the project itself sets; they win over the recipe's.
     pub env: BTreeMap<String, String>,
     /// The project's name. Not the folder's name, which differs from one checkout to another.
@@ -75,6 +87,8 @@ pub struct Project {
     pub runtime: Option<WantedRuntime>,
     /// Warnings for the user, each a line.
     pub warnings: Vec<String>,
+    /// What else the user should know, each a line.
+    pub notes: Vec<String>,
 }
 
 /// An error of a project.
@@ -159,7 +173,7 @@ pub enum ProjectError {
         folder: PathBuf,
     },
     /// A line of a Procfile cannot be run.
-    #[error("{}: expected a plain command for {process}, found {found}", file.display())]
+    #[error("{}: expected a command for {process}, found {found}", file.display())]
     Procfile {
         /// The file.
         file: PathBuf,
@@ -167,6 +181,16 @@ pub enum ProjectError {
         process: String,
         /// The command.
         found: String,
+    },
+    /// The Procfile does not have the process that is to be started.
+    #[error("the Procfile of {} has no process {process}", folder.display())]
+    Process {
+        /// The app's folder.
+        folder: PathBuf,
+        /// The process's name.
+        process: String,
+        /// The processes that it has.
+        known: Vec<String>,
     },
     /// Dependencies are to be copied, and are not installed in the app's folder.
     #[error("expected installed dependencies in {}, found none of {}", folder.display(), some(names))]
@@ -193,7 +217,7 @@ pub enum ProjectError {
 impl Explain for ProjectError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NotAFolder { .. } | Self::Ignore { .. } => Kind::Usage,
+            Self::NotAFolder { .. } | Self::Ignore { .. } | Self::Process { .. } => Kind::Usage,
             Self::File(e) => e.kind(),
             Self::Language(e) => e.kind(),
             Self::Io { .. }
@@ -238,7 +262,8 @@ impl Explain for ProjectError {
                 Some(format!("`{install}` puts them there; without --deps copy the build installs them itself"))
             }
             Self::NoFile { .. } => Some("set the command: --cmd 'python3 tool.py', or a Procfile with `web: python3 tool.py`".into()),
-            Self::Procfile { .. } => Some("let a shell run it: --cmd \"sh -c '…'\" on a base that has a shell (alpine)".into()),
+            Self::Procfile { .. } => Some("correct the line, or set the command with --cmd".into()),
+            Self::Process { process, known, .. } => Some(procfile::hint(process, known)),
             Self::Changed { .. } => Some("build again when nothing writes to the app's folder".into()),
             Self::Io { .. } | Self::Ignore { .. } => None,
         }
@@ -271,16 +296,29 @@ impl Project {
             None => list(door, &root, &names, recipe, options)?,
         };
         let given = options.entrypoint.is_some() || options.cmd.is_some();
-        let procfile = if given || recipe.app.is_made { None } else { procfile::read(door, recipe)? };
+        let known = recipe.env.iter().chain(&options.env).map(|(name, value)| (name.clone(), value.clone())).collect();
+        let wanted = procfile::Wanted { process: options.process.as_deref(), env: &known };
+        let procfile = if given { procfile::Read::default() } else { procfile::read(door, recipe, wanted)? };
+        let (mut process, mut notes, mut ports) = (procfile.process, procfile.notes, Vec::new());
         let by_file = recipe.app.start.iter().find(|start| start.when.iter().any(|path| files.get(path).is_some()));
         let by_file = by_file.filter(|_| !given).map(|start| start.cmd.0.clone());
-        let (entrypoint, cmd) = match procfile.or(by_file) {
+        let words = process.as_ref().map(|process| process.words.clone());
+        let (entrypoint, cmd) = match words.or(by_file) {
             Some(words) => (Words::Given(Vec::new()), Words::Given(words)),
             None => Words::of(recipe, options),
         };
         let starts = entrypoint.has_places() || cmd.has_places();
         let source = Source { folder: door, root: &root, files: &files, starts, installs: options.deps == Deps::Auto };
-        let facts = recipe.language.map(|language| language.read(&source)).transpose()?.unwrap_or_default();
+        let read = |source: &Source<'_>| recipe.language.map(|language| language.read(source)).transpose();
+        let mut hinted = None;
+        let facts = match read(&source) {
+            Err(error @ LanguageError::NoEntry { .. }) => {
+                hinted = dockerfile::start(door, recipe, &files)?;
+                if hinted.is_some() { read(&Source { starts: false, ..source })? } else { return Err(error.into()) }
+            }
+            facts => facts?,
+        };
+        let facts = facts.unwrap_or_default();
         if options.deps == Deps::Copy {
             check_copied(recipe, app, facts.dependencies.as_ref(), &dependencies)?;
         }
@@ -290,17 +328,27 @@ impl Project {
         let start = match facts.start {
             Some(start) => start,
             None if !starts || is_finished || facts.command.is_some() => Start::default(),
-            None => {
-                let entry = recipe.app.entry.iter().find(|name| files.get(name).is_some());
-                let none = || ProjectError::NoFile { names: recipe.app.entry.clone(), folder: app.to_owned() };
-                Start { entry: entry.ok_or_else(none)?.clone(), ..Start::default() }
-            }
+            None => match recipe.app.entry.iter().find(|name| files.get(name).is_some()) {
+                Some(entry) => Start { entry: entry.clone(), ..Start::default() },
+                None => {
+                    let none = || ProjectError::NoFile { names: recipe.app.entry.clone(), folder: app.to_owned() };
+                    hinted = hinted.or(dockerfile::start(door, recipe, &files)?);
+                    hinted.is_some().then(Start::default).ok_or_else(none)?
+                }
+            },
         };
+        if let Some(found) = hinted {
+            (process, ports) = (Some(found.process), found.ports);
+            notes.push(found.note);
+        }
         warnings.extend(facts.warnings);
-        let (entrypoint, cmd) = match facts.command.filter(|_| starts) {
+        let words = process.as_ref().map(|process| process.words.clone());
+        let (entrypoint, cmd) = match words.or(facts.command.filter(|_| starts)) {
             Some(words) => (Words::Given(Vec::new()), Words::Given(words)),
             None => (entrypoint, cmd),
         };
+        let made = if recipe.app.is_made && process.is_some() { recipe.app.cmd.fill(&start) } else { Vec::new() };
+        let shell = process.as_ref().filter(|process| process.needs_shell).map(ToString::to_string);
         let installs = chosen.iter().any(|at| recipe.steps.get(*at).is_some_and(|step| step.installs));
         let generated = match recipe.language {
             Some(language) if installs => language.prepare(&source)?,
@@ -327,13 +375,17 @@ impl Project {
             // A folder of files without a program has no command.
             cmd: if start.entry.is_empty() && cmd.has_places() { Vec::new() } else { cmd.fill(&start) },
             entry: Some(start.entry).filter(|entry| !entry.is_empty()),
-            env: facts.env,
+            shell,
+            made,
+            ports,
+            env: facts.env.into_iter().chain(process.into_iter().flat_map(|process| process.env)).collect(),
             title: facts.name,
             version: facts.version,
             revision,
             source,
             runtime: facts.runtime,
             warnings,
+            notes,
         })
     }
 

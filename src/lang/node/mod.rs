@@ -3,13 +3,14 @@
 mod entry;
 mod manifest;
 mod modules;
+mod scripts;
 
 use std::path::Path;
 
 use entry::{App, DEFAULTS, Entry};
 use manifest::Package;
 
-use super::{Component, Explanation, Facts, Installed, LARGEST, Language, LanguageError, Source, explain};
+use super::{Component, Explanation, Facts, Installed, LARGEST, Language, LanguageError, Script, Source, explain};
 use crate::{app_folder::AppFolder, listing::AppFile};
 
 /// Node, with its package managers.
@@ -69,6 +70,11 @@ impl Language for Node {
 
     fn is_manager(&self, command: &str) -> bool {
         MANAGERS.contains(&command)
+    }
+
+    fn script(&self, folder: &AppFolder, words: &[String]) -> Option<Script> {
+        let text = folder.read(MANIFEST, LARGEST).ok()?.unwrap_or_default();
+        scripts::find(&text, words)
     }
 }
 
