@@ -55,6 +55,8 @@ pub struct Request {
     pub entrypoint: Option<Command>,
     /// `Cmd`, instead of the recipe's.
     pub cmd: Option<Command>,
+    /// The process of the app's `Procfile` that is started.
+    pub process: Option<String>,
     /// The folder of the app in the image, instead of the recipe's.
     pub workdir: Option<Workdir>,
     /// The user, instead of the recipe's.

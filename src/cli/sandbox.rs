@@ -126,7 +126,32 @@ pub(super) fn run(host: &Host, target: &str, options: &RunOptions, args: &[Strin
         ui.say("network: this machine's; the app's ports are ports of this machine");
     }
     let output = if options.tty { Output::Inherit } else { Output::Streams };
-    Ok(sandbox.run(&runtime, output)?.code())
+    let status = sandbox.run(&runtime, output)?;
+    if let Some(port) = low_port(&sandbox, &config, options).filter(|_| !status.success()) {
+        ui.warn(&format!(
+            "on this machine only root may listen on port {port}: --env PORT=8080 moves an app that reads it, --user root lets it, \
+             and so does `sysctl net.ipv4.ip_unprivileged_port_start=0` as root; a Docker engine allows it"
+        ));
+    }
+    Ok(status.code())
+}
+
+/// The port that an app is to listen on and may not: on the machine's network only root may use the lowest ones, and a container
+/// engine gives each container a network of its own.
+fn low_port(sandbox: &Sandbox, config: &ImageConfig, options: &RunOptions) -> Option<u16> {
+    if sandbox.network != Network::Host || sandbox.user.uid == 0 {
+        return None;
+    }
+    let first = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").ok();
+    let first: u16 = first.and_then(|text| text.trim().parse().ok()).unwrap_or(1024);
+    let set = sandbox.env.get("PORT").and_then(|port| port.parse().ok());
+    let published = options.publish.iter().map(|publish| publish.container);
+    // Where the environment has a port, the app hardly listens on another one.
+    let known: Vec<u16> = match set {
+        Some(port) => vec![port],
+        None => published.chain(config.ports()).collect(),
+    };
+    known.into_iter().find(|port| *port < first)
 }
 
 /// The folders that the app may write to although its root filesystem is read-only: those that belong to its user, and volumes. What

@@ -186,6 +186,7 @@ mod tests {
             env = { PORT = 8080, DEBUG = false, NAME = "x", RATIO = 1.5 }
             entrypoint = ["tini", "--"]
             cmd = "node 'a b.js'"
+            process = "worker"
             workdir = "/srv"
             user = 1000
             port = [8080, "53/udp"]

@@ -228,6 +228,10 @@ groups! {
         #[arg(long, value_name = "COMMAND", env = "MICROBUILD_CMD", help_heading = "Image")]
         #[serde(deserialize_with = "optional_command")]
         pub cmd: Option<Command>,
+        /// Start this process of the app's Procfile [default: web, or the only one]
+        #[arg(long, value_name = "NAME", env = "MICROBUILD_PROCESS", help_heading = "Image")]
+        #[serde(deserialize_with = "optional")]
+        pub process: Option<String>,
         /// Put the app into this folder and start there
         #[arg(long, value_name = "DIR", env = "MICROBUILD_WORKDIR", help_heading = "Image")]
         #[serde(deserialize_with = "optional")]

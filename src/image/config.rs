@@ -9,7 +9,7 @@ use super::{Image, Platform, WRITABLE};
 use crate::digest::Digest;
 
 /// What an image's configuration says, as far as this program uses it. Other fields are ignored.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct ImageConfig {
     architecture: String,
     os: String,
@@ -24,7 +24,7 @@ pub struct ImageConfig {
 }
 
 /// Go writes an empty list as `null`, or leaves it out.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Execution {
     user: Option<String>,
@@ -34,6 +34,7 @@ struct Execution {
     working_dir: Option<String>,
     volumes: Option<BTreeMap<String, serde_json::Value>>,
     stop_signal: Option<String>,
+    exposed_ports: Option<BTreeMap<String, serde::de::IgnoredAny>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -97,6 +98,12 @@ impl ImageConfig {
         let entries = self.execution(|config| config.env.as_deref()).unwrap_or_default();
         let pairs = entries.iter().filter_map(|entry| entry.split_once('='));
         pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    /// The TCP ports that it declares.
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        let ports = self.config.iter().filter_map(|config| config.exposed_ports.as_ref()).flat_map(BTreeMap::keys);
+        ports.filter_map(|port| port.trim_end_matches("/tcp").parse().ok())
     }
 
     fn execution<'a, T>(&'a self, field: impl FnOnce(&'a Execution) -> Option<T>) -> Option<T> {

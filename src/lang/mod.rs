@@ -129,10 +129,25 @@ pub trait Language: fmt::Debug + Sync {
         false
     }
 
+    /// The line that `words` run, whose first is a manager ([`is_manager`](Self::is_manager)): a script of the project in
+    /// `folder`. `None` where the project has no such script.
+    fn script(&self, _folder: &AppFolder, _words: &[String]) -> Option<Script> {
+        None
+    }
+
     /// Whether the app's files may be programs, whose libraries are added to the image, or files without any command.
     fn is_finished(&self) -> bool {
         false
     }
+}
+
+/// A script of a project, which a manager runs by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// The line that a shell runs.
+    pub line: String,
+    /// Whether it is the script that starts the app, which [`Language::read`] reads.
+    pub is_start: bool,
 }
 
 /// The project that a language reads.

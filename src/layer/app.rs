@@ -139,7 +139,7 @@ impl AppLayer {
     }
 
     /// The path without links to folders above it.
-    fn place(&self, path: String) -> String {
+    pub fn place(&self, path: String) -> String {
         let link = |path: &str| parents(path).find_map(|parent| Some((parent.len(), self.links.get(parent)?)));
         // Where a link leads is free of links.
         match link(&path) {

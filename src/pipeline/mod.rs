@@ -19,6 +19,7 @@ mod linked;
 mod programs;
 mod resolve;
 mod runtime;
+mod start;
 mod steps;
 mod system;
 
@@ -35,6 +36,8 @@ pub use linked::LinkError;
 use resolve::Parts;
 pub use resolve::{Resolution, Resolved, resolve};
 pub use runtime::{BaseImage, base_image};
+use start::Finished;
+pub use start::StartError;
 pub use steps::StepError;
 use steps::Steps;
 use system::System;
@@ -83,6 +86,9 @@ pub enum BuildError {
     /// A program's libraries cannot be found.
     #[error(transparent)]
     Link(Box<LinkError>),
+    /// The image cannot start.
+    #[error(transparent)]
+    Start(Box<StartError>),
     /// The recipe has no base image, because each app brings its own runtime.
     #[error("recipe {0} has no base image, because each app brings its own runtime")]
     NoRuntime(String),
@@ -116,6 +122,12 @@ impl From<LockError> for BuildError {
     }
 }
 
+impl From<StartError> for BuildError {
+    fn from(error: StartError) -> Self {
+        Self::Start(Box::new(error))
+    }
+}
+
 impl From<LinkError> for BuildError {
     fn from(error: LinkError) -> Self {
         Self::Link(Box::new(error))
@@ -146,6 +158,7 @@ impl Explain for BuildError {
             Self::Rootfs(e) => e.kind(),
             Self::Step(e) => e.kind(),
             Self::Link(e) => e.kind(),
+            Self::Start(e) => e.kind(),
             Self::Layer(e) => e.kind(),
             Self::Image(e) => e.kind(),
             Self::Store(e) => e.kind(),
@@ -164,6 +177,7 @@ impl Explain for BuildError {
             Self::Rootfs(e) => e.hint(),
             Self::Step(e) => e.hint(),
             Self::Link(e) => e.hint(),
+            Self::Start(e) => e.hint(),
             Self::Layer(e) => e.hint(),
             Self::Image(e) => e.hint(),
             Self::Store(e) => e.hint(),
@@ -249,6 +263,8 @@ fn plan(request: &Request, recipe: &Recipe, ui: &Ui) -> Result<(Project, Plan), 
         build: request.build.clone(),
         port: request.ports.first().map(|port| port.number),
         same_times: !ImageTimes::differ(request, recipe),
+        process: request.process.clone(),
+        env: request.env.clone(),
     };
     let mut project = Project::read(&request.app, recipe, &options)?;
     if request.source || ImageTimes::need_commit(request, recipe) {
@@ -257,6 +273,10 @@ fn plan(request: &Request, recipe: &Recipe, ui: &Ui) -> Result<(Project, Plan), 
     let plan = Plan::new(request, recipe, &project)?;
     project.warnings.iter().chain(&plan.warnings).for_each(|warning| ui.warn(warning));
     plan.check_command(recipe)?;
+    project.notes.iter().for_each(|note| ui.say(note));
+    if let (Some(process), Some(package)) = (&project.shell, plan.shell) {
+        ui.say(&format!("{process} needs a shell: the image gets {package}; --cmd sets a command without one"));
+    }
     Ok((project, plan))
 }
 
@@ -282,15 +302,20 @@ fn image(
         owned,
     };
     let mut layers = system.layers;
+    let packages = layers.len();
     layers.extend(folders);
     layers.extend(steps.linked_layer(&linked, &app)?);
     for output in outputs {
         layers.extend(steps.layers(output, &app)?);
     }
+    let before = layers.len();
     layers.extend(steps.own_layers(&app)?);
+    let own = layers.len() - before;
+    let finished = Finished { layers: &layers, packages, own, app: &app, lock: &lock };
+    let configuration = steps.checked_start(plan, &finished)?;
     clock.lap("app");
     let (layers, cached) = layers.into_iter().unzip();
-    let image = Image::build(platform.clone(), &plan.configuration, layers)?;
+    let image = Image::build(platform.clone(), &configuration, layers)?;
     Ok((image, PlatformReport { platform: platform.clone(), lock, cached, left_out: system.left_out }))
 }
 

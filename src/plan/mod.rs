@@ -48,6 +48,8 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// Files of the recipe in the image, by their paths below the root.
     pub placed: Vec<(String, Placed)>,
+    /// The package that is added because the app's command needs a shell.
+    pub shell: Option<&'static str>,
     /// Whether it is the dev variant, which is not published.
     pub is_dev: bool,
 }
@@ -206,16 +208,19 @@ impl Plan {
             own.push(container::TINI.to_owned());
             strip = PatternSet::new(strip.iter().cloned().chain(container::TINI_STATIC.parse().ok()).collect());
         }
+        let shell = project.shell.as_ref().and_then(|_| shell(&request.base, &own, &request.packages));
+        own.extend(shell.map(str::to_owned));
         let asked: Vec<String> = own.iter().chain(&more).chain(&request.packages).cloned().collect();
         let (base, wanted) = wanted(request, &request.base, &asked, own.len())?;
+        let unneeded = shell.map_or([].as_slice(), |_| DROP_OF_SHELL).iter().map(|name| (*name).to_owned());
         request.platforms.iter().try_for_each(|platform| wanted.check(platform))?;
         let (times, times_warning) = ImageTimes::of(request, recipe, project)?;
         let (configuration, source_warning) = configuration(request, recipe, project, &times)?;
         Ok(Self {
             platforms: request.platforms.clone(),
             wanted,
-            drop: Drop { own: packages.drop.clone(), all: Vec::new() },
-            strip,
+            drop: Drop { own: packages.drop.iter().cloned().chain(unneeded).collect(), all: Vec::new() },
+            strip: with_shell(strip, shell),
             version_from: version_from(recipe, packages),
             configuration,
             user: user(request, recipe).clone(),
@@ -223,6 +228,7 @@ impl Plan {
             warnings: times_warning.into_iter().chain(source_warning).collect(),
             base,
             placed: recipe.placed(&project.roles),
+            shell,
             is_dev: false,
         })
     }
@@ -278,6 +284,7 @@ impl Plan {
             warnings: Vec::new(),
             base,
             placed: Vec::new(),
+            shell: None,
             is_dev: true,
         })
     }
@@ -346,6 +353,31 @@ impl Wanted {
     }
 }
 
+/// What Debian's dash depends on for its maintainer scripts, which are not run here.
+const DROP_OF_SHELL: &[&str] = &["debianutils", "dpkg", "libdebconfclient0"];
+
+/// What is left out, less the shell that was added.
+fn with_shell(strip: PatternSet, shell: Option<&str>) -> PatternSet {
+    let taken = ["!/usr/bin/dash", "!/usr/bin/sh"].into_iter().filter(|_| shell.is_some());
+    let taken = taken.filter_map(|pattern| pattern.parse().ok());
+    PatternSet::new(strip.iter().cloned().chain(taken).collect())
+}
+
+/// The package with the smallest `/bin/sh` of `base` (dash has 0.2 MB, busybox 0.9), unless one of the packages in `own`
+/// and `further` brings one. Alpine's own shell is busybox, which its base has.
+fn shell(base: &Base, own: &[String], further: &[String]) -> Option<&'static str> {
+    let is_shell = |name: &String| match &base.distribution {
+        Distribution::Alpine(_) => name.ends_with("-binsh"),
+        Distribution::Debian(_) => matches!(name.as_str(), "dash" | "busybox" | "busybox-static"),
+    };
+    let package = match base.name() {
+        "alpine" => "busybox-binsh",
+        "scratch" => "dash-binsh",
+        _ => "dash",
+    };
+    (!own.iter().chain(further).any(is_shell)).then_some(package)
+}
+
 /// Reads the packages `asked` for on `base`, and completes the base with the suite or release. The first `own` packages
 /// are the recipe's runtime.
 fn wanted(request: &Request, base: &Base, asked: &[String], own: usize) -> Result<(Base, Wanted), PlanError> {
@@ -392,7 +424,7 @@ fn configuration(
     for variables in [&recipe.env, &project.env, &request.env] {
         env.extend(variables.clone());
     }
-    let mut ports: Vec<_> = recipe.port.iter().chain(&request.ports).collect();
+    let mut ports: Vec<_> = recipe.port.iter().chain(&project.ports).chain(&request.ports).collect();
     ports.sort();
     ports.dedup();
     let workdir = request.workdir.as_ref().unwrap_or(&recipe.app.workdir).as_str();

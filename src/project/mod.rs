@@ -2,8 +2,10 @@
 //! app's name and version.
 
 mod checkout;
+mod dockerfile;
 mod git;
 mod ignore;
+pub(crate) mod line;
 mod procfile;
 mod steps;
 mod walk;
@@ -30,7 +32,7 @@ use crate::{
     },
     listing::Listing,
     recipe::{Recipe, Step, Template},
-    values::{BuildCommand, BuildWish, Deps},
+    values::{BuildCommand, BuildWish, Deps, Port},
 };
 
 /// The build options that concern the project.
@@ -52,6 +54,10 @@ pub struct Options {
     pub port: Option<u16>,
     /// Whether all files get one time: then a server of files that tells versions apart by it is worth a warning.
     pub same_times: bool,
+    /// The process of the `Procfile` that is started.
+    pub process: Option<String>,
+    /// Variables that the image gets anyway.
+    pub env: BTreeMap<String, String>,
 }
 
 /// An app's folder, as a build sees it.
@@ -79,6 +85,12 @@ pub struct Project {
     pub roles: Vec<String>,
     /// What it asks of its runtime; see [`crate::lang::Facts::extensions`].
     pub extensions: Vec<String>,
+    /// What needs a shell to start: a process of the `Procfile`, for messages.
+    pub shell: Option<String>,
+    /// The command of the recipe, where [`Project::cmd`] names a program that may be called otherwise in the image.
+    pub made: Vec<String>,
+    /// Ports that it listens on.
+    pub ports: Vec<Port>,
     /// Variables that the project itself sets; they win over the recipe's.
     pub env: BTreeMap<String, String>,
     /// The project's name. Not the folder's name, which differs from one checkout to another.
@@ -95,6 +107,8 @@ pub struct Project {
     pub runtime: Option<WantedRuntime>,
     /// Warnings for the user, each a line.
     pub warnings: Vec<String>,
+    /// What else the user should know, each a line.
+    pub notes: Vec<String>,
 }
 
 /// An error of a project.
@@ -181,7 +195,7 @@ pub enum ProjectError {
         command: String,
     },
     /// A line of a Procfile cannot be run.
-    #[error("{}: expected a plain command for {process}, found {found}", file.display())]
+    #[error("{}: expected a command for {process}, found {found}", file.display())]
     Procfile {
         /// The file.
         file: PathBuf,
@@ -193,6 +207,16 @@ pub enum ProjectError {
     /// The user says how the app is built, and its recipe builds nothing.
     #[error("recipe {0} has no step that --build (or [build] run) could replace")]
     NoBuild(String),
+    /// The Procfile does not have the process that is to be started.
+    #[error("the Procfile of {} has no process {process}", folder.display())]
+    Process {
+        /// The app's folder.
+        folder: PathBuf,
+        /// The process's name.
+        process: String,
+        /// The processes that it has.
+        known: Vec<String>,
+    },
     /// Dependencies are to be copied, and are not installed in the app's folder.
     #[error("expected installed dependencies in {}, found none of {}", folder.display(), some(names))]
     Missing {
@@ -218,7 +242,7 @@ pub enum ProjectError {
 impl Explain for ProjectError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NotAFolder { .. } | Self::Ignore { .. } | Self::NoBuild(_) => Kind::Usage,
+            Self::NotAFolder { .. } | Self::Ignore { .. } | Self::NoBuild(_) | Self::Process { .. } => Kind::Usage,
             Self::File(e) => e.kind(),
             Self::Language(e) => e.kind(),
             Self::Io { .. }
@@ -266,7 +290,8 @@ impl Explain for ProjectError {
             Self::NoFile { command, .. } => {
                 Some(format!("set the command: --cmd '{command}', or a Procfile with `web: {command}`"))
             }
-            Self::Procfile { .. } => Some("let a shell run it: --cmd \"sh -c '…'\" on a base that has a shell (alpine)".into()),
+            Self::Procfile { .. } => Some("correct the line, or set the command with --cmd".into()),
+            Self::Process { process, known, .. } => Some(procfile::hint(process, known)),
             Self::Changed { .. } => Some("build again when nothing writes to the app's folder".into()),
             Self::Io { .. } | Self::Ignore { .. } => None,
         }
@@ -302,10 +327,14 @@ impl Project {
             None => list(door, &root, &names, recipe, options)?,
         };
         let given = options.entrypoint.is_some() || options.cmd.is_some();
-        let procfile = if given || recipe.app.is_made { None } else { procfile::read(door, recipe)? };
+        let known = recipe.env.iter().chain(&options.env).map(|(name, value)| (name.clone(), value.clone())).collect();
+        let wanted = procfile::Wanted { process: options.process.as_deref(), env: &known };
+        let procfile = if given { procfile::Read::default() } else { procfile::read(door, recipe, wanted)? };
+        let (mut process, mut notes, mut ports) = (procfile.process, procfile.notes, Vec::new());
         let by_file = recipe.app.start.iter().find(|start| start.when.iter().any(|path| files.get(path).is_some()));
         let by_file = by_file.filter(|_| !given).map(|start| start.cmd.0.clone());
-        let (entrypoint, cmd) = match procfile.or(by_file) {
+        let words = process.as_ref().map(|process| process.words.clone());
+        let (entrypoint, cmd) = match words.or(by_file) {
             Some(words) => (Words::Given(Vec::new()), Words::Given(words)),
             None => Words::of(recipe, options),
         };
@@ -315,12 +344,19 @@ impl Project {
         let build = &options.build;
         let source =
             Source { folder: door, root: &root, files: &files, starts, installs, builds, build, port: options.port };
+        let read = |source: &Source<'_>| recipe.language.map(|language| language.read(source)).transpose();
         let lone = || lone(recipe, &files).map(|entry| Start { entry, ..Start::default() });
-        let facts = match recipe.language.map(|language| language.read(&source)).transpose() {
+        let mut hinted = None;
+        let facts = match read(&source) {
             Err(error @ LanguageError::NoEntry { .. }) => {
-                let Some(start) = lone() else { return Err(error.into()) };
-                let facts = recipe.language.map(|language| language.read(&Source { starts: false, ..source }));
-                Facts { start: Some(start), ..facts.transpose()?.unwrap_or_default() }
+                let start = lone();
+                if start.is_none() {
+                    hinted = dockerfile::start(door, recipe, &files)?;
+                }
+                if start.is_none() && hinted.is_none() {
+                    return Err(error.into());
+                }
+                Facts { start, ..read(&Source { starts: false, ..source })?.unwrap_or_default() }
             }
             facts => facts?.unwrap_or_default(),
         };
@@ -341,17 +377,33 @@ impl Project {
             None => {
                 let entry = recipe.app.entry.iter().find(|name| files.get(name).is_some());
                 let usual = entry.map(|entry| Start { entry: entry.clone(), ..Start::default() });
-                usual.or_else(lone).ok_or_else(|| no_file(recipe, app, &files))?
+                match usual.or_else(lone) {
+                    Some(start) => start,
+                    None => {
+                        hinted = hinted.or(dockerfile::start(door, recipe, &files)?);
+                        if hinted.is_none() {
+                            return Err(no_file(recipe, app, &files));
+                        }
+                        Start::default()
+                    }
+                }
             }
         };
+        if let Some(found) = hinted {
+            (process, ports) = (Some(found.process), found.ports);
+            notes.push(found.note);
+        }
         warnings.extend(facts.warnings);
         if let Some(language) = recipe.language.filter(|_| options.same_times) {
             warnings.extend(validators::warning(language.name(), &source));
         }
-        let (entrypoint, cmd) = match facts.command.filter(|_| starts) {
+        let words = process.as_ref().map(|process| process.words.clone());
+        let (entrypoint, cmd) = match words.or(facts.command.filter(|_| starts)) {
             Some(words) => (Words::Given(Vec::new()), Words::Given(words)),
             None => (entrypoint, cmd),
         };
+        let made = if recipe.app.is_made && process.is_some() { recipe.app.cmd.fill(&start) } else { Vec::new() };
+        let shell = process.as_ref().filter(|process| process.needs_shell).map(ToString::to_string);
         let installs = chosen.iter().any(|at| recipe.steps.get(*at).is_some_and(|step| step.installs));
         let generated = match recipe.language {
             Some(language) if installs => language.prepare(&source)?,
@@ -381,9 +433,12 @@ impl Project {
             // A folder of files without a program has no command.
             cmd: if start.entry.is_empty() && cmd.has_places() { Vec::new() } else { cmd.fill(&start) },
             entry: Some(start.entry).filter(|entry| !entry.is_empty()),
+            shell,
+            made,
+            ports,
             roles: facts.roles,
             extensions: facts.extensions,
-            env: facts.env,
+            env: facts.env.into_iter().chain(process.into_iter().flat_map(|process| process.env)).collect(),
             title: facts.name,
             version: facts.version,
             revision,
@@ -391,6 +446,7 @@ impl Project {
             checkout: Checkout::None,
             runtime: facts.runtime,
             warnings,
+            notes,
         })
     }
 

@@ -156,6 +156,16 @@ impl Tree {
         }
     }
 
+    /// Adds the names by which apps call programs that are there: `python`, which every other image of Python has.
+    fn add_names(&mut self) {
+        for (name, program) in NAMES {
+            let path = format!("usr/bin/{name}");
+            if self.get(&path).is_none() && self.resolve(&format!("usr/bin/{program}")).is_some() {
+                self.link(&path, program);
+            }
+        }
+    }
+
     /// The path that `path` leads to, links followed as a process in this root would; `None` when it leads nowhere.
     pub fn resolve(&self, path: &str) -> Option<String> {
         let mut left: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
@@ -416,6 +426,9 @@ fn contents<R: Listed>(
 ) -> Result<Vec<Vec<u8>>, RootfsError> {
     read(at, places).map_err(|source| RootfsError::Content { package: packages[at].title(), source })
 }
+
+/// Names of programs in `/usr/bin` that no package has, and the programs.
+const NAMES: [(&str, &str); 1] = [("python", "python3")];
 
 /// The user that an image runs as by default, with the number that distroless gave it.
 pub const NONROOT: (&str, u32) = ("nonroot", 65532);

@@ -72,7 +72,11 @@ impl Ids {
         Self::find(user, &read("/etc/passwd")?, &read("/etc/group")?)
     }
 
-    fn find(user: &str, passwd: &str, group: &str) -> Result<Self, IdsError> {
+    /// Whom `user` means, where `passwd` and `group` are the texts of the image's files.
+    ///
+    /// # Errors
+    /// When a name is not found.
+    pub fn find(user: &str, passwd: &str, group: &str) -> Result<Self, IdsError> {
         let (user, named_group) = match user.split_once(':') {
             Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
             None => (user, None),

@@ -1,6 +1,9 @@
 //! The `config.json` of a bundle (OCI runtime specification): a [`Sandbox`] in the runtime's form.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use oci_spec::{
     OciSpecError,
@@ -250,7 +253,8 @@ fn linux(sandbox: &Sandbox, user: &Ids, around: &Surroundings) -> Result<Linux, 
         .set_masked_paths(Some(masked))
         .set_readonly_paths(Some(words(&READ_ONLY)))
         .set_seccomp(Some(seccomp::profile()?))
-        .set_resources(resources(around.limit)?);
+        .set_resources(resources(around.limit)?)
+        .set_sysctl(sysctl(sandbox));
     if let Some((uid, gid)) = around.caller {
         let (uids, gids) = match &around.subordinate {
             None => (vec![mapping(user.uid, uid, 1)?], vec![mapping(user.gid, gid, 1)?]),
@@ -262,6 +266,13 @@ fn linux(sandbox: &Sandbox, user: &Ids, around: &Surroundings) -> Result<Linux, 
         linux.set_uid_mappings(Some(uids)).set_gid_mappings(Some(gids));
     }
     Ok(linux)
+}
+
+/// As in Docker, an app that is not root may listen on every port of a network of its own. The machine's own network keeps the
+/// machine's rule.
+fn sysctl(sandbox: &Sandbox) -> Option<HashMap<String, String>> {
+    let applies = sandbox.network == Network::None && sandbox.user.uid != 0;
+    applies.then(|| HashMap::from([("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned())]))
 }
 
 fn resources(limit: Limit) -> Result<Option<LinuxResources>, OciSpecError> {

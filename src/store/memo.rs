@@ -63,6 +63,12 @@ pub enum Bucket {
     /// The layers of a step's result. Its version is that of how a layer is written. Key: that of [`Steps`](Self::Steps), the titles
     /// of the layers, where the app lies, the compression.
     StepLayers,
+    /// What lies in a layer, as far as the start of an image depends on it. Its version is that of the list. Key: the layer's
+    /// `diff_id`.
+    LayerFiles,
+    /// That an image can start, and with which command. Its version is that of what is checked. Key: the layers' `diff_id`s, the
+    /// command, what it may be called otherwise, the search path, the user, the folder, the architecture.
+    Starts,
     /// The repositories of a registry in which a blob was found or put. Key: the registry's name and the blob's digest.
     PushedBlobs,
     /// The folder of the app that a local image's name means. Key: the name.
@@ -86,6 +92,8 @@ impl Bucket {
             Self::Apps => "apps-v1",
             Self::Steps => "steps-v2",
             Self::StepLayers => "step-layers-v2",
+            Self::LayerFiles => "layer-files-v1",
+            Self::Starts => "starts-v1",
             Self::PushedBlobs => "registry-blobs-v1",
             Self::ImageNames => "names-v1",
             Self::Roots => "roots-v1",
@@ -453,6 +461,8 @@ mod tests {
             B::Apps,
             B::Steps,
             B::StepLayers,
+            B::LayerFiles,
+            B::Starts,
             B::PushedBlobs,
             B::ImageNames,
             B::Roots,

@@ -43,7 +43,7 @@ fn good() -> Package {
 
 /// Builds an image of the package `a` of `mirror`.
 fn build(home: &Home, mirror: &str, keys: &Path) -> Finished {
-    let recipe = "name = \"a\"\ndescription = \"-\"\n[base.alpine]\npackages = [\"a\"]\n[app]\ncmd = [\"a\"]\n";
+    let recipe = "name = \"a\"\ndescription = \"-\"\n[base.alpine]\npackages = [\"a\"]\n[app]\ncmd = [\"/run/a\"]\n";
     fs::write(home.path().join("a.toml"), recipe).expect("a recipe");
     fs::create_dir_all(home.path().join("app")).expect("an app");
     fs::write(home.path().join("app/main"), "").expect("an app");

@@ -21,9 +21,8 @@ fn built(packages: Vec<Package>, app: &[&str], options: &[&str]) -> (Vec<String>
     let names: Vec<&str> = ["a", "b", "c"][..packages.len()].to_vec();
     let keys = packages.into_iter().fold(Repo::new(), Repo::with).publish(dir.path());
     Repo::new().beside("community").publish(dir.path());
-    let recipe = format!(
-        "name = \"a\"\ndescription = \"-\"\n[base.alpine]\npackages = {names:?}\n[app]\ncmd = [\"/usr/lib/x\"]\n"
-    );
+    let recipe =
+        format!("name = \"a\"\ndescription = \"-\"\n[base.alpine]\npackages = {names:?}\n[app]\ncmd = [\"/run/x\"]\n");
     fs::write(home.path().join("a.toml"), recipe).expect("a recipe");
     for file in app {
         let path = home.path().join("app").join(file);

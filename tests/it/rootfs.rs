@@ -36,7 +36,7 @@ fn here() -> String {
 fn try_build(home: &Home, mirror: (&Path, &Path), base: &str, platform: &str, packages: &[&str]) -> Finished {
     let name = base.split(':').next().expect("a word");
     let recipe = format!(
-        "name = \"world\"\ndescription = \"-\"\n[base.{name}]\npackages = {packages:?}\n[app]\ncmd = [\"a\"]\n"
+        "name = \"world\"\ndescription = \"-\"\n[base.{name}]\npackages = {packages:?}\n[app]\ncmd = [\"/run/a\"]\n"
     );
     fs::write(home.path().join("world.toml"), recipe).expect("a recipe");
     fs::create_dir_all(home.path().join("app")).expect("an app");

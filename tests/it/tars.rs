@@ -556,7 +556,7 @@ fn built(home: &Home, tar: &[u8]) -> Result<(Vec<String>, Tree), String> {
     let dir = temporary();
     let keys = Repo::new().with(fake_repo::Package::new("a", "1-r0").data(tar)).publish(dir.path());
     Repo::new().beside("community").publish(dir.path());
-    let recipe = "name = \"a\"\ndescription = \"-\"\n[base.alpine]\npackages = [\"a\"]\n[app]\ncmd = [\"a\"]\n";
+    let recipe = "name = \"a\"\ndescription = \"-\"\n[base.alpine]\npackages = [\"a\"]\n[app]\ncmd = [\"/run/a\"]\n";
     fs::write(home.path().join("a.toml"), recipe).expect("a recipe");
     fs::create_dir_all(home.path().join("app")).expect("an app");
     fs::write(home.path().join("app/main"), "").expect("an app");

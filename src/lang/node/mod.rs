@@ -6,6 +6,7 @@ mod frameworks;
 mod manifest;
 mod modules;
 mod script;
+mod scripts;
 
 use std::path::Path;
 
@@ -14,7 +15,9 @@ use entry::{App, DEFAULTS, Entry};
 use manifest::Package;
 use script::Launch;
 
-use super::{Build, Component, Explanation, Facts, Installed, LARGEST, Language, LanguageError, Source, explain, some};
+use super::{
+    Build, Component, Explanation, Facts, Installed, LARGEST, Language, LanguageError, Script, Source, explain, some,
+};
 use crate::{app_folder::AppFolder, listing::AppFile, values::BuildWish};
 
 /// Node, with its package managers.
@@ -95,6 +98,11 @@ impl Language for Node {
 
     fn is_manager(&self, command: &str) -> bool {
         MANAGERS.contains(&command)
+    }
+
+    fn script(&self, folder: &AppFolder, words: &[String]) -> Option<Script> {
+        let text = folder.read(MANIFEST, LARGEST).ok()?.unwrap_or_default();
+        scripts::find(&text, words)
     }
 }
 

@@ -12,6 +12,7 @@
 //! - The user `nonroot` with its home, the app's folder, and the folders that an app or a container runtime expects (`/dev`,
 //!   `/proc`, `/root`, `/sys`, `/tmp`) are there even when no package brings them; so are `/etc/passwd` and its like,
 //!   `/etc/os-release` and `/etc/alpine-release`.
+//! - `/usr/bin/python` leads to python3 where no package has it.
 //! - `/etc/apk/keys` and `/etc/apk/repositories` are filled (not on `scratch`): apk would take them from its options.
 //! - The last change of a password in `/etc/shadow` is the day of SOURCE_DATE_EPOCH, not today.
 //! - busybox's backups (`/etc/passwd-` …) and apk's log (`/var/log/apk.log`) hold times, and are left out.
@@ -58,6 +59,7 @@ pub fn assemble(packages: &[Installed], settings: &Settings, read: &ReadMembers<
     }
     assembly.link_applets()?;
     assembly.tree.add_accounts(&mut assembly.accounts);
+    assembly.tree.add_names();
     assembly.tree.add_folders();
     for home in std::mem::take(&mut assembly.homes) {
         assembly.tree.directory(&home.path, 0o2755, home.uid, home.gid);

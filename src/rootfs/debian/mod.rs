@@ -10,6 +10,7 @@
 //!   them leads there.
 //! - Extensions of PHP are enabled for each of its programs, as phpenmod(8) would.
 //! - busybox, where it is requested, is linked under the names of its applets, the shell's among them.
+//! - `/usr/bin/python` leads to python3, as python-is-python3 would have it.
 //! - `/etc/nsswitch.conf` is libc-bin's, or one that says the same of hosts.
 //!
 //! ldconfig(8) is not needed: the folders of Debian's libraries are searched by its loader without a cache, and the
@@ -102,6 +103,7 @@ pub fn assemble(packages: &[Installed], settings: &Settings, read: &ReadMembers<
         busybox::link(&mut assembly.tree, &program);
     }
     assembly.add_configuration(&settings.release)?;
+    assembly.tree.add_names();
     assembly.tree.add_folders();
     assembly.tree.directory("run", 0o755, 0, 0);
     assembly.tree.directory(&settings.workdir, 0o755, 0, 0);
