@@ -50,6 +50,9 @@ fn documents(layout: &Path) -> (Value, Value) {
 /// A member of a layer: its kind (`-` a file, `d`, `h` a hard link), owner and time.
 type Member = (char, u64, u64);
 
+/// A build: its digest, the time of its `index.js`, its configuration and manifest, and its messages.
+type Built = (String, u64, (Value, Value), String);
+
 /// The members of the layer `title`, by path.
 fn members(layout: &Path, title: &str) -> BTreeMap<String, Member> {
     let (_, manifest) = documents(layout);
@@ -266,10 +269,7 @@ fn files_have_the_time_that_is_asked_for() {
 
     // What differs from the commit never claims to be it: a changed file, a new one, a missing one.
     let head = git(&repository, &["rev-parse", "HEAD"]);
-    let dirty = |change: &dyn Fn(),
-                 undo: &dyn Fn(),
-                 name: &str,
-                 build: &mut dyn FnMut(&[&str]) -> (String, u64, (Value, Value), String)| {
+    let dirty = |change: &dyn Fn(), undo: &dyn Fn(), name: &str, build: &mut dyn FnMut(&[&str]) -> Built| {
         change();
         let (_, time, (_, manifest), told) = build(&["--source", "--timestamps", "commit"]);
         assert_eq!(of(&manifest, "revision"), json!(format!("{head}-dirty")), "{name}");
