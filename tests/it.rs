@@ -20,6 +20,7 @@ mod it {
     mod deb_version;
     mod debian;
     mod dependencies;
+    mod frameworks;
     mod hostile_app;
     mod hostile_elf;
     mod hostile_state;
