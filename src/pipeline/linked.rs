@@ -275,9 +275,14 @@ fn is_plain(name: &str) -> bool {
 /// The possible names of a library's package in Debian: `libfoo.so.1` is in libfoo1, `libfoo2.so.1` in libfoo2-1,
 /// `libfoo-3.so` in libfoo-3 (policy 8.1); since 2024 some end in t64. A few that every program needs have other names.
 fn packages_of(library: &str) -> Vec<String> {
+    /// The libraries of GLib, which have one package.
+    const GLIB: [&str; 5] = ["libglib-2.0.", "libgthread-2.0.", "libgobject-2.0.", "libgio-2.0.", "libgmodule-2.0."];
     let known = match library {
         "libz.so.1" => Some("zlib1g"),
         "libbz2.so.1.0" => Some("libbz2-1.0"),
+        name if GLIB.iter().any(|start| name.starts_with(start)) => {
+            return ["libglib2.0-0t64", "libglib2.0-0"].map(str::to_owned).into();
+        }
         name if ["libc.", "libm.", "libdl.", "libpthread.", "librt.", "libresolv.", "libutil.", "ld-"]
             .iter()
             .any(|start| name.starts_with(start)) =>
@@ -324,6 +329,9 @@ mod tests {
             ("libpcre2-8.so.0", "libpcre2-8-0"),
             ("libevent-2.1.so.7", "libevent-2.1-7"),
             ("libsqlite3.so.0", "libsqlite3-0"),
+            ("libgthread-2.0.so.0", "libglib2.0-0"),
+            ("libGL.so.1", "libgl1"),
+            ("libpq.so.5", "libpq5"),
             ("libopcodes-2.40-system.so", "libopcodes-2.40-system"),
         ] {
             assert_eq!(packages_of(library).pop().as_deref(), Some(package), "{library}");

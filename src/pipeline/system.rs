@@ -230,8 +230,9 @@ impl System {
         let (packages, tree) = self.tree(locked, assemble)?;
         let read = reader(&packages, self.fetcher.store().blobs());
         let found = rootfs::libraries(&tree, &packages, &self.settings.arch, &read, programs)?;
+        // What loads the library decides: an extension module fails with each library that it leads to.
         let (optional, missing): (Vec<_>, Vec<_>) =
-            found.optional.into_iter().partition(|missing| may_lack(&missing.file));
+            found.optional.into_iter().partition(|missing| may_lack(missing.program.as_ref().unwrap_or(&missing.file)));
         if !missing.is_empty() {
             return Err(RootfsError::from(ClosureError { missing }).into());
         }
