@@ -9,7 +9,12 @@ main=
 if [ -e shard.yml ]; then
     if grep -q '^dependencies:' shard.yml; then
         if [ -e shard.lock ]; then set -- --frozen; else set --; fi
-        shards install --production ${SHARDS_LOCAL:+--local} "$@"
+        if command -v shards >/tmp/found; then
+            shards install --production ${SHARDS_LOCAL:+--local} "$@"
+        elif [ ! -e lib ]; then
+            echo "shard.yml has dependencies, and this base has no shards: take --base alpine, or put them into lib beforehand" >&2
+            exit 1
+        fi
     fi
     # shellcheck disable=SC2046 # one word for each target
     set -- $(sed -n '/^targets:/,/^[^ ]/s/^ *main: *//p' shard.yml)
