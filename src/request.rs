@@ -64,6 +64,8 @@ pub struct Request {
     pub include: Vec<Pattern>,
     /// Files that are excluded.
     pub exclude: Vec<Pattern>,
+    /// Files that a compiled app keeps beside its program.
+    pub keep: Vec<Pattern>,
     /// The largest size that the image may have.
     pub max_size: Option<Size>,
     /// The time for every timestamp in the image, in seconds since 1970 (SOURCE_DATE_EPOCH).

@@ -217,6 +217,7 @@ fn request(
         mut platform,
         include,
         exclude,
+        keep,
         compression,
         max_size,
         env,
@@ -285,6 +286,7 @@ fn request(
         annotations: table(annotation),
         include,
         exclude,
+        keep,
         max_size,
         epoch: epoch(host)?,
     })

@@ -33,6 +33,7 @@ pub use explain::{Diagnosis, Explanation};
 use crate::{
     app_folder::{AppFolder, AppFolderError},
     error::{Explain, Kind},
+    glob::Pattern,
     listing::{AppFile, Listing},
 };
 
@@ -136,6 +137,8 @@ pub struct Source<'a> {
     pub starts: bool,
     /// Whether dependencies are to be installed; lock files are not read otherwise.
     pub installs: bool,
+    /// Variables that the project's steps get from the user, which may say how it is built.
+    pub variables: &'a BTreeMap<String, String>,
 }
 
 impl Source<'_> {
@@ -171,6 +174,15 @@ pub struct Facts {
     pub env: BTreeMap<String, String>,
     /// The dependencies. `None` when the language does not know them: then the recipe's `when` decides.
     pub dependencies: Option<Dependencies>,
+    /// Variables for the commands of steps, which tell them what was found here.
+    pub build_env: BTreeMap<String, String>,
+    /// Of a compiled app: the folder of the project that its program starts in, whose data it opens. Empty for the
+    /// project's own.
+    pub folder: String,
+    /// Of a compiled app: the files and folders that become part of the program itself.
+    pub embedded: Vec<Pattern>,
+    /// What the user should know of the choices that were made, each a line.
+    pub notes: Vec<String>,
     /// Warnings for the user, each a line.
     pub warnings: Vec<String>,
 }

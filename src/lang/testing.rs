@@ -1,6 +1,7 @@
 //! Projects in temporary folders, for the tests of languages.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -18,6 +19,7 @@ pub(super) struct Draft {
     root: PathBuf,
     folder: AppFolder,
     files: Listing,
+    variables: BTreeMap<String, String>,
 }
 
 impl Draft {
@@ -37,11 +39,24 @@ impl Draft {
         }
         listing.complete();
         let folder = AppFolder::open(&root).expect("a folder");
-        Self { _dir: dir, root, folder, files: listing }
+        Self { _dir: dir, root, folder, files: listing, variables: BTreeMap::new() }
+    }
+
+    /// The same project, built with the variable `name`.
+    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+        self.variables.insert(name.to_owned(), value.to_owned());
+        self
     }
 
     pub(super) fn source(&self) -> Source<'_> {
-        Source { folder: &self.folder, root: &self.root, files: &self.files, starts: true, installs: true }
+        Source {
+            folder: &self.folder,
+            root: &self.root,
+            files: &self.files,
+            starts: true,
+            installs: true,
+            variables: &self.variables,
+        }
     }
 
     /// The facts that `language` reads; or its message and hint, with the folder's own path as `shop`.

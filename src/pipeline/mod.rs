@@ -239,10 +239,14 @@ fn plan(request: &Request, recipe: &Recipe, ui: &Ui) -> Result<(Project, Plan), 
         deps: request.deps,
         include: request.include.clone(),
         exclude: request.exclude.clone(),
+        keep: request.keep.clone(),
+        workdir: request.workdir.clone(),
+        variables: recipe.passed(&request.host),
         entrypoint: words(&request.entrypoint),
         cmd: words(&request.cmd),
     };
     let project = Project::read(&request.app, recipe, &options)?;
+    project.notes.iter().for_each(|note| ui.say(note));
     project.warnings.iter().for_each(|warning| ui.warn(warning));
     let plan = Plan::new(request, recipe, &project)?;
     plan.check_command(recipe)?;
@@ -263,6 +267,8 @@ fn image(
     let app = App { workdir: system.workdir, parents: system.parents, links: system.links, epoch: request.epoch };
     let mut layers = system.layers;
     layers.extend(steps.linked_layer(&linked, &app)?);
+    // What a step makes lies over the app's data of the same name.
+    layers.extend(steps.data_layer(&app)?);
     for output in outputs {
         layers.extend(steps.layers(output, &app)?);
     }

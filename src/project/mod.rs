@@ -1,6 +1,7 @@
 //! The project: an app's folder, read once. It has the files for the image, the command that starts the app, and the
 //! app's name and version.
 
+mod data;
 mod git;
 mod ignore;
 mod procfile;
@@ -24,7 +25,7 @@ use crate::{
     lang::{Dependencies, Installed, LARGEST, Language, LanguageError, Source, Start, WantedRuntime, some},
     listing::Listing,
     recipe::{Recipe, Step, Template},
-    values::Deps,
+    values::{Deps, Workdir},
 };
 
 /// The build options that concern the project.
@@ -36,6 +37,12 @@ pub struct Options {
     pub include: Vec<Pattern>,
     /// Additional files to exclude; wins over `include`.
     pub exclude: Vec<Pattern>,
+    /// Files that a compiled app keeps in its image, in addition to the recipe's.
+    pub keep: Vec<Pattern>,
+    /// The app's folder in the image, instead of the recipe's.
+    pub workdir: Option<Workdir>,
+    /// Variables that the app's steps get, which may say how it is built.
+    pub variables: BTreeMap<String, String>,
     /// Replaces the recipe's entrypoint and drops the recipe's cmd, as Docker does.
     pub entrypoint: Option<Vec<String>>,
     /// Replaces the recipe's cmd.
@@ -49,6 +56,11 @@ pub struct Project {
     pub root: PathBuf,
     /// The app's own files, sorted by path, each folder before its content.
     pub files: Vec<AppFile>,
+    /// The files of a compiled app that its program opens when it runs, and the folder that they are in, relative to
+    /// [`Project::root`]. They are among `files`, perhaps below that folder.
+    pub data: Vec<AppFile>,
+    /// The folder that [`Project::data`] is relative to; empty for the app's own.
+    pub data_folder: String,
     /// Installed dependencies (`node_modules` and everything below), sorted in the same way; empty unless copied.
     pub dependencies: Vec<AppFile>,
     /// Where dependencies come from: [`Deps::None`] when there are none, or none are wanted.
@@ -63,6 +75,8 @@ pub struct Project {
     pub cmd: Vec<String>,
     /// Variables that the project itself sets; they win over the recipe's.
     pub env: BTreeMap<String, String>,
+    /// Variables for the commands of its steps.
+    pub build_env: BTreeMap<String, String>,
     /// The project's name. Not the folder's name, which differs from one checkout to another.
     pub title: Option<String>,
     /// Its version.
@@ -73,6 +87,8 @@ pub struct Project {
     pub source: Option<String>,
     /// The versions of the runtime that it asks for, if any; see [`Project::check_runtime`].
     pub runtime: Option<WantedRuntime>,
+    /// What the user should know of the choices that were made, each a line.
+    pub notes: Vec<String>,
     /// Warnings for the user, each a line.
     pub warnings: Vec<String>,
 }
@@ -266,9 +282,18 @@ impl Project {
         let root = folder(app)?;
         let door = &AppFolder::open(app)?;
         let names = walk::names(door)?;
+        let is_alone = alone.is_some();
         let walk::Found { files, dependencies, mut warnings } = match alone {
             Some(file) => walk::Found::of(file),
-            None => list(door, &root, &names, recipe, options)?,
+            None => list(door, &root, &names, recipe, options, ignore_file(door)?)?,
+        };
+        let mut notes = Vec::new();
+        let sources = match steps::hidden(&names, door, recipe, &files) {
+            Some(hidden) if !is_alone => {
+                notes.push(steps::told_hidden(&hidden));
+                Some(list(door, &root, &names, recipe, options, Vec::new())?.files)
+            }
+            _ => None,
         };
         let given = options.entrypoint.is_some() || options.cmd.is_some();
         let procfile = if given || recipe.app.is_made { None } else { procfile::read(door, recipe)? };
@@ -279,7 +304,16 @@ impl Project {
             None => Words::of(recipe, options),
         };
         let starts = entrypoint.has_places() || cmd.has_places();
-        let source = Source { folder: door, root: &root, files: &files, starts, installs: options.deps == Deps::Auto };
+        // A compiled program is made even where its command is given. `microbuild dev` gives an empty one, and makes none.
+        let makes = recipe.app.is_made && !options.cmd.as_ref().is_some_and(Vec::is_empty);
+        let source = Source {
+            folder: door,
+            root: &root,
+            files: sources.as_ref().unwrap_or(&files),
+            starts: starts || makes,
+            installs: options.deps == Deps::Auto,
+            variables: &options.variables,
+        };
         let facts = recipe.language.map(|language| language.read(&source)).transpose()?.unwrap_or_default();
         if options.deps == Deps::Copy {
             check_copied(recipe, app, facts.dependencies.as_ref(), &dependencies)?;
@@ -297,6 +331,7 @@ impl Project {
             }
         };
         warnings.extend(facts.warnings);
+        notes.extend(facts.notes);
         let (entrypoint, cmd) = match facts.command.filter(|_| starts) {
             Some(words) => (Words::Given(Vec::new()), Words::Given(words)),
             None => (entrypoint, cmd),
@@ -306,10 +341,29 @@ impl Project {
             Some(language) if installs => language.prepare(&source)?,
             _ => Vec::new(),
         };
+        let (data_folder, mut build_env) = (facts.folder, facts.build_env);
+        let data = match recipe.app.is_made {
+            true => data::Rule {
+                recipe: &recipe.app.data,
+                include: &options.include,
+                keep: &options.keep,
+                base: &data_folder,
+                embedded: &facts.embedded,
+            }
+            .data(&files),
+            false => Vec::new(),
+        };
+        notes.extend(data::told(&data));
+        let program = data::program(&data);
+        if program != data::program(&[]) {
+            build_env.insert("PROGRAM".to_owned(), program.to_owned());
+        }
+        let workdir = options.workdir.as_ref().unwrap_or(&recipe.app.workdir).as_str();
         let files = files.into_files();
+        let sources = sources.map(Listing::into_files);
         let seen = steps::Seen {
             folder: door,
-            files: &files,
+            files: sources.as_ref().unwrap_or(&files),
             dependencies: &facts.dependencies.unwrap_or_default(),
             generated: &generated,
             exclude: &options.exclude,
@@ -320,19 +374,23 @@ impl Project {
         Ok(Self {
             root: app.to_owned(),
             files,
+            data,
+            data_folder,
             deps: if dependencies.is_empty() && !installs { Deps::None } else { options.deps },
             steps,
             dependencies: dependencies.into_files(),
-            entrypoint: entrypoint.fill(&start),
             // A folder of files without a program has no command.
-            cmd: if start.entry.is_empty() && cmd.has_places() { Vec::new() } else { cmd.fill(&start) },
+            entrypoint: entrypoint.fill(&start, workdir, program),
+            cmd: cmd.fill(&start, workdir, program),
             entry: Some(start.entry).filter(|entry| !entry.is_empty()),
             env: facts.env,
+            build_env,
             title: facts.name,
             version: facts.version,
             revision,
             source,
             runtime: facts.runtime,
+            notes,
             warnings,
         })
     }
@@ -345,12 +403,21 @@ impl Project {
         Ok(AppFolder::open(&self.root)?)
     }
 
+    /// The folder of [`Project::data`], opened.
+    ///
+    /// # Errors
+    /// When it no longer exists.
+    pub fn data_folder(&self) -> Result<AppFolder, ProjectError> {
+        Ok(AppFolder::open(&self.root.join(&self.data_folder))?)
+    }
+
     /// The empty project of a language's base image. Its command is the recipe's, up to the first word that needs an
     /// app.
     pub fn without_app(recipe: &Recipe) -> Self {
         let words = |template: &Template| template.fixed();
-        let cmd = if recipe.app.is_made { Vec::new() } else { words(&recipe.app.cmd) };
-        Self { cmd, entrypoint: words(&recipe.app.entrypoint), title: Some(recipe.name.clone()), ..Self::default() }
+        let of = |template: &Template| if recipe.app.is_made { Vec::new() } else { words(template) };
+        let (cmd, entrypoint) = (of(&recipe.app.cmd), of(&recipe.app.entrypoint));
+        Self { cmd, entrypoint, title: Some(recipe.name.clone()), ..Self::default() }
     }
 
     /// Checks that the project runs on `version` of the language's runtime, a package's version (`24.11.1-r0`). Returns
@@ -414,9 +481,10 @@ impl<'a> Words<'a> {
         matches!(self, Self::Recipe(template) if template.has_places())
     }
 
-    fn fill(self, start: &Start) -> Vec<String> {
+    fn fill(self, start: &Start, workdir: &str, program: &str) -> Vec<String> {
         match self {
-            Self::Recipe(template) => template.fill(start),
+            Self::Recipe(template) if template.has_places() && start.entry.is_empty() => Vec::new(),
+            Self::Recipe(template) => template.fill(start, workdir, program),
             Self::Given(words) => words,
         }
     }
@@ -452,13 +520,15 @@ fn check_copied(
 }
 
 /// Lists the files of the folder `app` that go into the image. `root` is its absolute path, `names` are the names at
-/// its top. Folders that a step makes anew stay out, unless they are to be copied.
+/// its top, `ignored` are the patterns of its ignore file. Folders that a step makes anew stay out, unless they are to
+/// be copied.
 fn list(
     app: &AppFolder,
     root: &Path,
     names: &[String],
     recipe: &Recipe,
     options: &Options,
+    ignored: Vec<Pattern>,
 ) -> Result<walk::Found, ProjectError> {
     let steps = steps::of_project(names, recipe, None).into_iter().filter_map(|at| recipe.steps.get(at));
     let (installing, other): (Vec<&Step>, Vec<&Step>) = steps.partition(|step| step.installs);
@@ -470,7 +540,7 @@ fn list(
     }
     let own = recipe.origin.file().and_then(|path| fs::canonicalize(path).ok());
     let own = own.as_deref().and_then(|path| path.strip_prefix(root).ok()?.to_str()).map(str::to_owned);
-    let ignored = recipe.app.ignore.iter().cloned().chain(ignore_file(app)?).collect();
+    let ignored = recipe.app.ignore.iter().cloned().chain(ignored).collect();
     let rules = ignore::Rules::for_app(ignored, &options.include, &options.exclude, &without, own);
     let apart = copies.then(|| (installed.clone(), ignore::Rules::for_dependencies(&installed, &options.exclude)));
     let mut found = walk::walk(app, &rules, apart.as_ref())?;

@@ -7,6 +7,7 @@ use crate::{
     app_folder::AppFolder,
     glob::{Pattern, PatternSet},
     lang::{self, GeneratedFile},
+    listing::Listing,
     recipe::{Recipe, Step},
     values::Deps,
 };
@@ -72,6 +73,29 @@ pub(super) fn to_run(
         }),
         _ => Ok(chosen.to_vec()),
     }
+}
+
+/// The files by which `recipe` recognizes the project, where an ignore file leaves out every one of them: then it describes
+/// what goes into an image that is made in another way, and not what is compiled. `names` are the files at the project's
+/// top, `files` those that are not left out.
+pub(super) fn hidden(names: &[String], folder: &AppFolder, recipe: &Recipe, files: &Listing) -> Option<Vec<String>> {
+    if !recipe.app.is_made {
+        return None;
+    }
+    let patterns = PatternSet::new(recipe.detect.clone());
+    let paths = recipe.detect.iter().map(ToString::to_string).filter(|path| path.contains('/') && !path.contains('*'));
+    let paths = paths.filter(|path| folder.kind(path).is_some());
+    let found: Vec<String> = names.iter().filter(|name| patterns.matches(name)).cloned().chain(paths).collect();
+    let is_hidden = !found.is_empty() && found.iter().all(|path| files.get(path).is_none());
+    is_hidden.then_some(found)
+}
+
+/// What tells the user that steps see more files than the ignore file says.
+pub(super) fn told_hidden(hidden: &[String]) -> String {
+    let names = lang::some(hidden);
+    format!(
+        "the ignore file leaves out {names}, so it is not for the compiler: steps see all files, the image only those left in"
+    )
 }
 
 /// The files that a project's steps can see.

@@ -38,9 +38,10 @@ pub(super) const FOLDERS: &[(&str, Folder)] = &[
     folder!("elixir": "build.sh"),
     folder!("erlang": "build.sh"),
     folder!("gcc": "build.sh"),
-    folder!("go": "build.sh"),
+    folder!("go": "build.sh" "cgo.sh" "flags.sh"),
     folder!("haskell": "build.sh" "ghc.sh"),
-    folder!("java": "Trust.java" "build.sh" "finish.sh" "gradle.sh" "maven.sh" "microbuild.gradle" "start.sh"),
+    folder!("java": "Trust.java" "build.sh" "finish.sh" "gradle.sh" "maven.sh" "microbuild.gradle" "modules.sh" "package.sh" "start.sh"
+        "used.sh"),
     folder!("kotlin": "build.sh" "pom.xml"),
     folder!("mono": "Restamp.cs" "build.sh"),
     folder!("node": "npm.sh" "pnpm.sh" "yarn.sh"),
@@ -48,7 +49,7 @@ pub(super) const FOLDERS: &[(&str, Folder)] = &[
     folder!("php": "install.sh"),
     folder!("python": "indexes.py" "install.sh"),
     folder!("ruby": "install.sh"),
-    folder!("rust": "build.sh"),
+    folder!("rust": "build.sh" "link.sh"),
     folder!("scala": "build.sh"),
     folder!("shared": "asked.js" "one-program.sh" "tool.sh"),
 ];

@@ -44,10 +44,10 @@ impl Language for Node {
             version: package.version,
             runtime,
             start: source.starts.then_some(start),
-            command: None,
             env,
             dependencies: Some(dependencies),
             warnings,
+            ..Facts::default()
         })
     }
 

@@ -197,12 +197,13 @@ impl<'a> Steps<'a> {
             foreign_command: &self.recipe.packages(&self.request.base.dev())?.foreign_command,
         };
         let invocation = step.invocation(conditions, &|name| self.request.host.variable(name));
-        let invocation = invocation.ok_or_else(|| StepError::ForeignProcessor {
+        let mut invocation = invocation.ok_or_else(|| StepError::ForeignProcessor {
             step: step.name.clone(),
             recipe: self.recipe.name.clone(),
             platform: platform.to_string(),
             host: host_platform().to_string(),
         })?;
+        invocation.env.extend(self.project.build_env.clone());
         Ok(Job { step, of_project, platform, invocation })
     }
 

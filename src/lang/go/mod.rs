@@ -1,6 +1,14 @@
-//! Go: `go.mod` and `go.work` (<https://go.dev/ref/mod>), and the messages of the command `go`.
+//! Go: `go.mod` and `go.work` (<https://go.dev/ref/mod>), the programs of a project, and the messages of the command `go`.
 
-use super::{Explanation, Facts, Language, LanguageError, Source, WantedRuntime, explain, versions::Releases};
+mod programs;
+mod source;
+
+use std::collections::BTreeMap;
+
+use super::{
+    Explanation, Facts, LARGEST, Language, LanguageError, Source, WantedRuntime, explain, some, versions::Releases,
+};
+use crate::app_folder::AppFolder;
 
 /// Go, with its modules.
 #[derive(Debug)]
@@ -11,21 +19,63 @@ impl Language for Go {
         "go"
     }
 
+    /// Without a module, one of the files at the top must be a program: others may be there for tools.
+    fn is_app(&self, folder: &AppFolder) -> bool {
+        let names = folder.list("").ok().flatten().unwrap_or_default();
+        let mut names = names.iter().filter_map(|entry| entry.name.to_str());
+        let is_program = |name: &str| {
+            let text = folder.read(name, LARGEST).ok().flatten().and_then(|text| source::read(&text, &[]));
+            text.is_some_and(|file| file.package == "main" && file.has_main)
+        };
+        folder.is_file("go.mod")
+            || folder.is_file("go.work")
+            || names.any(|name| source::is_built(name) && is_program(name))
+    }
+
     fn read(&self, source: &Source<'_>) -> Result<Facts, LanguageError> {
-        let module = source.read("go.mod")?.unwrap_or_default();
+        let choice = programs::choose(source)?;
+        let file = if choice.module.is_empty() { "go.mod".to_owned() } else { format!("{}/go.mod", choice.module) };
+        let module = source.read(&file)?.unwrap_or_default();
         let name = directive(&module, "module").map(|path| short(path).to_owned());
         // A workspace's version is at least that of its modules (go.dev/ref/mod, "go directive" of go.work).
         let work = source.read("go.work")?.unwrap_or_default();
-        let of = |text, file| Some((directive(text, "go")?, file));
-        let asked = of(&work, "go.work").or_else(|| of(&module, "go.mod"));
+        let asked = directive(&work, "go").map(|range| (range, "go.work"));
+        let asked = asked.or_else(|| Some((directive(&module, "go")?, &*file)));
         let runtime = asked
             .and_then(|(range, file)| WantedRuntime::advised("Go", range, Some("go"), file, Releases::at_least(range)));
-        Ok(Facts { name, runtime, ..Facts::default() })
+        let mut build_env = BTreeMap::new();
+        if let Some(main) = &choice.main {
+            build_env.insert("GO_MAIN".to_owned(), programs::shown(main));
+        }
+        if !choice.module.is_empty() {
+            build_env.insert("GO_MODULE".to_owned(), choice.module.clone());
+        }
+        let notes = notes(source, &choice);
+        // A pattern that is none embeds nothing: Go refuses it.
+        let embedded = choice.embedded.iter().filter_map(|pattern| pattern.parse().ok()).collect();
+        Ok(Facts { name, runtime, build_env, folder: choice.module, embedded, notes, ..Facts::default() })
     }
 
     fn explain(&self, line: &str) -> Option<Explanation> {
         explain::find(line, SAYINGS)
     }
+}
+
+/// What the user should know of the choice.
+fn notes(source: &Source<'_>, choice: &programs::Choice) -> Vec<String> {
+    let mut notes = Vec::new();
+    if choice.without_module && choice.main.is_some() {
+        notes.push("there is no go.mod: the build makes one, with the latest version of each dependency".to_owned());
+    }
+    let Some(main) = &choice.main else { return notes };
+    let chosen = programs::joined(&choice.module, main);
+    let others: Vec<String> =
+        choice.programs.iter().filter(|path| **path != chosen).map(|path| programs::shown(path)).collect();
+    if !others.is_empty() && !source.variables.contains_key("GO_MAIN") {
+        let (chosen, others) = (programs::shown(&chosen), some(&others));
+        notes.push(format!("the program is {chosen}; another: GO_MAIN={others} in the environment of microbuild"));
+    }
+    notes
 }
 
 const SAYINGS: &[(&str, Explanation)] = &[
@@ -81,17 +131,18 @@ mod tests {
     fn reads_go_mod() {
         let read = |files: &[(&str, &str)]| Draft::new(files).read(&Go).unwrap();
         let text = "// the shop\nmodule \"example.org/team/shop/v2\" // v2\n\ngo 1.24.1\ntoolchain go1.25.0\n\nrequire (\n\tgo.uber.org/zap v1\n)\n";
-        let facts = read(&[("go.mod", text)]);
+        let main = ("main.go", "package main\nfunc main() {}\n");
+        let facts = read(&[("go.mod", text), main]);
         assert_eq!(facts.name.as_deref(), Some("shop"));
         let wanted = facts.runtime.unwrap();
         assert_eq!((wanted.range.as_str(), wanted.place()), ("1.24.1", "go in go.mod".into()));
         assert!(
             wanted.fits("1.25.3-r0") && wanted.fits("2:1.24.1") && !wanted.fits("1.24.0") && !wanted.fits("1.19.8-2")
         );
-        let facts = read(&[("go.mod", "module x\ngo 1.20"), ("go.work", "go 1.22\nuse .\n")]);
+        let facts = read(&[("go.mod", "module x\ngo 1.20"), ("go.work", "go 1.22\nuse .\n"), main]);
         assert_eq!(facts.runtime.map(|wanted| wanted.place()).as_deref(), Some("go in go.work"));
-        assert_eq!(read(&[("main.go", "")]), Facts::default());
-        assert_eq!(read(&[("go.mod", "module\ngo\nmodules x\ngo next\n")]), Facts::default());
+        let facts = read(&[("go.mod", "module\ngo\nmodules x\ngo next\n"), main]);
+        assert_eq!((facts.name, facts.runtime), (None, None));
     }
 
     #[test]
