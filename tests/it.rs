@@ -13,6 +13,7 @@ mod it {
     mod bad_packages;
     mod base_images;
     mod cli;
+    mod compiled;
     mod containers;
     mod deb_mirror;
     mod deb_solver;

@@ -6,6 +6,8 @@
 //! Reading a project is pure: a language opens files of the project's folder through the [`AppFolder`] that it gets. It
 //! starts no process and uses neither the network nor the environment, so that its tests are folders.
 
+mod bun;
+mod deno;
 mod explain;
 mod go;
 mod java;
@@ -39,6 +41,8 @@ use crate::{
 
 /// Every language, each once.
 pub const ALL: &[&dyn Language] = &[
+    &bun::Bun,
+    &deno::Deno,
     &go::Go,
     &java::Java,
     &lua::Lua,

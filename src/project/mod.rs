@@ -1,6 +1,7 @@
 //! The project: an app's folder, read once. It has the files for the image, the command that starts the app, and the
 //! app's name and version.
 
+mod commit;
 mod data;
 mod git;
 mod ignore;
@@ -359,6 +360,12 @@ impl Project {
             build_env.insert("PROGRAM".to_owned(), program.to_owned());
         }
         let workdir = options.workdir.as_ref().unwrap_or(&recipe.app.workdir).as_str();
+        let git::Commit { revision, source } = git::commit(&root);
+        let listed = sources.as_ref().unwrap_or(&files);
+        let asks = recipe.app.is_made && commit::is_wanted(door, listed, &options.variables);
+        let commit = revision.as_deref().filter(|_| asks);
+        build_env.extend(commit.into_iter().flat_map(commit::variables));
+        let repository = commit.map(commit::repository).unwrap_or_default();
         let files = files.into_files();
         let sources = sources.map(Listing::into_files);
         let seen = steps::Seen {
@@ -366,11 +373,11 @@ impl Project {
             files: sources.as_ref().unwrap_or(&files),
             dependencies: &facts.dependencies.unwrap_or_default(),
             generated: &generated,
+            repository: &repository,
             exclude: &options.exclude,
         };
         let steps = chosen.into_iter().filter_map(|at| Some((at, recipe.steps.get(at)?)));
         let steps = steps.map(|(at, step)| seen.by(at, step, &mut warnings)).collect::<Result<Vec<_>, _>>()?;
-        let git::Commit { revision, source } = git::commit(&root);
         Ok(Self {
             root: app.to_owned(),
             files,

@@ -108,6 +108,8 @@ pub(super) struct Seen<'a> {
     pub(super) dependencies: &'a lang::Dependencies,
     /// Files that the language has made for steps that install.
     pub(super) generated: &'a [GeneratedFile],
+    /// Files for steps that compile: a repository that knows the commit, where a script of the app asks for it.
+    pub(super) repository: &'a [GeneratedFile],
     /// The files that the user excludes.
     pub(super) exclude: &'a [Pattern],
 }
@@ -136,7 +138,7 @@ impl Seen<'_> {
         files.sort_by(|a, b| a.path.cmp(&b.path));
         let read = ProjectStep { at, lock, files, ..ProjectStep::default() };
         if !step.installs {
-            return Ok(read);
+            return Ok(ProjectStep { generated: self.repository.to_vec(), ..read });
         }
         let (generated, required) = (self.generated.to_vec(), !needs.required.is_empty());
         Ok(ProjectStep { generated, required, scripts: needs.scripts.clone(), ..read })

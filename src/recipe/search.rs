@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::{BUILT_IN, Origin, Recipe, RecipeError, is_name};
-use crate::{app_folder::AppFolder, glob::PatternSet};
+use crate::{
+    app_folder::{AppFolder, EntryKind},
+    glob::{Pattern, PatternSet},
+};
 
 /// The folder of an app's own recipes.
 const FOLDER: &str = "recipes";
@@ -120,7 +123,8 @@ impl RecipeSearch {
     }
 
     /// Finds the recipe that recognizes the files of the folder `app`, and lists these files: those at its top that
-    /// match a pattern of `detect`, and those at a path of `detect`. Of several recipes, one that is `over` or `like`
+    /// match a pattern of `detect`, and those at a path of `detect`. Where there are none, those one folder below that match
+    /// a pattern such as `*/go.mod`. Of several recipes, one that is `over` or `like`
     /// another wins over it. A recipe whose language finds an app wins over one whose language finds only tools.
     ///
     /// # Errors
@@ -136,7 +140,8 @@ impl RecipeSearch {
         let speaks = |recipe: &Recipe| {
             let patterns = PatternSet::new(recipe.detect.clone());
             let mut files: Vec<String> = files.iter().filter(|file| patterns.matches(file)).cloned().collect();
-            let paths = recipe.detect.iter().map(ToString::to_string).filter(|path| path.contains('/'));
+            let paths = recipe.detect.iter().map(ToString::to_string);
+            let paths = paths.filter(|path| path.contains('/') && !path.contains('*'));
             files.extend(paths.filter(|path| door.as_ref().is_some_and(|door| door.kind(path).is_some())));
             files.sort();
             files
@@ -146,20 +151,30 @@ impl RecipeSearch {
         let all = known.filter(|(recipe, name)| self.trust == Trust::Yes || recipe.is_ok() || !self.app_has(name));
         let all = all.map(|(recipe, _)| recipe).collect::<Result<Vec<_>, _>>()?;
         let all = all.into_iter().map(|recipe| (speaks(&recipe), recipe));
-        let mut found: Vec<(Recipe, Vec<String>)> =
-            all.filter(|(files, _)| !files.is_empty()).map(|(files, recipe)| (recipe, files)).collect();
+        let all: Vec<(Vec<String>, Recipe)> = all.collect();
+        let mut found: Vec<(Recipe, Vec<String>)> = if all.iter().any(|(files, _)| !files.is_empty()) {
+            all.into_iter().filter(|(files, _)| !files.is_empty()).map(|(files, recipe)| (recipe, files)).collect()
+        } else {
+            // Nothing at the top says what it is: a project one folder below may.
+            let below = door.as_ref().map(|door| below(door, &files)).unwrap_or_default();
+            let all = all.into_iter().map(|(_, recipe)| (of_folders(&recipe, &below), recipe));
+            all.filter(|(files, _)| !files.is_empty()).map(|(files, recipe)| (recipe, files)).collect()
+        };
+        let is_app = |(recipe, _): &(Recipe, Vec<String>)| {
+            door.as_ref().zip(recipe.language).is_none_or(|(door, language)| language.is_app(door))
+        };
+        if found.len() > 1 && found.iter().any(is_app) {
+            found.retain(is_app);
+        } else if found.iter().any(|(recipe, _)| recipe.over.is_empty()) {
+            // Only tools: none of them wins over another language's.
+            found.retain(|found| found.0.over.is_empty() || is_app(found));
+        }
         let mut beaten = BTreeSet::new();
         for (recipe, _) in &found {
             beaten.extend(recipe.over.iter().chain(&recipe.like).filter(|name| **name != recipe.name).cloned());
         }
         if found.iter().any(|(recipe, _)| !beaten.contains(&recipe.name)) {
             found.retain(|(recipe, _)| !beaten.contains(&recipe.name));
-        }
-        let is_app = |(recipe, _): &(Recipe, Vec<String>)| {
-            door.as_ref().zip(recipe.language).is_none_or(|(door, language)| language.is_app(door))
-        };
-        if found.len() > 1 && found.iter().any(is_app) {
-            found.retain(is_app);
         }
         for (recipe, _) in &found {
             self.check(recipe)?;
@@ -291,4 +306,23 @@ fn named(recipe: Recipe, name: &str) -> Result<Recipe, RecipeError> {
     }
     let message = format!("expected name = \"{name}\" the name of the file, found \"{}\"", recipe.name);
     Err(RecipeError::Meaning { file: recipe.origin.to_string(), message })
+}
+
+/// The paths one folder below the top, where the names `top` are. Hidden folders, and those of dependencies, are not entered.
+fn below(door: &AppFolder, top: &[String]) -> Vec<String> {
+    let is_entered = |name: &&String| !name.starts_with('.') && *name != "node_modules" && *name != "vendor";
+    let entries = |folder: &String| {
+        let names = door.list(folder).ok().flatten().unwrap_or_default();
+        let names = names.into_iter().filter_map(|entry| entry.name.into_string().ok());
+        names.map(|name| format!("{folder}/{name}")).collect::<Vec<_>>()
+    };
+    let folders = top.iter().filter(is_entered).filter(|name| door.kind(name) == Some(EntryKind::Folder));
+    folders.flat_map(entries).collect()
+}
+
+/// The `paths` that match a pattern of the recipe's `detect` for files one folder below the top.
+fn of_folders(recipe: &Recipe, paths: &[String]) -> Vec<String> {
+    let is_below = |pattern: &&Pattern| pattern.to_string().starts_with("*/");
+    let patterns = PatternSet::new(recipe.detect.iter().filter(is_below).cloned().collect());
+    paths.iter().filter(|path| patterns.matches(path)).cloned().collect()
 }

@@ -57,7 +57,7 @@ impl Language for Go {
     }
 
     fn explain(&self, line: &str) -> Option<Explanation> {
-        explain::find(line, SAYINGS)
+        older(line).or_else(|| explain::find(line, SAYINGS))
     }
 }
 
@@ -80,13 +80,6 @@ fn notes(source: &Source<'_>, choice: &programs::Choice) -> Vec<String> {
 
 const SAYINGS: &[(&str, Explanation)] = &[
     (
-        "GOTOOLCHAIN=local",
-        Explanation::hint(
-            "go.mod asks for a later Go than the base has: another release has a later one (--base alpine:edge, debian:trixie, …), or lower \
-             `go` in go.mod",
-        ),
-    ),
-    (
         "missing go.sum entry",
         Explanation::lock("bring go.sum up to date with go.mod: `microbuild dev go APP -- go mod tidy`"),
     ),
@@ -102,6 +95,25 @@ const SAYINGS: &[(&str, Explanation)] = &[
         Explanation::hint("set CGO_ENABLED=1 in your environment to compile the C code"),
     ),
 ];
+
+/// The meaning of a line that says that Go is older than `go.mod` asks for. From 1.21 on, Go itself can fetch a later one
+/// (<https://go.dev/doc/toolchain>).
+fn older(line: &str) -> Option<Explanation> {
+    let found = match line.split_once("; GOTOOLCHAIN=local") {
+        Some((before, _)) => before.rsplit_once("(running go ")?.1,
+        None => line.split_once("as go.mod says, found ")?.1,
+    };
+    let version = found.split(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap_or_default();
+    let fetches = Releases::at_least("1.21").is_some_and(|releases| releases.contain(version));
+    let hint = if fetches {
+        "go.mod asks for a later Go than the base has: with GOTOOLCHAIN=auto in the environment of microbuild, Go fetches that version; or \
+         lower `go` in go.mod"
+    } else {
+        "go.mod asks for a later Go than the base has: --base debian:trixie has 1.24, which fetches later ones with GOTOOLCHAIN=auto in the \
+         environment of microbuild; or lower `go` in go.mod"
+    };
+    Some(Explanation::hint(hint))
+}
 
 /// The value in the line `name VALUE` of a file; `//` begins a comment. Lines within parentheses begin with other
 /// words.
@@ -148,7 +160,15 @@ mod tests {
     #[test]
     fn explains_go() {
         let line = "go: go.mod requires go >= 1.99 (running go 1.24.4; GOTOOLCHAIN=local)";
-        assert!(matches!(Go.explain(line), Some(Explanation::Hint(hint)) if hint.contains("lower `go` in go.mod")));
+        let told = |line| match Go.explain(line) {
+            Some(Explanation::Hint(hint)) => hint.into_owned(),
+            other => panic!("{other:?}"),
+        };
+        assert!(told(line).contains("with GOTOOLCHAIN=auto in"), "{}", told(line));
+        let line = "expected Go 1.25.0, as go.mod says, found 1.24.4";
+        assert!(told(line).contains("with GOTOOLCHAIN=auto in"), "{}", told(line));
+        let line = "expected Go 1.25.0, as go.mod says, found 1.19.8";
+        assert!(told(line).contains("--base debian:trixie has 1.24"), "{}", told(line));
         let line = "main.go:3:8: module lookup disabled by GOPROXY=off";
         assert_eq!(Go.explain(line), Some(Explanation::NotCached));
     }
