@@ -43,7 +43,7 @@ impl Language for Java {
     }
 
     fn explain(&self, line: &str) -> Option<Explanation> {
-        explain::find(line, SAYINGS)
+        other_release(line).or_else(|| explain::find(line, SAYINGS))
     }
 }
 
@@ -54,9 +54,6 @@ const FILES: [&str; 5] = [POM, "build.gradle", "build.gradle.kts", "settings.gra
 const POM: &str = "pom.xml";
 
 const SAYINGS: &[(&str, Explanation)] = &[
-    ("release version", Explanation::hint(OTHER)),
-    ("invalid target release", Explanation::hint(OTHER)),
-    ("invalid source release", Explanation::hint(OTHER)),
     ("No matching toolchains found", Explanation::hint(OTHER)),
     ("Cannot find a Java installation on your machine", Explanation::hint(OTHER)),
     ("has not been downloaded from it before", Explanation::NotCached),
@@ -73,6 +70,21 @@ const SAYINGS: &[(&str, Explanation)] = &[
 
 const OTHER: &str = "the project asks for a later JDK than the base has: --base debian:trixie has 21 (bookworm 17); or lower what the \
                      project asks for";
+
+const LATER: &str = "the project asks for a later JDK than the base has: lower what the project asks for, or begin a recipe with packages of \
+                     another JDK: `microbuild recipes java > mine.toml`";
+
+/// The latest JDK of a base that a hint may name.
+const LATEST: u32 = 21;
+
+/// The meaning of a line of javac about a release that it does not know.
+fn other_release(line: &str) -> Option<Explanation> {
+    let words = ["release version ", "invalid target release: ", "invalid source release: "];
+    let (_, rest) = words.iter().find_map(|words| line.split_once(words))?;
+    let digits = rest.strip_prefix("1.").unwrap_or(rest).split(|c: char| !c.is_ascii_digit()).next()?;
+    let asked: u32 = digits.parse().ok()?;
+    Some(Explanation::hint(if asked > LATEST { LATER } else { OTHER }))
+}
 
 const WRAPPER: &str = "the project's wrapper could not fetch Gradle: distributionUrl in gradle/wrapper/gradle-wrapper.properties may name a \
                        mirror that is reached here";
@@ -273,6 +285,9 @@ mod tests {
     #[test]
     fn explains_javac() {
         let line = "[ERROR] Fatal error compiling: error: release version 25 not supported";
-        assert_eq!(Java.explain(line), Some(Explanation::Hint(OTHER.into())));
+        assert_eq!(Java.explain(line), Some(Explanation::Hint(LATER.into())));
+        for line in ["error: release version 21 not supported", "error: invalid source release: 21"] {
+            assert_eq!(Java.explain(line), Some(Explanation::Hint(OTHER.into())), "{line}");
+        }
     }
 }
