@@ -1,5 +1,5 @@
 # For scripts that read this with `.`: takes the flags apart that the build has, too, so that both count.
-# Given: GOFLAGS, whose words may be quoted as Go has it; GO_LDFLAGS; GO_TAGS.
+# Given: GOFLAGS, whose words may be quoted for a shell; GO_LDFLAGS; GO_TAGS.
 # Leaves: $ldflags, the flags of the linker; $tags, the build tags, each after a comma; GOFLAGS with all other flags.
 # shellcheck shell=sh
 
@@ -9,7 +9,7 @@ for flag; do
     case $flag in
         -ldflags=* | --ldflags=*) ldflags="$ldflags ${flag#*=}" ;;
         -tags=* | --tags=*) tags="$tags,${flag#*=}" ;;
-        *) others="$others '$flag'" ;;
+        *) others="$others $flag" ;;
     esac
 done
 export GOFLAGS="$others"

@@ -192,7 +192,6 @@ fn tags(source: &Source<'_>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::lang::{go::Go, testing::Draft};
 
     const MAIN: &str = "package main\n\nfunc main() {}\n";
