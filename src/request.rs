@@ -71,6 +71,8 @@ pub struct Request {
     pub include: Vec<Pattern>,
     /// Files that are excluded.
     pub exclude: Vec<Pattern>,
+    /// Files that a compiled app keeps beside its program.
+    pub keep: Vec<Pattern>,
     /// The largest size that the image may have.
     pub max_size: Option<Size>,
     /// How the image asks to be run, besides its command.

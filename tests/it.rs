@@ -14,6 +14,7 @@ mod it {
     mod base_images;
     mod cli;
     mod commands;
+    mod compiled;
     mod containers;
     mod deb_mirror;
     mod deb_solver;

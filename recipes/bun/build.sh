@@ -8,6 +8,6 @@ set -e
 . /run/recipe/bun.sh
 set --; if [ -e bun.lock ] || [ -e bun.lockb ]; then set -- --frozen-lockfile; fi
 if [ -e package.json ]; then bun install "$@"; fi
-bun build --compile --minify --outfile "$OUT/app" "$(node /run/recipe/entry.js)"
+bun build --compile --minify --outfile "$OUT/${PROGRAM:-app}" "$(node /run/recipe/entry.js)"
 mkdir -p "$OUT/node_modules/bun"
 cp "/tmp/tools/node_modules/$bun/package.json" "$OUT/node_modules/bun"

@@ -1,5 +1,5 @@
 # Builds a project of C or C++: by CMake, Meson, configure or make; or else of the sources at the top of the work folder.
-# Given: the app as the work folder; CFLAGS, CXXFLAGS, LDFLAGS.
+# Given: the app as the work folder; CFLAGS, CXXFLAGS, LDFLAGS; BINARY, the name of the program; PROGRAM, another name than app.
 # Leaves: in $OUT what was installed below the work folder, which is the prefix, or else the programs that were built; app there is a
 # link to the only program. Tests are neither built nor installed where the app's files can be told so.
 # shellcheck shell=sh
@@ -8,7 +8,8 @@ set -e
 . /run/recipe/one-program.sh
 
 if [ -e CMakeLists.txt ]; then
-    cmake -S . -B /tmp/build -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$PWD" -DBUILD_TESTING=OFF
+    # shellcheck disable=SC2086 # CMAKE_ARGS are words
+    cmake -S . -B /tmp/build -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$PWD" -DBUILD_TESTING=OFF $CMAKE_ARGS
     cmake --build /tmp/build
     DESTDIR=/tmp/root cmake --install /tmp/build
 elif [ -e meson.build ]; then
@@ -21,18 +22,18 @@ elif [ -e configure.ac ] || [ -e configure ] || [ -e Makefile ] || [ -e makefile
     make -j"$(nproc)" PREFIX="$PWD" prefix="$PWD"
     if make -n install >/tmp/install 2>&1; then make install DESTDIR=/tmp/root PREFIX="$PWD" prefix="$PWD"; fi
 else
-    compiler=gcc
+    compiler=gcc flags=$CFLAGS
     set --
     for file in *; do
         case $file in
             *.c) ;;
-            *.C | *.c++ | *.cc | *.cpp | *.cxx) compiler=g++ ;;
+            *.C | *.c++ | *.cc | *.cpp | *.cxx) compiler=g++ flags=$CXXFLAGS ;;
             *) continue ;;
         esac
         set -- "$@" "$file"
     done
     # shellcheck disable=SC2086 # flags are words
-    "$compiler" $CFLAGS -pthread -o app "$@" $LDFLAGS -lm
+    "$compiler" $flags $CPPFLAGS -pthread -o "${PROGRAM:-app}" "$@" $LDFLAGS -lm
 fi
 
 # What was installed; or else the programs that there are now.
@@ -57,4 +58,4 @@ folder=.; if [ -d bin ]; then folder=bin; fi
 IFS='
 '
 # shellcheck disable=SC2046 # one word for each line
-one_program app "$source" $(programs "$folder")
+one_program "${PROGRAM:-app}" "$source" $(programs "$folder")

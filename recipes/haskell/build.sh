@@ -1,5 +1,5 @@
 # Builds the programs of a Cabal package, Main.hs, or the only source file.
-# Given: the app as the work folder.
+# Given: the app as the work folder; BINARY, the name of the program; PROGRAM, another name than app.
 # Leaves: the programs in $OUT; app there is a link to the only one.
 # shellcheck shell=sh
 set -e
@@ -20,9 +20,9 @@ if [ -e "$1" ] || [ -e cabal.project ]; then
     cabal "$@" build all:exes
     find /tmp/build -type f -path '*/build/*' -perm -u=x ! -name '*.so*' ! -path '*/t/*' -exec cp {} "$OUT" ';'
 elif [ -e Main.hs ]; then
-    ghc -O2 -threaded -outputdir /tmp/build -o "$OUT/app" Main.hs
+    ghc -O2 -threaded -outputdir /tmp/build -o "$OUT/${PROGRAM:-app}" Main.hs
 elif set -- *.hs && [ $# = 1 ] && [ -e "$1" ]; then
-    ghc -O2 -threaded -outputdir /tmp/build -o "$OUT/app" "$1"
+    ghc -O2 -threaded -outputdir /tmp/build -o "$OUT/${PROGRAM:-app}" "$1"
 else
     echo "expected NAME.cabal, cabal.project or Main.hs; hpack makes a .cabal file of package.yaml" >&2
     exit 1
@@ -33,4 +33,4 @@ app=$PWD
 cd "$OUT"
 strip -- *
 set -- *
-one_program app "$app" "$@"
+one_program "${PROGRAM:-app}" "$app" "$@"

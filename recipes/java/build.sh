@@ -1,4 +1,4 @@
-# Builds an app for the JVM: with Maven, with Gradle, or of plain source files.
+# Builds an app for the JVM: with Maven, with Gradle, or of plain source files; or takes the jar that there is instead.
 # Given: the app as the work folder; what maven.sh, gradle.sh and finish.sh are given.
 # Leaves: classes, lib, jre and java.args in $OUT.
 # shellcheck shell=sh
@@ -12,6 +12,15 @@ if [ -e pom.xml ]; then
 elif [ -e build.gradle ] || [ -e build.gradle.kts ] || [ -e settings.gradle ] || [ -e settings.gradle.kts ]; then
     # shellcheck source=recipes/java/gradle.sh
     . /run/recipe/gradle.sh
+elif [ -z "$(find . -name '*.java' ! -path './src/test/*' ! -path './test/*')" ]; then
+    # shellcheck source=recipes/java/package.sh
+    . /run/recipe/package.sh
+    set -- *.jar *.war
+    for file; do shift; if [ -e "$file" ]; then set -- "$@" "$file"; fi; done
+    if [ $# != 1 ]; then echo "expected source files, or one jar at the top of the folder, found: $*" >&2; exit 1; fi
+    take_archive "$1"
+    # A jar may name others beside it, in its manifest.
+    if [ -d lib ]; then cp -r lib/. "$OUT/lib"; fi
 else
     if [ -e lib ]; then cp -r lib/. "$OUT/lib"; fi
     if [ -e src/main/resources ]; then cp -r src/main/resources/. "$OUT/classes"; fi

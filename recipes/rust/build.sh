@@ -1,8 +1,11 @@
 # Builds the program of a Cargo package or workspace, or of the only source file.
-# Given: the app as the work folder; CARGO_BIN, the name of the program where there are several.
-# Leaves: $OUT/app, linked statically.
+# Given: the app as the work folder; CARGO_BIN and CARGO_PACKAGE, the program and its package; PROGRAM, another name than app;
+# CARGO_FEATURES; CARGO_FLAGS, words for `cargo build`; RUSTFLAGS.
+# Leaves: $OUT/app, linked statically; or dynamically, where a library of C has no other way.
 # shellcheck shell=sh
 set -e
+# shellcheck source=recipes/rust/link.sh
+. /run/recipe/link.sh
 
 # A source file alone is a package without dependencies.
 if [ ! -e Cargo.toml ]; then
@@ -15,14 +18,15 @@ fi
 target=$(rustc -vV | sed -n 's/^host: //p')
 set -- --release --target "$target"
 if [ -e Cargo.lock ]; then set -- "$@" --locked; fi
+if [ "$CARGO_PACKAGE" ]; then set -- "$@" --package "$CARGO_PACKAGE"; fi
 if [ "$CARGO_BIN" ]; then set -- "$@" --bin "$CARGO_BIN"; else set -- "$@" --bins; fi
-cargo build "$@" --message-format json-render-diagnostics > /tmp/made
+if [ "$CARGO_FEATURES" ]; then set -- "$@" --features "$CARGO_FEATURES"; fi
+# shellcheck disable=SC2086 # CARGO_FLAGS are words
+build "$@" $CARGO_FLAGS
 # shellcheck disable=SC2046 # one word for each program
 set -- $(grep -o '"executable":"[^"]*"' /tmp/made | cut -d '"' -f 4)
-default=$(cargo metadata --no-deps --format-version 1 | grep -o '"default_run":"[^"]*"' | cut -d '"' -f 4)
-if [ $# -gt 1 ] && [ "$default" ]; then set -- "${1%/*}/$default"; fi
 if [ $# != 1 ]; then
     for path; do set -- "$@" "${path##*/}"; shift; done
-    echo "expected one program, found: $*; default-run in Cargo.toml, or CARGO_BIN=NAME in the environment, says which" >&2; exit 1
+    echo "expected one program, found: $*; CARGO_BIN=NAME in the environment says which" >&2; exit 1
 fi
-cp "$1" "$OUT/app"
+cp "$1" "$OUT/${PROGRAM:-app}"

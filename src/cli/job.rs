@@ -223,6 +223,7 @@ fn request(
         mut platform,
         include,
         exclude,
+        keep,
         compression,
         max_size,
         spa,
@@ -306,6 +307,7 @@ fn request(
         annotations: table(annotation),
         include,
         exclude,
+        keep,
         max_size,
         container: ContainerOptions {
             writable,

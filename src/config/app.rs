@@ -204,6 +204,7 @@ mod tests {
             label = { "org.example.team" = "shop" }
             annotation = { "org.opencontainers.image.vendor" = "Example" }
             include = "dist"
+            keep = "texts"
             exclude = ["coverage"]
             max-size = "30MB"
 

@@ -196,6 +196,10 @@ groups! {
         #[arg(long, value_name = "GLOB", env = "MICROBUILD_EXCLUDE", help_heading = "Contents")]
         #[serde(deserialize_with = "list")]
         pub exclude: Vec<Pattern>,
+        /// Keep files beside a compiled program, in addition to those that it is known to open, such as templates
+        #[arg(long, value_name = "GLOB", env = "MICROBUILD_KEEP", help_heading = "Contents")]
+        #[serde(deserialize_with = "list")]
+        pub keep: Vec<Pattern>,
         /// Compress layers with gzip[:1-12] or zstd[:1-22] [default: gzip]
         #[arg(long, env = "MICROBUILD_COMPRESSION", help_heading = "Contents")]
         #[serde(deserialize_with = "optional")]

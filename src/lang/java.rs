@@ -4,6 +4,7 @@
 //! others count as absent.
 
 use super::{Explanation, Facts, Language, LanguageError, Source, WantedRuntime, explain, versions::Releases};
+use crate::app_folder::AppFolder;
 
 /// Java, with Maven and Gradle.
 #[derive(Debug)]
@@ -14,8 +15,18 @@ impl Language for Java {
         "java"
     }
 
+    /// A jar beside files of another language is one of its tools.
+    fn is_app(&self, folder: &AppFolder) -> bool {
+        let names = folder.list("").ok().flatten().unwrap_or_default();
+        let mut names = names.iter().filter_map(|entry| entry.name.to_str());
+        names.any(|name| !name.ends_with(".jar") && (FILES.contains(&name) || name.ends_with(".java")))
+    }
+
     fn read(&self, source: &Source<'_>) -> Result<Facts, LanguageError> {
         if let Some(text) = source.read(POM)? {
+            if source.starts {
+                check_packaging(source, &text)?;
+            }
             return Ok(of_maven(&text));
         }
         let mut facts = Facts::default();
@@ -32,25 +43,70 @@ impl Language for Java {
     }
 
     fn explain(&self, line: &str) -> Option<Explanation> {
-        explain::find(line, SAYINGS)
+        other_release(line).or_else(|| explain::find(line, SAYINGS))
     }
 }
+
+/// The files that describe a project to Maven or Gradle.
+const FILES: [&str; 5] = [POM, "build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts"];
 
 /// The file that describes a project to Maven.
 const POM: &str = "pom.xml";
 
 const SAYINGS: &[(&str, Explanation)] = &[
-    ("release version", Explanation::hint(OTHER)),
-    ("invalid target release", Explanation::hint(OTHER)),
-    ("invalid source release", Explanation::hint(OTHER)),
     ("No matching toolchains found", Explanation::hint(OTHER)),
     ("Cannot find a Java installation on your machine", Explanation::hint(OTHER)),
     ("has not been downloaded from it before", Explanation::NotCached),
     ("No cached version of", Explanation::NotCached),
+    ("class file has wrong version", Explanation::hint(OTHER)),
+    ("error: invalid flag: --release", Explanation::hint(OTHER)),
+    (".gradle/wrapper/dists", Explanation::hint(WRAPPER)),
+    ("services.gradle.org", Explanation::hint(WRAPPER)),
+    (
+        "MAVEN_MODULE=FOLDER in the environment says which",
+        Explanation::hint("choose the module that is the app: MAVEN_MODULE=FOLDER in the environment of microbuild"),
+    ),
 ];
 
-const OTHER: &str = "the project asks for another JDK than the base has: another release has another one (--base debian:trixie, …), \
-                     `microbuild recipes java > mine.toml` begins a recipe with another; or lower what the project asks for";
+const OTHER: &str = "the project asks for a later JDK than the base has: --base debian:trixie has 21 (bookworm 17); or lower what the \
+                     project asks for";
+
+const LATER: &str = "the project asks for a later JDK than the base has: lower what the project asks for, or begin a recipe with packages of \
+                     another JDK: `microbuild recipes java > mine.toml`";
+
+/// The latest JDK of a base that a hint may name.
+const LATEST: u32 = 21;
+
+/// The meaning of a line of javac about a release that it does not know.
+fn other_release(line: &str) -> Option<Explanation> {
+    let words = ["release version ", "invalid target release: ", "invalid source release: "];
+    let (_, rest) = words.iter().find_map(|words| line.split_once(words))?;
+    let digits = rest.strip_prefix("1.").unwrap_or(rest).split(|c: char| !c.is_ascii_digit()).next()?;
+    let asked: u32 = digits.parse().ok()?;
+    Some(Explanation::hint(if asked > LATEST { LATER } else { OTHER }))
+}
+
+const WRAPPER: &str = "the project's wrapper could not fetch Gradle: distributionUrl in gradle/wrapper/gradle-wrapper.properties may name a \
+                       mirror that is reached here";
+
+/// Refuses a war that no server here runs. Spring Boot's plugin makes one that starts by itself.
+///
+/// # Errors
+/// When the project is packaged as a war, and nothing tells that it is one of Spring Boot's.
+fn check_packaging(source: &Source<'_>, text: &str) -> Result<(), LanguageError> {
+    let is_war = elements(text).iter().any(|(path, text)| path == "project/packaging" && text == "war");
+    if !is_war || text.contains("spring-boot") {
+        return Ok(());
+    }
+    Err(LanguageError::Unusable {
+        message: format!("expected an app that starts by itself, found a war: {}", source.place(POM).display()),
+        hint: Some(
+            "a server such as Tomcat runs a war, and no package of the base is one; Spring Boot's Maven plugin makes a war that starts, and \
+             Jetty or Tomcat can be embedded in the app"
+                .into(),
+        ),
+    })
+}
 
 fn wanted(range: &str, key: &'static str, file: &str, releases: Option<Releases>) -> Option<WantedRuntime> {
     WantedRuntime::advised("Java", range, Some(key), file, releases)
@@ -201,8 +257,37 @@ mod tests {
     }
 
     #[test]
+    fn a_war_needs_a_server_unless_it_is_of_spring_boot() {
+        let pom = |more: &str| format!("<project><artifactId>a</artifactId><packaging>war</packaging>{more}</project>");
+        let error = Draft::new(&[("pom.xml", pom(""))]).read(&Java).unwrap_err();
+        assert!(
+            error.starts_with("expected an app that starts by itself, found a war: shop/pom.xml\nhint: "),
+            "{error}"
+        );
+        let boot = pom("<parent><artifactId>spring-boot-starter-parent</artifactId></parent>");
+        assert!(Draft::new(&[("pom.xml", boot)]).read(&Java).is_ok());
+        assert!(Draft::new(&[("pom.xml", pom("").replace(">war<", ">jar<"))]).read(&Java).is_ok());
+    }
+
+    #[test]
+    fn a_jar_is_an_app_where_nothing_else_is() {
+        for (files, is_app) in [
+            (&["pom.xml", "tools.jar"][..], true),
+            (&["Main.java"], true),
+            (&["build.gradle.kts"], true),
+            (&["tools.jar", "package.json"], false),
+        ] {
+            let files: Vec<(&str, &str)> = files.iter().map(|name| (*name, "")).collect();
+            assert_eq!(Java.is_app(Draft::new(&files).folder()), is_app, "{files:?}");
+        }
+    }
+
+    #[test]
     fn explains_javac() {
         let line = "[ERROR] Fatal error compiling: error: release version 25 not supported";
-        assert_eq!(Java.explain(line), Some(Explanation::Hint(OTHER.into())));
+        assert_eq!(Java.explain(line), Some(Explanation::Hint(LATER.into())));
+        for line in ["error: release version 21 not supported", "error: invalid source release: 21"] {
+            assert_eq!(Java.explain(line), Some(Explanation::Hint(OTHER.into())), "{line}");
+        }
     }
 }

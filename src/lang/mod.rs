@@ -6,6 +6,8 @@
 //! Reading a project is pure: a language opens files of the project's folder through the [`AppFolder`] that it gets. It
 //! starts no process and uses neither the network nor the environment, so that its tests are folders.
 
+mod bun;
+mod deno;
 mod explain;
 mod go;
 mod java;
@@ -43,6 +45,8 @@ use crate::{
 
 /// Every language, each once.
 pub const ALL: &[&dyn Language] = &[
+    &bun::Bun,
+    &deno::Deno,
     &go::Go,
     &java::Java,
     &lua::Lua,
@@ -169,6 +173,8 @@ pub struct Source<'a> {
     pub build: &'a BuildWish,
     /// The port that the user declares, where an app can be told which one to listen on.
     pub port: Option<u16>,
+    /// Variables that the project's steps get from the user, which may say how it is built.
+    pub variables: &'a BTreeMap<String, String>,
 }
 
 impl Source<'_> {
@@ -218,6 +224,15 @@ pub struct Facts {
     pub dependencies: Option<Dependencies>,
     /// The names of the recipe's steps that this project does not need.
     pub unneeded: Vec<String>,
+    /// Variables for the commands of steps, which tell them what was found here.
+    pub build_env: BTreeMap<String, String>,
+    /// Of a compiled app: the folder of the project that its program starts in, whose data it opens. Empty for the
+    /// project's own.
+    pub folder: String,
+    /// Of a compiled app: the files and folders that become part of the program itself.
+    pub embedded: Vec<Pattern>,
+    /// What the user should know of the choices that were made, each a line.
+    pub notes: Vec<String>,
     /// Warnings for the user, each a line.
     pub warnings: Vec<String>,
 }

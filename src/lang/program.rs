@@ -105,7 +105,7 @@ fn meant(source: &Source<'_>) -> Result<Option<String>, LanguageError> {
             (None, [first, ..]) => {
                 let found = super::some(&programs);
                 let message = format!("expected one program in {}, found {found}", root.display());
-                let hint = Some(format!("choose one: --cmd './{first}'"));
+                let hint = Some(format!("choose one: --entrypoint './{first}'"));
                 return Err(LanguageError::Unusable { message, hint });
             }
         }
@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(meant_of(&[("a", &program), ("shop", &program), ("run", script)]), some("shop"));
         assert_eq!(meant_of(&[("run.sh", script), ("bin/a", &program)]), some("bin/a"));
         assert_eq!(meant_of(&[("a.txt", b""), ("lib/a", &program)]), Ok(None));
-        let error = "expected one program in shop, found a, b\nhint: choose one: --cmd './a'";
+        let error = "expected one program in shop, found a, b\nhint: choose one: --entrypoint './a'";
         assert_eq!(meant_of(&[("a", &program), ("b", &program)]), Err(error.into()));
         let error = meant_of(&[("run", script)]).unwrap_err();
         assert!(

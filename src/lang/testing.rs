@@ -1,6 +1,7 @@
 //! Projects in temporary folders, for the tests of languages.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -20,6 +21,7 @@ pub(super) struct Draft {
     folder: AppFolder,
     files: Listing,
     build: BuildWish,
+    variables: BTreeMap<String, String>,
 }
 
 impl Draft {
@@ -39,7 +41,13 @@ impl Draft {
         }
         listing.complete();
         let folder = AppFolder::open(&root).expect("a folder");
-        Self { _dir: dir, root, folder, files: listing, build: BuildWish::default() }
+        Self { _dir: dir, root, folder, files: listing, build: BuildWish::default(), variables: BTreeMap::new() }
+    }
+
+    /// The same project, built with the variable `name`.
+    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+        self.variables.insert(name.to_owned(), value.to_owned());
+        self
     }
 
     pub(super) fn source(&self) -> Source<'_> {
@@ -52,6 +60,7 @@ impl Draft {
             builds: true,
             build: &self.build,
             port: None,
+            variables: &self.variables,
         }
     }
 

@@ -88,6 +88,17 @@ impl App {
 }
 
 impl Steps<'_> {
+    /// Makes the layer of the files that a compiled app opens when it runs.
+    pub(super) fn data_layer(&self, app: &App) -> Result<Option<MaybeCached>, BuildError> {
+        let Steps { request, project, fetcher, secrets, .. } = self;
+        if project.data.is_empty() {
+            return Ok(None);
+        }
+        let layer = app.layer("data", &project.data_folder()?, project.data.clone());
+        check_secrets(&layer, secrets)?;
+        app_layer(&layer, request.compression, fetcher).map(Some)
+    }
+
     /// Makes the layers of the app's own files, unless the image has only results of steps.
     pub(super) fn own_layers(&self, app: &App) -> Result<Vec<MaybeCached>, BuildError> {
         let Steps { request, project, fetcher, secrets, .. } = self;

@@ -258,6 +258,9 @@ fn plan(request: &Request, recipe: &Recipe, ui: &Ui) -> Result<(Project, Plan), 
         deps: request.deps,
         include: request.include.clone(),
         exclude: request.exclude.clone(),
+        keep: request.keep.clone(),
+        workdir: request.workdir.clone(),
+        variables: recipe.passed(&request.host),
         entrypoint: words(&request.entrypoint),
         cmd: words(&request.cmd),
         build: request.build.clone(),
@@ -305,6 +308,8 @@ fn image(
     let packages = layers.len();
     layers.extend(folders);
     layers.extend(steps.linked_layer(&linked, &app)?);
+    // What a step makes lies over the app's data of the same name.
+    layers.extend(steps.data_layer(&app)?);
     for output in outputs {
         layers.extend(steps.layers(output, &app)?);
     }

@@ -2,6 +2,8 @@
 //! app's name and version.
 
 mod checkout;
+mod commit;
+mod data;
 mod dockerfile;
 mod git;
 mod ignore;
@@ -32,7 +34,7 @@ use crate::{
     },
     listing::Listing,
     recipe::{Recipe, Step, Template},
-    values::{BuildCommand, BuildWish, Deps, Port},
+    values::{BuildCommand, BuildWish, Deps, Port, Workdir},
 };
 
 /// The build options that concern the project.
@@ -44,6 +46,12 @@ pub struct Options {
     pub include: Vec<Pattern>,
     /// Additional files to exclude; wins over `include`.
     pub exclude: Vec<Pattern>,
+    /// Files that a compiled app keeps in its image, in addition to the recipe's.
+    pub keep: Vec<Pattern>,
+    /// The app's folder in the image, instead of the recipe's.
+    pub workdir: Option<Workdir>,
+    /// Variables that the app's steps get, which may say how it is built.
+    pub variables: BTreeMap<String, String>,
     /// Replaces the recipe's entrypoint and drops the recipe's cmd, as Docker does.
     pub entrypoint: Option<Vec<String>>,
     /// Replaces the recipe's cmd.
@@ -69,6 +77,11 @@ pub struct Project {
     pub files: Vec<AppFile>,
     /// Additional files of the app, which the language has made from its own.
     pub generated: Vec<GeneratedFile>,
+    /// The files of a compiled app that its program opens when it runs, and the folder that they are in, relative to
+    /// [`Project::root`]. They are among `files`, perhaps below that folder.
+    pub data: Vec<AppFile>,
+    /// The folder that [`Project::data`] is relative to; empty for the app's own.
+    pub data_folder: String,
     /// Installed dependencies (`node_modules` and everything below), sorted in the same way; empty unless copied.
     pub dependencies: Vec<AppFile>,
     /// Where dependencies come from: [`Deps::None`] when there are none, or none are wanted.
@@ -93,6 +106,8 @@ pub struct Project {
     pub ports: Vec<Port>,
     /// Variables that the project itself sets; they win over the recipe's.
     pub env: BTreeMap<String, String>,
+    /// Variables for the commands of its steps.
+    pub build_env: BTreeMap<String, String>,
     /// The project's name. Not the folder's name, which differs from one checkout to another.
     pub title: Option<String>,
     /// Its version.
@@ -105,10 +120,10 @@ pub struct Project {
     pub checkout: Checkout,
     /// The versions of the runtime that it asks for, if any; see [`Project::check_runtime`].
     pub runtime: Option<WantedRuntime>,
+    /// What the user should know of the choices that were made, each a line.
+    pub notes: Vec<String>,
     /// Warnings for the user, each a line.
     pub warnings: Vec<String>,
-    /// What else the user should know, each a line.
-    pub notes: Vec<String>,
 }
 
 /// An error of a project.
@@ -322,9 +337,18 @@ impl Project {
         // Steps may also ask for paths below the top.
         let paths = recipe.steps.iter().flat_map(|step| &step.when).map(ToString::to_string);
         names.extend(paths.filter(|path| path.contains('/') && door.kind(path).is_some()));
+        let is_alone = alone.is_some();
         let walk::Found { files, dependencies, mut warnings } = match alone {
             Some(file) => walk::Found::of(file),
-            None => list(door, &root, &names, recipe, options)?,
+            None => list(door, &root, &names, recipe, options, ignore_file(door)?)?,
+        };
+        let mut notes = Vec::new();
+        let sources = match steps::hidden(&names, door, recipe, &files) {
+            Some(hidden) if !is_alone => {
+                notes.push(steps::told_hidden(&hidden));
+                Some(list(door, &root, &names, recipe, options, Vec::new())?.files)
+            }
+            _ => None,
         };
         let given = options.entrypoint.is_some() || options.cmd.is_some();
         let known = recipe.env.iter().chain(&options.env).map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -341,9 +365,19 @@ impl Project {
         let starts = entrypoint.has_places() || cmd.has_places();
         let installs = options.deps == Deps::Auto;
         let builds = installs && options.build.run != Some(BuildCommand::None);
-        let build = &options.build;
-        let source =
-            Source { folder: door, root: &root, files: &files, starts, installs, builds, build, port: options.port };
+        // A compiled program is made even where its command is given. `microbuild dev` gives an empty one, and makes none.
+        let makes = recipe.app.is_made && !options.cmd.as_ref().is_some_and(Vec::is_empty);
+        let source = Source {
+            folder: door,
+            root: &root,
+            files: sources.as_ref().unwrap_or(&files),
+            starts: starts || makes,
+            installs,
+            builds,
+            build: &options.build,
+            port: options.port,
+            variables: &options.variables,
+        };
         let read = |source: &Source<'_>| recipe.language.map(|language| language.read(source)).transpose();
         let lone = || lone(recipe, &files).map(|entry| Start { entry, ..Start::default() });
         let mut hinted = None;
@@ -397,6 +431,7 @@ impl Project {
         if let Some(language) = recipe.language.filter(|_| options.same_times) {
             warnings.extend(validators::warning(language.name(), &source));
         }
+        notes.extend(facts.notes);
         let words = process.as_ref().map(|process| process.words.clone());
         let (entrypoint, cmd) = match words.or(facts.command.filter(|_| starts)) {
             Some(words) => (Words::Given(Vec::new()), Words::Given(words)),
@@ -409,29 +444,56 @@ impl Project {
             Some(language) if installs => language.prepare(&source)?,
             _ => Vec::new(),
         };
+        let (data_folder, mut build_env) = (facts.folder, facts.build_env);
+        let data = match recipe.app.is_made {
+            true => data::Rule {
+                recipe: &recipe.app.data,
+                include: &options.include,
+                keep: &options.keep,
+                base: &data_folder,
+                embedded: &facts.embedded,
+            }
+            .data(&files),
+            false => Vec::new(),
+        };
+        notes.extend(data::told(&data));
+        let program = data::program(&data);
+        if program != data::program(&[]) {
+            build_env.insert("PROGRAM".to_owned(), program.to_owned());
+        }
+        let workdir = options.workdir.as_ref().unwrap_or(&recipe.app.workdir).as_str();
+        let git::Commit { revision, source } = git::commit(&root);
+        let listed = sources.as_ref().unwrap_or(&files);
+        let asks = recipe.app.is_made && commit::is_wanted(door, listed, &options.variables);
+        let commit = revision.as_deref().filter(|_| asks);
+        build_env.extend(commit.into_iter().flat_map(commit::variables));
+        let repository = commit.map(commit::repository).unwrap_or_default();
         let files = files.into_files();
+        let sources = sources.map(Listing::into_files);
         let seen = steps::Seen {
             folder: door,
-            files: &files,
+            files: sources.as_ref().unwrap_or(&files),
             dependencies: &facts.dependencies.unwrap_or_default(),
             generated: &generated,
+            repository: &repository,
             exclude: &options.exclude,
             build: build.as_ref(),
         };
         let steps = chosen.into_iter().filter_map(|at| Some((at, recipe.steps.get(at)?)));
         let steps = steps.map(|(at, step)| seen.by(at, step, &mut warnings)).collect::<Result<Vec<_>, _>>()?;
         let files = walk::without(files, &facts.without);
-        let git::Commit { revision, source } = git::commit(&root);
         Ok(Self {
             root: app.to_owned(),
             files,
             generated: facts.files,
+            data,
+            data_folder,
             deps: if dependencies.is_empty() && !installs { Deps::None } else { options.deps },
             steps,
             dependencies: dependencies.into_files(),
-            entrypoint: entrypoint.fill(&start),
             // A folder of files without a program has no command.
-            cmd: if start.entry.is_empty() && cmd.has_places() { Vec::new() } else { cmd.fill(&start) },
+            entrypoint: entrypoint.fill(&start, workdir, program),
+            cmd: cmd.fill(&start, workdir, program),
             entry: Some(start.entry).filter(|entry| !entry.is_empty()),
             shell,
             made,
@@ -439,14 +501,15 @@ impl Project {
             roles: facts.roles,
             extensions: facts.extensions,
             env: facts.env.into_iter().chain(process.into_iter().flat_map(|process| process.env)).collect(),
+            build_env,
             title: facts.name,
             version: facts.version,
             revision,
             source,
             checkout: Checkout::None,
             runtime: facts.runtime,
-            warnings,
             notes,
+            warnings,
         })
     }
 
@@ -466,12 +529,21 @@ impl Project {
         Ok(AppFolder::open(&self.root)?)
     }
 
+    /// The folder of [`Project::data`], opened.
+    ///
+    /// # Errors
+    /// When it no longer exists.
+    pub fn data_folder(&self) -> Result<AppFolder, ProjectError> {
+        Ok(AppFolder::open(&self.root.join(&self.data_folder))?)
+    }
+
     /// The empty project of a language's base image. Its command is the recipe's, up to the first word that needs an
     /// app.
     pub fn without_app(recipe: &Recipe) -> Self {
         let words = |template: &Template| template.fixed();
-        let cmd = if recipe.app.is_made { Vec::new() } else { words(&recipe.app.cmd) };
-        Self { cmd, entrypoint: words(&recipe.app.entrypoint), title: Some(recipe.name.clone()), ..Self::default() }
+        let of = |template: &Template| if recipe.app.is_made { Vec::new() } else { words(template) };
+        let (cmd, entrypoint) = (of(&recipe.app.cmd), of(&recipe.app.entrypoint));
+        Self { cmd, entrypoint, title: Some(recipe.name.clone()), ..Self::default() }
     }
 
     /// Checks that the project runs on `version` of the language's runtime, a package's version (`24.11.1-r0`). Returns
@@ -535,9 +607,10 @@ impl<'a> Words<'a> {
         matches!(self, Self::Recipe(template) if template.has_places())
     }
 
-    fn fill(self, start: &Start) -> Vec<String> {
+    fn fill(self, start: &Start, workdir: &str, program: &str) -> Vec<String> {
         match self {
-            Self::Recipe(template) => template.fill(start),
+            Self::Recipe(template) if template.has_places() && start.entry.is_empty() => Vec::new(),
+            Self::Recipe(template) => template.fill(start, workdir, program),
             Self::Given(words) => words,
         }
     }
@@ -596,13 +669,15 @@ fn check_copied(
 }
 
 /// Lists the files of the folder `app` that go into the image. `root` is its absolute path, `names` are the names at
-/// its top. Folders that a step makes anew stay out, unless they are to be copied.
+/// its top, `ignored` are the patterns of its ignore file. Folders that a step makes anew stay out, unless they are to
+/// be copied.
 fn list(
     app: &AppFolder,
     root: &Path,
     names: &[String],
     recipe: &Recipe,
     options: &Options,
+    ignored: Vec<Pattern>,
 ) -> Result<walk::Found, ProjectError> {
     let steps = steps::of_project(names, recipe, None, None).into_iter().filter_map(|at| recipe.steps.get(at));
     let (installing, other): (Vec<&Step>, Vec<&Step>) = steps.partition(|step| step.installs);
@@ -614,7 +689,7 @@ fn list(
     }
     let own = recipe.origin.file().and_then(|path| fs::canonicalize(path).ok());
     let own = own.as_deref().and_then(|path| path.strip_prefix(root).ok()?.to_str()).map(str::to_owned);
-    let ignored = recipe.app.ignore.iter().cloned().chain(ignore_file(app)?).collect();
+    let ignored = recipe.app.ignore.iter().cloned().chain(ignored).collect();
     let rules = ignore::Rules::for_app(ignored, &options.include, &options.exclude, &without, own);
     let apart = copies.then(|| (installed.clone(), ignore::Rules::for_dependencies(&installed, &options.exclude)));
     let mut found = walk::walk(app, &rules, apart.as_ref())?;

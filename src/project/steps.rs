@@ -7,6 +7,7 @@ use crate::{
     app_folder::AppFolder,
     glob::{Pattern, PatternSet},
     lang::{self, GeneratedFile},
+    listing::Listing,
     recipe::{Recipe, Step},
     values::Deps,
 };
@@ -88,6 +89,29 @@ pub(super) fn to_run(
     }
 }
 
+/// The files by which `recipe` recognizes the project, where an ignore file leaves out every one of them: then it describes
+/// what goes into an image that is made in another way, and not what is compiled. `names` are the files at the project's
+/// top, `files` those that are not left out.
+pub(super) fn hidden(names: &[String], folder: &AppFolder, recipe: &Recipe, files: &Listing) -> Option<Vec<String>> {
+    if !recipe.app.is_made {
+        return None;
+    }
+    let patterns = PatternSet::new(recipe.detect.clone());
+    let paths = recipe.detect.iter().map(ToString::to_string).filter(|path| path.contains('/') && !path.contains('*'));
+    let paths = paths.filter(|path| folder.kind(path).is_some());
+    let found: Vec<String> = names.iter().filter(|name| patterns.matches(name)).cloned().chain(paths).collect();
+    let is_hidden = !found.is_empty() && found.iter().all(|path| files.get(path).is_none());
+    is_hidden.then_some(found)
+}
+
+/// What tells the user that steps see more files than the ignore file says.
+pub(super) fn told_hidden(hidden: &[String]) -> String {
+    let names = lang::some(hidden);
+    format!(
+        "the ignore file leaves out {names}, so it is not for the compiler: steps see all files, the image only those left in"
+    )
+}
+
 /// The files that a project's steps can see.
 pub(super) struct Seen<'a> {
     /// The app's folder.
@@ -98,6 +122,8 @@ pub(super) struct Seen<'a> {
     pub(super) dependencies: &'a lang::Dependencies,
     /// Files that the language has made for steps that install.
     pub(super) generated: &'a [GeneratedFile],
+    /// Files for steps that compile: a repository that knows the commit, where a script of the app asks for it.
+    pub(super) repository: &'a [GeneratedFile],
     /// The files that the user excludes.
     pub(super) exclude: &'a [Pattern],
     /// How the app is built.
@@ -138,7 +164,7 @@ impl Seen<'_> {
                 let (scripts, env) = (needs.scripts.clone(), needs.env.clone());
                 Ok(ProjectStep { generated, required, scripts, env, ..read })
             }
-            _ => Ok(read),
+            _ => Ok(ProjectStep { generated: self.repository.to_vec(), ..read }),
         }
     }
 }

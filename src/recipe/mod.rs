@@ -274,6 +274,10 @@ pub struct App {
     /// Whether the image holds only the results of steps, and none of the app's own files.
     #[serde(rename = "made")]
     pub is_made: bool,
+    /// Patterns for files of a project that its program opens when it runs, where the image has only results of steps. The
+    /// last one that matches decides, as in an ignore file.
+    #[serde(deserialize_with = "lists::list")]
+    pub data: Vec<Pattern>,
     /// Whether each app brings its own runtime, so that the language has no base image.
     #[serde(rename = "own-runtime")]
     pub own_runtime: bool,

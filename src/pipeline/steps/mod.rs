@@ -197,7 +197,7 @@ impl<'a> Steps<'a> {
             foreign_command: &self.recipe.packages(&self.request.base.dev())?.foreign_command,
         };
         let invocation = step.invocation(conditions, &|name| self.request.host.variable(name));
-        let invocation = invocation.ok_or_else(|| StepError::ForeignProcessor {
+        let mut invocation = invocation.ok_or_else(|| StepError::ForeignProcessor {
             step: step.name.clone(),
             recipe: self.recipe.name.clone(),
             platform: platform.to_string(),
@@ -207,6 +207,7 @@ impl<'a> Steps<'a> {
         env.extend(of_project.env.clone());
         // What is installed is the same, however the app is built.
         if !step.installs || step.builds {
+            env.extend(self.project.build_env.clone());
             env.extend(self.request.build.env.clone());
         }
         Ok(Job { step, of_project, platform, invocation: Invocation { words, env } })

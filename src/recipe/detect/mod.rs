@@ -83,7 +83,11 @@ pub(super) fn detect(
         check(recipe)?;
     }
     match (found.pop(), found.is_empty()) {
-        (Some((recipe, files)), true) => Ok(Detected { recipe, files, parts }),
+        (Some((recipe, files)), true) => {
+            // What the recipe itself recognizes is no part.
+            parts.retain(|(_, others)| others.iter().any(|file| !files.contains(file)));
+            Ok(Detected { recipe, files, parts })
+        }
         (None, _) => Err(nothing(app, Some(folder), &recipes)),
         (last, false) => {
             let named = |(recipe, mut files): Speaker| (recipe.name, files.swap_remove(0));
@@ -99,25 +103,29 @@ pub(super) fn detect(
 /// whether there is an app only where its files are found `by_manifest`.
 fn strongest(folder: &AppFolder, by_manifest: bool, found: &mut Vec<Speaker>, parts: &mut Vec<(String, Vec<String>)>) {
     let is_app = |(recipe, _): &Speaker| !by_manifest || recipe.language.is_none_or(|language| language.is_app(folder));
-    let mut beaten = BTreeSet::new();
-    for speaker @ (recipe, _) in &*found {
-        beaten.extend(recipe.over.iter().filter(|name| **name != recipe.name).cloned());
-        // A recipe that is like another makes a kind of its apps: of the two, it is the one exactly for those.
-        let like = recipe.like.iter().find(|like| found.iter().any(|(other, _)| other.name == **like));
-        beaten.extend(like.map(|like| if is_app(speaker) { like.clone() } else { recipe.name.clone() }));
-    }
-    if found.iter().any(|(recipe, _)| !beaten.contains(&recipe.name)) {
-        found.retain(|(recipe, _)| !beaten.contains(&recipe.name));
-    }
     let stays = |(recipe, _): &Speaker| !recipe.yields;
-    let ways: [&dyn Fn(&Speaker) -> bool; 2] = [&is_app, &stays];
-    for way in ways {
+    let mut keep = |found: &mut Vec<Speaker>, way: &dyn Fn(&Speaker) -> bool| {
         if found.len() > 1 && found.iter().any(way) {
             let (stronger, weaker): (Vec<_>, Vec<_>) = found.drain(..).partition(way);
             *found = stronger;
             parts.extend(weaker.into_iter().map(|(recipe, files)| (recipe.name, files)));
         }
+    };
+    // A recipe that wins over another, or is like it, is for a kind of that one's apps. Without an app it wins over none.
+    let is_kind = |(recipe, _): &Speaker| !recipe.over.is_empty() || recipe.like.is_some();
+    if found.iter().any(is_app) {
+        keep(found, &is_app);
+    } else if !found.iter().all(is_kind) {
+        found.retain(|speaker| !is_kind(speaker));
     }
+    let mut beaten = BTreeSet::new();
+    for (recipe, _) in &*found {
+        beaten.extend(recipe.over.iter().chain(&recipe.like).filter(|name| **name != recipe.name).cloned());
+    }
+    if found.iter().any(|(recipe, _)| !beaten.contains(&recipe.name)) {
+        found.retain(|(recipe, _)| !beaten.contains(&recipe.name));
+    }
+    keep(found, &stays);
 }
 
 /// The recipes whose source files are in `folder`.

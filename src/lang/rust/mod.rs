@@ -1,7 +1,13 @@
-//! Rust: `Cargo.toml` (<https://doc.rust-lang.org/cargo/reference/manifest.html>), and the messages of Cargo.
+//! Rust: `Cargo.toml` (<https://doc.rust-lang.org/cargo/reference/manifest.html>), the programs of a project, and the messages
+//! of Cargo.
+
+mod embedded;
+mod programs;
+
+use std::collections::BTreeMap;
 
 use super::{
-    Explanation, Facts, LARGEST, Language, LanguageError, Source, WantedRuntime, explain, read_toml, text_at,
+    Explanation, Facts, LARGEST, Language, LanguageError, Source, WantedRuntime, explain, read_toml, some, text_at,
     toml_document, versions::Releases,
 };
 use crate::app_folder::AppFolder;
@@ -34,7 +40,23 @@ impl Language for Rust {
         };
         let version = said("version").filter(|_| manifest.contains_key("package"));
         let name = text_at(&manifest, &["package", "name"]).map(str::to_owned);
-        Ok(Facts { name, version, runtime, ..Facts::default() })
+        let choice = programs::choose(source, &manifest)?;
+        let mut build_env = BTreeMap::new();
+        let mut notes = Vec::new();
+        if let Some(program) = &choice.program {
+            build_env.insert("CARGO_BIN".to_owned(), program.name.clone());
+            build_env.extend(program.package.iter().map(|package| ("CARGO_PACKAGE".to_owned(), package.clone())));
+            let others = choice.programs.iter().filter(|other| *other != program).map(|other| other.name.clone());
+            let others: Vec<String> = others.collect();
+            if !others.is_empty() && !source.variables.contains_key("CARGO_BIN") {
+                let (name, others) = (&program.name, some(&others));
+                notes.push(format!(
+                    "the program is {name}; another: CARGO_BIN={others} in the environment of microbuild"
+                ));
+            }
+        }
+        let embedded = embedded::patterns(source, &choice.packages)?;
+        Ok(Facts { name, version, runtime, build_env, embedded, notes, ..Facts::default() })
     }
 
     fn explain(&self, line: &str) -> Option<Explanation> {
@@ -50,6 +72,8 @@ const SAYINGS: &[(&str, Explanation)] = &[
     ("is not supported by the following package", Explanation::hint(NEWER)),
     ("feature `edition2024` is required", Explanation::hint(NEWER)),
     ("this version of Cargo is older than the", Explanation::hint(NEWER)),
+    ("this version of Cargo does not understand this lock file", Explanation::hint(NEWER_LOCK)),
+    ("requires `-Znext-lockfile-bump`", Explanation::hint(NEWER_LOCK)),
     ("needs to be updated but --locked was passed", Explanation::lock(LOCK)),
     ("cannot update the lock file", Explanation::lock(LOCK)),
     ("you're using offline mode (--offline)", Explanation::NotCached),
@@ -59,8 +83,8 @@ const SAYINGS: &[(&str, Explanation)] = &[
     (
         "Could not find directory of OpenSSL installation",
         Explanation::lacks(
-            "openssl-sys is linked with OpenSSL: --dev-package openssl-dev and openssl-libs-static (Alpine) or libssl-dev (Debian) bring \
-             it; or take the crate's feature `vendored`, or rustls",
+            "openssl-sys is linked with OpenSSL: --dev-package openssl-dev (Alpine) or libssl-dev (Debian) brings it; or take the crate's \
+             feature `vendored`, or rustls",
         ),
     ),
     (
@@ -73,6 +97,9 @@ const LOCK: &str = "bring Cargo.lock up to date with Cargo.toml: `microbuild dev
 
 const NEWER: &str = "the base has an older Rust than a package asks for: another release has a later one (--base alpine:edge, debian:trixie, \
                      …), or `cargo update` to versions of it that this one compiles";
+
+const NEWER_LOCK: &str = "a later Cargo wrote Cargo.lock than the base has: another release has one that reads it (--base debian:trixie, \
+                          alpine:3.23, …)";
 
 const LIBRARY: &str = "the linker lacks a library, whose static form the program takes: --dev-package NAME-static or NAME-dev (Alpine), \
                        libNAME-dev (Debian) brings it";
@@ -114,22 +141,25 @@ mod tests {
         let is = |name: &str, version: &str, runtime: Option<(&str, bool)>| {
             (name.to_owned(), version.to_owned(), runtime.map(|(text, fits)| (text.to_owned(), fits)))
         };
+        let main = ("src/main.rs", "fn main() {}");
+        let member = ("a/Cargo.toml", "[package]\nname = 'a'\n");
         let package = "[package]\nname = 'shop'\nversion = '0.3.0'\nrust-version = '1.90'\n";
         assert_eq!(
-            read(&[("Cargo.toml", package), ("rust-toolchain", "1.70")]),
+            read(&[("Cargo.toml", package), ("rust-toolchain", "1.70"), main]),
             is("shop", "0.3.0", Some(("1.90 in rust-version in Cargo.toml", false)))
         );
         let inherits = "[package]\nname = 'shop'\nversion.workspace = true\n[workspace.package]\nversion = '7.0.0'\n";
         assert_eq!(
-            read(&[("Cargo.toml", inherits), ("rust-toolchain.toml", "[toolchain]\nchannel = '1.85.1'\n")]),
+            read(&[("Cargo.toml", inherits), ("rust-toolchain.toml", "[toolchain]\nchannel = '1.85.1'\n"), main]),
             is("shop", "7.0.0", Some(("1.85.1 in toolchain.channel in rust-toolchain.toml", true)))
         );
         let workspace = "[workspace]\nmembers = ['a']\n[workspace.package]\nversion = '7.0.0'\n";
         assert_eq!(
-            read(&[("Cargo.toml", workspace), ("rust-toolchain", "1.89\n")]),
+            read(&[("Cargo.toml", workspace), ("rust-toolchain", "1.89\n"), member, ("a/src/main.rs", "")]),
             is("", "", Some(("1.89 in rust-toolchain", false)))
         );
-        assert_eq!(read(&[("Cargo.toml", workspace), ("rust-toolchain", "nightly\n")]), is("", "", None));
+        let files = [("Cargo.toml", workspace), ("rust-toolchain", "nightly\n"), member, ("a/src/main.rs", "")];
+        assert_eq!(read(&files), is("", "", None));
         let error = Draft::new(&[("Cargo.toml", "[package\n")]).read(&Rust).unwrap_err();
         assert!(error.starts_with("shop/Cargo.toml:1:"), "{error}");
     }
@@ -149,6 +179,8 @@ mod tests {
         ] {
             assert_eq!(Rust.explain(line), Some(Explanation::Hint(NEWER.into())), "{line}");
         }
+        let line = "lock file version `4` was found, but this version of Cargo does not understand this lock file, perhaps Cargo needs to be updated?";
+        assert_eq!(Rust.explain(line), Some(Explanation::Hint(NEWER_LOCK.into())));
         assert!(matches!(
             Rust.explain(
                 "error: the lock file /app/Cargo.lock needs to be updated but --locked was passed to prevent this"

@@ -1,0 +1,3 @@
+module example.org/go-templates
+
+go 1.19
