@@ -9,6 +9,7 @@ mod git;
 mod ignore;
 pub(crate) mod line;
 mod procfile;
+mod read;
 mod steps;
 mod walk;
 
@@ -27,14 +28,11 @@ pub use crate::listing::{AppFile, FileKind};
 use crate::{
     app_folder::{AppFolder, AppFolderError},
     error::{Explain, Kind},
-    glob::{Pattern, PatternError, PatternSet},
-    lang::{
-        Dependencies, Facts, GeneratedFile, Installed, LARGEST, Language, LanguageError, Source, Start, WantedRuntime,
-        some, validators,
-    },
+    glob::{Pattern, PatternError},
+    lang::{Dependencies, GeneratedFile, Installed, LARGEST, Language, LanguageError, WantedRuntime, some},
     listing::Listing,
     recipe::{Recipe, Step, Template},
-    values::{BuildCommand, BuildWish, Deps, Port, Workdir},
+    values::{BuildWish, Deps, Port, Workdir},
 };
 
 /// The build options that concern the project.
@@ -320,197 +318,7 @@ impl Project {
     /// # Errors
     /// When a file in the folder cannot go into an image, or no command is known; see [`ProjectError`].
     pub fn read(app: &Path, recipe: &Recipe, options: &Options) -> Result<Self, ProjectError> {
-        // The user chose the single file: where it is a link, its target is meant.
-        let unreadable = |source| ProjectError::Io { path: app.to_owned(), source };
-        let real = if app.is_file() { Some(fs::canonicalize(app).map_err(unreadable)?) } else { None };
-        let alone = match (recipe.language, &real) {
-            (Some(language), Some(path)) => language.single_file(path)?,
-            _ => None,
-        };
-        let app = match real.as_deref().filter(|_| alone.is_some()) {
-            Some(file) => file.parent().unwrap_or(Path::new("/")),
-            None => app,
-        };
-        let root = folder(app)?;
-        let door = &AppFolder::open(app)?;
-        let mut names = walk::names(door)?;
-        // Steps may also ask for paths below the top.
-        let paths = recipe.steps.iter().flat_map(|step| &step.when).map(ToString::to_string);
-        names.extend(paths.filter(|path| path.contains('/') && door.kind(path).is_some()));
-        let is_alone = alone.is_some();
-        let walk::Found { files, dependencies, mut warnings } = match alone {
-            Some(file) => walk::Found::of(file),
-            None => list(door, &root, &names, recipe, options, ignore_file(door)?)?,
-        };
-        let mut notes = Vec::new();
-        let sources = match steps::hidden(&names, door, recipe, &files) {
-            Some(hidden) if !is_alone => {
-                notes.push(steps::told_hidden(&hidden));
-                Some(list(door, &root, &names, recipe, options, Vec::new())?.files)
-            }
-            _ => None,
-        };
-        let given = options.entrypoint.is_some() || options.cmd.is_some();
-        let known = recipe.env.iter().chain(&options.env).map(|(name, value)| (name.clone(), value.clone())).collect();
-        let wanted = procfile::Wanted { process: options.process.as_deref(), env: &known };
-        let procfile = if given { procfile::Read::default() } else { procfile::read(door, recipe, wanted)? };
-        let (mut process, mut notes, mut ports) = (procfile.process, procfile.notes, Vec::new());
-        let by_file = recipe.app.start.iter().find(|start| start.when.iter().any(|path| files.get(path).is_some()));
-        let by_file = by_file.filter(|_| !given).map(|start| start.cmd.0.clone());
-        let words = process.as_ref().map(|process| process.words.clone());
-        let (entrypoint, cmd) = match words.or(by_file) {
-            Some(words) => (Words::Given(Vec::new()), Words::Given(words)),
-            None => Words::of(recipe, options),
-        };
-        let starts = entrypoint.has_places() || cmd.has_places();
-        let installs = options.deps == Deps::Auto;
-        let builds = installs && options.build.run != Some(BuildCommand::None);
-        // A compiled program is made even where its command is given. `microbuild dev` gives an empty one, and makes none.
-        let makes = recipe.app.is_made && !options.cmd.as_ref().is_some_and(Vec::is_empty);
-        let source = Source {
-            folder: door,
-            root: &root,
-            files: sources.as_ref().unwrap_or(&files),
-            starts: starts || makes,
-            installs,
-            builds,
-            build: &options.build,
-            port: options.port,
-            variables: &options.variables,
-        };
-        let read = |source: &Source<'_>| recipe.language.map(|language| language.read(source)).transpose();
-        let lone = || lone(recipe, &files).map(|entry| Start { entry, ..Start::default() });
-        let mut hinted = None;
-        let facts = match read(&source) {
-            Err(error @ LanguageError::NoEntry { .. }) => {
-                let start = lone();
-                if start.is_none() {
-                    hinted = dockerfile::start(door, recipe, &files)?;
-                }
-                if start.is_none() && hinted.is_none() {
-                    return Err(error.into());
-                }
-                Facts { start, ..read(&Source { starts: false, ..source })?.unwrap_or_default() }
-            }
-            facts => facts?.unwrap_or_default(),
-        };
-        let build = facts.build.filter(|_| builds);
-        if build.is_none() && builds && options.build.run.is_some() {
-            return Err(ProjectError::NoBuild(recipe.name.clone()));
-        }
-        if options.deps == Deps::Copy {
-            check_copied(recipe, app, facts.dependencies.as_ref(), &dependencies)?;
-        }
-        let chosen = steps::of_project(&names, recipe, facts.dependencies.as_ref(), Some(build.as_ref()));
-        let mut chosen = steps::to_run(&chosen, recipe, facts.dependencies.as_ref(), options.deps)?;
-        chosen.retain(|at| recipe.steps.get(*at).is_some_and(|step| !facts.unneeded.contains(&step.name)));
-        let is_finished = recipe.language.is_some_and(Language::is_finished);
-        let start = match facts.start {
-            Some(start) => start,
-            None if !starts || is_finished || facts.command.is_some() => Start::default(),
-            None => {
-                let entry = recipe.app.entry.iter().find(|name| files.get(name).is_some());
-                let usual = entry.map(|entry| Start { entry: entry.clone(), ..Start::default() });
-                match usual.or_else(lone) {
-                    Some(start) => start,
-                    None => {
-                        hinted = hinted.or(dockerfile::start(door, recipe, &files)?);
-                        if hinted.is_none() {
-                            return Err(no_file(recipe, app, &files));
-                        }
-                        Start::default()
-                    }
-                }
-            }
-        };
-        if let Some(found) = hinted {
-            (process, ports) = (Some(found.process), found.ports);
-            notes.push(found.note);
-        }
-        warnings.extend(facts.warnings);
-        if let Some(language) = recipe.language.filter(|_| options.same_times) {
-            warnings.extend(validators::warning(language.name(), &source));
-        }
-        notes.extend(facts.notes);
-        let words = process.as_ref().map(|process| process.words.clone());
-        let (entrypoint, cmd) = match words.or(facts.command.filter(|_| starts)) {
-            Some(words) => (Words::Given(Vec::new()), Words::Given(words)),
-            None => (entrypoint, cmd),
-        };
-        let made = if recipe.app.is_made && process.is_some() { recipe.app.cmd.fill(&start) } else { Vec::new() };
-        let shell = process.as_ref().filter(|process| process.needs_shell).map(ToString::to_string);
-        let installs = chosen.iter().any(|at| recipe.steps.get(*at).is_some_and(|step| step.installs));
-        let generated = match recipe.language {
-            Some(language) if installs => language.prepare(&source)?,
-            _ => Vec::new(),
-        };
-        let (data_folder, mut build_env) = (facts.folder, facts.build_env);
-        let data = match recipe.app.is_made {
-            true => data::Rule {
-                recipe: &recipe.app.data,
-                include: &options.include,
-                keep: &options.keep,
-                base: &data_folder,
-                embedded: &facts.embedded,
-            }
-            .data(&files),
-            false => Vec::new(),
-        };
-        notes.extend(data::told(&data));
-        let program = data::program(&data);
-        if program != data::program(&[]) {
-            build_env.insert("PROGRAM".to_owned(), program.to_owned());
-        }
-        let workdir = options.workdir.as_ref().unwrap_or(&recipe.app.workdir).as_str();
-        let git::Commit { revision, source } = git::commit(&root);
-        let listed = sources.as_ref().unwrap_or(&files);
-        let asks = recipe.app.is_made && commit::is_wanted(door, listed, &options.variables);
-        let commit = revision.as_deref().filter(|_| asks);
-        build_env.extend(commit.into_iter().flat_map(commit::variables));
-        let repository = commit.map(commit::repository).unwrap_or_default();
-        let files = files.into_files();
-        let sources = sources.map(Listing::into_files);
-        let seen = steps::Seen {
-            folder: door,
-            files: sources.as_ref().unwrap_or(&files),
-            dependencies: &facts.dependencies.unwrap_or_default(),
-            generated: &generated,
-            repository: &repository,
-            exclude: &options.exclude,
-            build: build.as_ref(),
-        };
-        let steps = chosen.into_iter().filter_map(|at| Some((at, recipe.steps.get(at)?)));
-        let steps = steps.map(|(at, step)| seen.by(at, step, &mut warnings)).collect::<Result<Vec<_>, _>>()?;
-        let files = walk::without(files, &facts.without);
-        Ok(Self {
-            root: app.to_owned(),
-            files,
-            generated: facts.files,
-            data,
-            data_folder,
-            deps: if dependencies.is_empty() && !installs { Deps::None } else { options.deps },
-            steps,
-            dependencies: dependencies.into_files(),
-            // A folder of files without a program has no command.
-            entrypoint: entrypoint.fill(&start, workdir, program),
-            cmd: cmd.fill(&start, workdir, program),
-            entry: Some(start.entry).filter(|entry| !entry.is_empty()),
-            shell,
-            made,
-            ports,
-            roles: facts.roles,
-            extensions: facts.extensions,
-            env: facts.env.into_iter().chain(process.into_iter().flat_map(|process| process.env)).collect(),
-            build_env,
-            title: facts.name,
-            version: facts.version,
-            revision,
-            source,
-            checkout: Checkout::None,
-            runtime: facts.runtime,
-            notes,
-            warnings,
-        })
+        read::read(app, recipe, options)
     }
 
     /// Compares the app's own files with the commit that is checked out. Runs git, found on the search path `path`, and reads each
@@ -585,58 +393,6 @@ impl AppFile {
             Err(source) => Err(ProjectError::Io { path: path(), source }),
         }
     }
-}
-
-/// A part of the image's command: the recipe's, to be filled in, or the one from options.
-enum Words<'a> {
-    Recipe(&'a Template),
-    Given(Vec<String>),
-}
-
-impl<'a> Words<'a> {
-    /// The entrypoint and the cmd.
-    fn of(recipe: &'a Recipe, options: &Options) -> (Self, Self) {
-        match (options.entrypoint.clone(), options.cmd.clone()) {
-            (Some(entrypoint), cmd) => (Self::Given(entrypoint), Self::Given(cmd.unwrap_or_default())),
-            (None, Some(cmd)) => (Self::Recipe(&recipe.app.entrypoint), Self::Given(cmd)),
-            (None, None) => (Self::Recipe(&recipe.app.entrypoint), Self::Recipe(&recipe.app.cmd)),
-        }
-    }
-
-    fn has_places(&self) -> bool {
-        matches!(self, Self::Recipe(template) if template.has_places())
-    }
-
-    fn fill(self, start: &Start, workdir: &str, program: &str) -> Vec<String> {
-        match self {
-            Self::Recipe(template) if template.has_places() && start.entry.is_empty() => Vec::new(),
-            Self::Recipe(template) => template.fill(start, workdir, program),
-            Self::Given(words) => words,
-        }
-    }
-}
-
-/// The only source file at the top of an app with these `files`.
-fn lone(recipe: &Recipe, files: &Listing) -> Option<String> {
-    let patterns = PatternSet::new(recipe.source.clone());
-    let is_meant = |path: &&str| !path.contains('/') && patterns.matches(path) && is_file(files, path);
-    let mut meant = files.paths().filter(is_meant);
-    let only = meant.next()?.to_owned();
-    meant.next().is_none().then_some(only)
-}
-
-fn is_file(files: &Listing, path: &str) -> bool {
-    matches!(files.get(path), Some(FileKind::File { .. }))
-}
-
-/// The error for an app in the folder `app`, with these `files`, none of which is known to start it.
-fn no_file(recipe: &Recipe, app: &Path, files: &Listing) -> ProjectError {
-    let patterns = PatternSet::new(recipe.source.clone());
-    let own = files.paths().filter(|path| patterns.matches(path) && is_file(files, path));
-    let own = own.min_by_key(|path| (path.matches('/').count(), path.to_string()));
-    let entry = own.or(recipe.app.entry.first().map(String::as_str)).unwrap_or("FILE").to_owned();
-    let command = recipe.app.cmd.fill(&Start { entry, ..Start::default() }).join(" ");
-    ProjectError::NoFile { names: recipe.app.entry.clone(), folder: app.to_owned(), command }
 }
 
 /// Returns the absolute path of the folder `app`, without links.

@@ -255,22 +255,3 @@ fn named(recipe: Recipe, name: &str) -> Result<Recipe, RecipeError> {
     let message = format!("expected name = \"{name}\" the name of the file, found \"{}\"", recipe.name);
     Err(RecipeError::Meaning { file: recipe.origin.to_string(), message })
 }
-
-/// The paths one folder below the top, where the names `top` are. Hidden folders, and those of dependencies, are not entered.
-fn below(door: &AppFolder, top: &[String]) -> Vec<String> {
-    let is_entered = |name: &&String| !name.starts_with('.') && *name != "node_modules" && *name != "vendor";
-    let entries = |folder: &String| {
-        let names = door.list(folder).ok().flatten().unwrap_or_default();
-        let names = names.into_iter().filter_map(|entry| entry.name.into_string().ok());
-        names.map(|name| format!("{folder}/{name}")).collect::<Vec<_>>()
-    };
-    let folders = top.iter().filter(is_entered).filter(|name| door.kind(name) == Some(EntryKind::Folder));
-    folders.flat_map(entries).collect()
-}
-
-/// The `paths` that match a pattern of the recipe's `detect` for files one folder below the top.
-fn of_folders(recipe: &Recipe, paths: &[String]) -> Vec<String> {
-    let is_below = |pattern: &&Pattern| pattern.to_string().starts_with("*/");
-    let patterns = PatternSet::new(recipe.detect.iter().filter(is_below).cloned().collect());
-    paths.iter().filter(|path| patterns.matches(path)).cloned().collect()
-}

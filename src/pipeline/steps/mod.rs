@@ -197,7 +197,7 @@ impl<'a> Steps<'a> {
             foreign_command: &self.recipe.packages(&self.request.base.dev())?.foreign_command,
         };
         let invocation = step.invocation(conditions, &|name| self.request.host.variable(name));
-        let mut invocation = invocation.ok_or_else(|| StepError::ForeignProcessor {
+        let invocation = invocation.ok_or_else(|| StepError::ForeignProcessor {
             step: step.name.clone(),
             recipe: self.recipe.name.clone(),
             platform: platform.to_string(),
