@@ -40,7 +40,6 @@ pub use facts::{Build, Dependencies, Facts, Output, Start};
 use crate::{
     app_folder::{AppFolder, AppFolderError},
     error::{Explain, Kind},
-    glob::Pattern,
     listing::{AppFile, Listing},
     values::BuildWish,
 };
