@@ -300,7 +300,7 @@ fn python() {
 
 #[test]
 fn r() {
-    Language { name: "r", release: "bookworm", most: 60_000_000, version: (&["Rscript", "--version"], "version 4.") }
+    Language { name: "r", release: "bookworm", most: 75_000_000, version: (&["Rscript", "--version"], "version 4.") }
         .check();
 }
 
