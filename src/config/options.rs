@@ -196,7 +196,7 @@ groups! {
         #[arg(long, value_name = "GLOB", env = "MICROBUILD_EXCLUDE", help_heading = "Contents")]
         #[serde(deserialize_with = "list")]
         pub exclude: Vec<Pattern>,
-        /// Keep files beside a compiled program, in addition to those that it is known to open, such as templates
+        /// Keep files beside a compiled program, in addition to those that it is known to open
         #[arg(long, value_name = "GLOB", env = "MICROBUILD_KEEP", help_heading = "Contents")]
         #[serde(deserialize_with = "list")]
         pub keep: Vec<Pattern>,

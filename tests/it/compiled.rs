@@ -43,7 +43,7 @@ fn said(bench: &Workbench, arguments: &[&str]) -> String {
     if !arguments.is_empty() {
         command.arg("--").args(arguments);
     }
-    run(&mut command).succeeds()
+    run(&mut command).succeeds().to_owned()
 }
 
 /// The titles of the image's layers.
@@ -168,7 +168,7 @@ fn a_build_script_knows_the_commit() {
     let git = |words: &[&str]| {
         let mut command = Command::new("git");
         command.arg("-C").arg(&dir).args(["-c", "user.name=a", "-c", "user.email=a@example.org"]).args(words);
-        run(&mut command).succeeds()
+        run(&mut command).succeeds().to_owned()
     };
     git(&["init", "-q"]);
     git(&["add", "."]);
