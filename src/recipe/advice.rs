@@ -62,6 +62,11 @@ const OTHERS: &[Other] = &[
         way: "a program with its runtime by PackageCompiler, then `microbuild static FOLDER --base debian`",
     },
     Other {
+        files: &["renv.lock", "*.R", "*.r"],
+        name: "R",
+        way: "`microbuild build . --recipe base --base debian -p r-base-core -p bash -p coreutils --cmd 'Rscript app.R'` has R itself",
+    },
+    Other {
         files: &["*.rkt"],
         name: "Racket",
         way: "`raco exe main.rkt && raco distribute dist main`, then `microbuild static dist --base debian`",
