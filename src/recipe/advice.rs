@@ -64,7 +64,7 @@ const OTHERS: &[Other] = &[
     Other {
         files: &["renv.lock", "*.R", "*.r"],
         name: "R",
-        way: "`microbuild build . --recipe base --base debian -p r-base-core -p bash -p coreutils --cmd 'Rscript app.R'` has R itself",
+        way: "a recipe of your own with Debian's r-base-core and bash: begin with `microbuild recipes perl > r.toml`",
     },
     Other {
         files: &["*.rkt"],
