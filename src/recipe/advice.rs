@@ -62,6 +62,11 @@ const OTHERS: &[Other] = &[
         way: "a program with its runtime by PackageCompiler, then `microbuild static FOLDER --base debian`",
     },
     Other {
+        files: &["renv.lock", "*.R", "*.r"],
+        name: "R",
+        way: "a recipe of your own with Debian's r-base-core and bash: begin with `microbuild recipes perl > r.toml`",
+    },
+    Other {
         files: &["*.rkt"],
         name: "Racket",
         way: "`raco exe main.rkt && raco distribute dist main`, then `microbuild static dist --base debian`",

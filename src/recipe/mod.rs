@@ -65,7 +65,6 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("perl", include_str!("../../recipes/perl.toml")),
     ("php", include_str!("../../recipes/php.toml")),
     ("python", include_str!("../../recipes/python.toml")),
-    ("r", include_str!("../../recipes/r.toml")),
     ("ruby", include_str!("../../recipes/ruby.toml")),
     ("rust", include_str!("../../recipes/rust.toml")),
     ("scala", include_str!("../../recipes/scala.toml")),

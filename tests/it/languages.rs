@@ -299,12 +299,6 @@ fn python() {
 }
 
 #[test]
-fn r() {
-    Language { name: "r", release: "bookworm", most: 75_000_000, version: (&["Rscript", "--version"], "version 4.") }
-        .check();
-}
-
-#[test]
 fn ruby() {
     Language { name: "ruby", release: "bookworm", most: 16_000_000, version: (&["ruby", "-v"], "ruby 3.") }.check();
 }

@@ -187,7 +187,7 @@ fn the_hint_for_an_unknown_start_is_in_the_apps_language() {
     for (files, recipe, command) in [
         (&[("a.php", ""), ("b.php", "")][..], "php", "php a.php"),
         (&[("a.rb", ""), ("lib/b.rb", ""), ("c.rb", "")], "ruby", "ruby a.rb"),
-        (&[("requirements.txt", ""), ("x/tool.py", ""), ("y/z.py", "")], "python", "python3 x/tool.py"),
+        (&[("requirements.txt", ""), ("tool.py", ""), ("util.py", "")], "python", "python3 tool.py"),
     ] {
         let dir = app(&bench.path(recipe), files);
         let done = run(&mut bench.home.microbuild(["build", &text(&dir), "--offline"]));
