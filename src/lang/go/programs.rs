@@ -197,6 +197,9 @@ mod tests {
     const MAIN: &str = "package main\n\nfunc main() {}\n";
     const MODULE: &str = "module example.org/shop\n\ngo 1.22\n";
 
+    /// Files of a project, what the user sets, and what the build is told.
+    type Row<'a> = (&'a [(&'a str, &'a str)], Option<&'a str>, &'a str);
+
     /// What the build is told of a project: the module's folder and the program, or the error.
     fn told(files: &[(&str, &str)], asked: Option<&str>) -> String {
         let draft = Draft::new(files);
@@ -217,7 +220,7 @@ mod tests {
     fn the_program_is_found_where_people_put_it() {
         let library = "package shop\n";
         let two = "expected one program in shop, found ./cmd/a, ./cmd/b\nhint: choose one: GO_MAIN=./cmd/a in the environment of microbuild";
-        let rows: &[(&[(&str, &str)], Option<&str>, &str)] = &[
+        let rows: &[Row<'_>] = &[
             // A module at the top.
             (&[("go.mod", MODULE), ("main.go", MAIN)], None, "|."),
             (&[("go.mod", MODULE), ("app.go", MAIN), ("util.go", "package main\n")], None, "|."),

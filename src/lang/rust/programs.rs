@@ -197,6 +197,9 @@ mod tests {
 
     const MAIN: &str = "fn main() {}";
 
+    /// Files of a project, what the user sets, and what the build is told.
+    type Row<'a> = (&'a [(&'a str, &'a str)], &'a [(&'a str, &'a str)], &'a str);
+
     /// The package and the program that the build is told of, or the error.
     fn told(files: &[(&str, &str)], variables: &[(&str, &str)]) -> String {
         let draft = variables.iter().fold(Draft::new(files), |draft, (name, value)| draft.with(name, value));
@@ -222,7 +225,7 @@ mod tests {
         let optional =
             package("[features]\ngui = []\n[[bin]]\nname = 'gui'\npath = 'src/gui.rs'\nrequired-features = ['gui']\n");
         let no_auto = package("autobins = false\n[[bin]]\nname = 'b'\npath = 'src/bin/b.rs'\n");
-        let rows: &[(&[(&str, &str)], &[(&str, &str)], &str)] = &[
+        let rows: &[Row<'_>] = &[
             (&[("Cargo.toml", shop), ("src/main.rs", MAIN)], &[], "|shop"),
             (&[("Cargo.toml", shop), ("src/main.rs", MAIN), ("src/lib.rs", "")], &[], "|shop"),
             (&[("Cargo.toml", shop), ("src/bin/one.rs", MAIN)], &[], "|one"),
