@@ -19,7 +19,7 @@ pub(super) fn begin(project: &Project<'_>) -> Result<Option<Begin>, LanguageErro
     Ok(Some(if folder.is_empty() || folder == "src" {
         begin
     } else {
-        begin.env("PYTHONPATH", format!("/app/site-packages:/app/{folder}:/app"))
+        begin.env("PYTHONPATH", &format!("/app/site-packages:/app/{folder}:/app"))
     }))
 }
 

@@ -27,7 +27,7 @@ pub fn pipfile_lock(text: &str, file: &Path) -> Result<String, LanguageError> {
         let marker = field("markers").unwrap_or_default();
         match (field("git"), field("path").or(field("file")), field("version")) {
             (Some(url), ..) => {
-                locked.git(name, url, field("ref").unwrap_or_default(), field("subdirectory"), marker)?
+                locked.git(name, url, field("ref").unwrap_or_default(), field("subdirectory"), marker)?;
             }
             (_, Some(place), _) => locked.place(name, place, marker)?,
             (.., Some(version)) => {

@@ -104,7 +104,7 @@ impl Begin {
         Self { start: Some(Start { entry: path.to_owned(), ..Start::default() }), ..Self::default() }
     }
 
-    pub(super) fn env(mut self, name: &str, value: impl ToString) -> Self {
+    pub(super) fn env(mut self, name: &str, value: &(impl ToString + ?Sized)) -> Self {
         self.env.insert(name.to_owned(), value.to_string());
         self
     }
@@ -260,7 +260,7 @@ impl Project<'_> {
             return Some(
                 begin
                     .env("STREAMLIT_SERVER_ADDRESS", "0.0.0.0")
-                    .env("STREAMLIT_SERVER_PORT", 8501)
+                    .env("STREAMLIT_SERVER_PORT", "8501")
                     .env("STREAMLIT_SERVER_HEADLESS", "true")
                     .env("STREAMLIT_BROWSER_GATHER_USAGE_STATS", "false"),
             );
@@ -269,7 +269,7 @@ impl Project<'_> {
             return Some(
                 Begin::command(&["chainlit", "run", path, "--headless"])
                     .env("CHAINLIT_HOST", "0.0.0.0")
-                    .env("CHAINLIT_PORT", PORT),
+                    .env("CHAINLIT_PORT", &PORT),
             );
         }
         let launches = module.runs() && module.serving.iter().any(|serving| serving.call.ends_with(".launch"));
@@ -319,7 +319,7 @@ impl Project<'_> {
             (None, _) => return Err(self.no_server(found, &target)),
         };
         Ok(match folder {
-            Some(folder) => begin.env("PYTHONPATH", format!("/app/site-packages:/app/src:/app/{folder}:/app")),
+            Some(folder) => begin.env("PYTHONPATH", &format!("/app/site-packages:/app/src:/app/{folder}:/app")),
             None => begin,
         })
     }
@@ -338,7 +338,7 @@ impl Project<'_> {
             self.list_of_packages()
         );
         let begin = Begin::command(&["flask", "run"]).env("FLASK_APP", target.trim_end_matches("()"));
-        begin.env("FLASK_RUN_HOST", "0.0.0.0").env("FLASK_RUN_PORT", port).warn(warning)
+        begin.env("FLASK_RUN_HOST", "0.0.0.0").env("FLASK_RUN_PORT", &port).warn(warning)
     }
 
     /// A framework with a server of its own.
@@ -372,13 +372,13 @@ impl Project<'_> {
         let words = |words: &[&str]| Begin::command(&[words, factory].concat());
         let target = target.trim_end_matches("()");
         if self.packages.has("uvicorn") {
-            Some(words(&["uvicorn", target]).env("UVICORN_HOST", "0.0.0.0").env("UVICORN_PORT", port))
+            Some(words(&["uvicorn", target]).env("UVICORN_HOST", "0.0.0.0").env("UVICORN_PORT", &port))
         } else if self.packages.has("hypercorn") {
             let target = if factory.is_empty() { target.to_owned() } else { format!("{target}()") };
             Some(Begin::command(&["hypercorn", "--bind", &bind, &target]))
         } else if self.packages.has("granian") {
             let begin = words(&["granian", "--interface", "asgi", target]);
-            Some(begin.env("GRANIAN_HOST", "0.0.0.0").env("GRANIAN_PORT", port))
+            Some(begin.env("GRANIAN_HOST", "0.0.0.0").env("GRANIAN_PORT", &port))
         } else if self.packages.has("daphne") && factory.is_empty() {
             Some(Begin::command(&["daphne", "-b", "0.0.0.0", "-p", &port.to_string(), target]))
         } else {
@@ -391,7 +391,7 @@ impl Project<'_> {
         let plain = target.trim_end_matches("()");
         if self.packages.has("gunicorn") {
             // It takes the port from PORT, and then listens on every address.
-            Some(Begin::command(&["gunicorn", target]).env("PORT", port))
+            Some(Begin::command(&["gunicorn", target]).env("PORT", &port))
         } else if self.packages.has("waitress") {
             let port = format!("--port={port}");
             let call: &[&str] = if factory { &["--call"] } else { &[] };
@@ -402,7 +402,7 @@ impl Project<'_> {
         } else if self.packages.has("granian") {
             let call: &[&str] = if factory { &["--factory"] } else { &[] };
             let begin = Begin::command(&[&["granian", "--interface", "wsgi", plain], call].concat());
-            Some(begin.env("GRANIAN_HOST", "0.0.0.0").env("GRANIAN_PORT", port))
+            Some(begin.env("GRANIAN_HOST", "0.0.0.0").env("GRANIAN_PORT", &port))
         } else {
             None
         }
