@@ -368,10 +368,20 @@ pub fn languages(bytes: &[u8]) {
             files.insert((*path).to_owned(), FileKind::file(bytes.len() as u64, 0o755));
         }
         let Ok(folder) = AppFolder::open(dir.path()) else { return };
+        let build = microbuild::internals::values::BuildWish::default();
         let variables = std::collections::BTreeMap::new();
         let (starts, installs) = (true, true);
-        let source =
-            Source { folder: &folder, root: dir.path(), files: &files, starts, installs, variables: &variables };
+        let source = Source {
+            folder: &folder,
+            root: dir.path(),
+            files: &files,
+            starts,
+            installs,
+            builds: installs,
+            build: &build,
+            port: None,
+            variables: &variables,
+        };
         let listed = files.clone().into_files();
         for language in lang::ALL {
             if let Ok(facts) = language.read(&source) {

@@ -46,7 +46,7 @@ fn told(files: &[(&str, &str)]) -> String {
         text.split("; looked at").next().unwrap_or_default().to_owned()
     };
     let recipe = match RecipeSearch::default().detect(&app) {
-        Ok((recipe, _)) => recipe,
+        Ok(detected) => detected.recipe,
         Err(error) => return short(error.to_string()),
     };
     let project = match Project::read(&app, &recipe, &Options::default()) {
