@@ -403,8 +403,10 @@ mod tests {
     /// of the user's.
     #[test]
     fn every_option_is_a_key_of_one_file() {
-        // How much is said and how an image is pushed are matters of one call; whom to trust stands in `trust` as folders.
-        const FLAGS_ONLY: [&str; 7] = ["help", "quiet", "verbose", "trust", "force", "format", "verify"];
+        // How much is said and how an image is pushed are matters of one call; whom to trust stands in `trust` as folders; what is
+        // built and how are keys of the table `build`.
+        const FLAGS_ONLY: [&str; 9] =
+            ["help", "quiet", "verbose", "trust", "force", "format", "verify", "build-output", "build-env"];
         let (app, user) = (AppConfig::keys(), UserConfig::keys());
         let command = RecipeCli::command();
         let options: Vec<&str> = command.get_arguments().filter_map(Arg::get_long).collect();

@@ -118,6 +118,8 @@ impl Process {
             match recipe.language.filter(|language| language.is_manager(first)) {
                 Some(language) => match language.script(app, &plain.words) {
                     Some(script) if !script.is_start => line = script.line,
+                    // A platform's own server of an app, in `vendor/bin`, is no script: the recipe has one in its place.
+                    None if first.contains('/') => return Ok(None),
                     None if !plain.words.iter().skip(1).all(|word| matches!(word.as_str(), "run" | "start")) => {
                         return Err(format!("`{command}`, which runs no script of the project"));
                     }
@@ -152,8 +154,8 @@ impl Process {
 
     /// The interpreter that the process starts, where the recipe names the interpreter's file itself.
     fn renamed(&self, recipe: &Recipe) -> Option<&'static str> {
-        let own = recipe.app.cmd.fixed();
-        let own = own.first().map(|word| word.rsplit('/').next().unwrap_or(word)).filter(|_| recipe.app.is_made)?;
+        let own = recipe.app.entrypoint.first().or_else(|| recipe.app.cmd.first()).filter(|_| recipe.app.is_made)?;
+        let own = own.rsplit('/').next().unwrap_or(own);
         let known = RENAMED.into_iter().find(|known| *known == own)?;
         let programs = match self.needs_shell {
             true => Line::read(self.words.last()?).programs().into_iter().map(|program| program.word).collect(),
@@ -250,7 +252,7 @@ mod tests {
             ("ruby", "web: bundle exec puma -C config/puma.rb", "bundle exec puma -C config/puma.rb"),
             ("ruby", "web: bin/rails server -b 0.0.0.0", "bin/rails server -b 0.0.0.0"),
             ("php", "web: php -S 0.0.0.0:8080 -t public", "php -S 0.0.0.0:8080 -t public"),
-            ("php", "web: vendor/bin/heroku-php-apache2 public/", "vendor/bin/heroku-php-apache2 public/"),
+            ("php", "web: vendor/bin/heroku-php-apache2 public/", "-"),
             ("perl", "web: perl app.pl daemon", "perl app.pl daemon"),
             // Variables before a command.
             ("python", "web: WEB_CONCURRENCY=2 gunicorn app:app", "WEB_CONCURRENCY=2 gunicorn app:app"),

@@ -40,6 +40,11 @@ impl Template {
         self.0.iter().any(|word| places(word).any(|place| Self::OF_THE_APP.contains(&place)))
     }
 
+    /// The first word, with its places.
+    pub fn first(&self) -> Option<&str> {
+        self.0.first().map(String::as_str)
+    }
+
     /// The words before the first word with a place.
     pub fn fixed(&self) -> Vec<String> {
         self.0.iter().take_while(|word| places(word).next().is_none()).cloned().collect()

@@ -111,7 +111,7 @@ fn next(look: &Look<'_>) -> Option<Plan> {
 
 fn nuxt(look: &Look<'_>) -> Option<Plan> {
     let run = look.run("nuxt build");
-    if run.contains("generate") {
+    if look.package.script("build").is_some_and(|script| script.contains("generate")) {
         return look.pages("nuxt generate", ".output/public");
     }
     Some(bundle(&run, ".output", ".output/server/index.mjs"))

@@ -104,18 +104,20 @@ pub(super) fn detect(
 fn strongest(folder: &AppFolder, by_manifest: bool, found: &mut Vec<Speaker>, parts: &mut Vec<(String, Vec<String>)>) {
     let is_app = |(recipe, _): &Speaker| !by_manifest || recipe.language.is_none_or(|language| language.is_app(folder));
     let stays = |(recipe, _): &Speaker| !recipe.yields;
+    // A recipe that wins over another, or is like it, is for a kind of that one's apps. Without an app it wins over none.
+    let names: BTreeSet<String> = found.iter().map(|(recipe, _)| recipe.name.clone()).collect();
+    let is_kind = |(recipe, _): &Speaker| recipe.over.iter().chain(&recipe.like).any(|name| names.contains(name));
     let mut keep = |found: &mut Vec<Speaker>, way: &dyn Fn(&Speaker) -> bool| {
         if found.len() > 1 && found.iter().any(way) {
             let (stronger, weaker): (Vec<_>, Vec<_>) = found.drain(..).partition(way);
             *found = stronger;
-            parts.extend(weaker.into_iter().map(|(recipe, files)| (recipe.name, files)));
+            let weaker = weaker.into_iter().filter(|speaker| !is_kind(speaker));
+            parts.extend(weaker.map(|(recipe, files)| (recipe.name, files)));
         }
     };
-    // A recipe that wins over another, or is like it, is for a kind of that one's apps. Without an app it wins over none.
-    let is_kind = |(recipe, _): &Speaker| !recipe.over.is_empty() || recipe.like.is_some();
     if found.iter().any(is_app) {
         keep(found, &is_app);
-    } else if !found.iter().all(is_kind) {
+    } else {
         found.retain(|speaker| !is_kind(speaker));
     }
     let mut beaten = BTreeSet::new();

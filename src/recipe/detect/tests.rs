@@ -30,9 +30,9 @@ const TABLE: &[(&[&str], &str)] = &[
     // Node and its relatives.
     (&[NODE], "node"),
     (&[SERVED, "server.js", "Dockerfile"], "node"),
-    (&[ASSETS, "index.html", "src/main.ts"], "node"),
+    (&[ASSETS, "index.html", "src/main.ts"], "site"),
     (&[NODE, "package-lock.json", "tsconfig.json", "index.ts"], "node"),
-    (&[NODE, "bun.lock"], "bun"),
+    (&[NODE, "bun.lock"], "node"),
     (&[NODE, "bun.lockb", "index.ts"], "bun"),
     (&[NODE, "deno.json"], "deno"),
     (&["deno.jsonc", "main.ts"], "deno"),
@@ -218,7 +218,7 @@ fn an_app_that_no_recipe_recognizes_is_told_the_nearest_way() {
         told(&["Package.swift", "Sources/main.swift"]),
         told(&["backend/package.json", "frontend/index.html", "README.md"]),
         told(&["node_modules/a/package.json", "docs/x.md"]),
-        told(&["compose.yaml", "api/go.mod"]),
+        told(&["compose.yaml", "api/pom.xml"]),
         told(&["go.mod", "pom.xml"]),
     ];
     insta::assert_snapshot!(texts.join("\n\n"));

@@ -107,10 +107,7 @@ const PLAIN: &[Row] = &[
         "node: node app.js",
     ),
     (&[("package.json", "{}"), ("index.js", ""), ("Procfile", "web: node worker.js\n")], "node: node worker.js"),
-    (
-        &[("package.json", r#"{"scripts": {"start": "bun app.js"}}"#), ("app.js", "")],
-        "node: expected a file that starts the app, found none (recipe bun has it: --recipe bun)",
-    ),
+    (&[("package.json", r#"{"scripts": {"start": "bun app.js"}}"#), ("app.js", "")], "bun: /app/app"),
 ];
 
 #[test]

@@ -16,7 +16,10 @@ const SITES: &[Row] = &[
     (&[("Staticfile", "root: web\n"), ("web/index.html", "")], NGINX),
     (&[("_site/index.html", "")], NGINX),
     (&[("index.html", ""), ("package.json", r#"{"devDependencies": {"prettier": "3"}}"#)], NGINX),
-    (&[("index.html", ""), ("index.php", "")], "php: php -S 0.0.0.0:8080"),
+    (
+        &[("index.html", ""), ("index.php", "")],
+        "php: httpd -d . -f /etc/microbuild/apache.conf -D FOREGROUND [APACHE_DOCUMENT_ROOT=., APACHE_FALLBACK=disabled, PORT=8080]",
+    ),
     (&[("index.html", ""), ("package.json", "{}"), ("server.js", "")], "node: node server.js"),
     (
         &[
