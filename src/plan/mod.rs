@@ -220,7 +220,7 @@ impl Plan {
             platforms: request.platforms.clone(),
             wanted,
             drop: Drop { own: packages.drop.iter().cloned().chain(unneeded).collect(), all: Vec::new() },
-            strip: with_shell(strip, shell),
+            strip: with_shell(&strip, shell),
             version_from: version_from(recipe, packages),
             configuration,
             user: user(request, recipe).clone(),
@@ -357,7 +357,7 @@ impl Wanted {
 const DROP_OF_SHELL: &[&str] = &["debianutils", "dpkg", "libdebconfclient0"];
 
 /// What is left out, less the shell that was added.
-fn with_shell(strip: PatternSet, shell: Option<&str>) -> PatternSet {
+fn with_shell(strip: &PatternSet, shell: Option<&str>) -> PatternSet {
     let taken = ["!/usr/bin/dash", "!/usr/bin/sh"].into_iter().filter(|_| shell.is_some());
     let taken = taken.filter_map(|pattern| pattern.parse().ok());
     PatternSet::new(strip.iter().cloned().chain(taken).collect())

@@ -134,7 +134,7 @@ impl RecipeSearch {
         let known = self.names()?.into_iter().map(|name| (self.look_up(&name), name));
         let all = known.filter(|(recipe, name)| self.trust == Trust::Yes || recipe.is_ok() || !self.app_has(name));
         let all = all.map(|(recipe, _)| recipe).collect::<Result<Vec<_>, _>>()?;
-        detect(app, door.as_ref(), all, &|recipe| self.check(recipe))
+        detect(app, door.as_ref(), &all, &|recipe| self.check(recipe))
     }
 
     /// All recipes, sorted by name. Of several with the same name, only the one that [`RecipeSearch::find`] returns.

@@ -44,7 +44,7 @@ impl Example {
         let declared = port.to_string();
         let build = || {
             let mut command =
-                bench.home.microbuild(&["build", &text(&app), "-t", "example:1", "--json", "--port", &declared]);
+                bench.home.microbuild(["build", &text(&app), "-t", "example:1", "--json", "--port", &declared]);
             bench.sources(&mut command);
             json_of(&run(&mut command))
         };
@@ -63,7 +63,7 @@ impl Example {
         }
 
         let variable = format!("PORT={port}");
-        let mut command = bench.home.microbuild(&["run", "example:1", "-q", "-e", &variable, "-e", "NAME=tests"]);
+        let mut command = bench.home.microbuild(["run", "example:1", "-q", "-e", &variable, "-e", "NAME=tests"]);
         let mut server = Process::spawn(&mut command).expect("microbuild run");
         for (path, status, word) in *answers {
             let answer = ask(port, path).unwrap_or_else(|| panic!("{name}: nothing answers"));

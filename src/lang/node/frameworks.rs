@@ -342,7 +342,7 @@ impl Look<'_> {
             Some(launch) if !launch.start.args.is_empty() => {
                 Some(Plan { start: Some(launch.start.clone()), env: launch.env.clone(), ..plan })
             }
-            _ => self.package.has(server).then(|| Plan { start: Some(start), ..plan }),
+            _ => self.package.has(server).then_some(Plan { start: Some(start), ..plan }),
         }
     }
 }

@@ -79,7 +79,7 @@ impl Rules {
                 ("index_fallback", "true") => self.single_page = true,
                 (key, _) if key.starts_with('#') => {}
                 (key, _) => {
-                    self.warnings.push(format!("Staticfile: {key} is not read; an own nginx.conf can say the same"))
+                    self.warnings.push(format!("Staticfile: {key} is not read; an own nginx.conf can say the same"));
                 }
             }
         }
@@ -106,7 +106,7 @@ impl Rules {
                     self.redirects.push(Redirect { from: from.to_owned(), to: to.to_owned(), answer });
                 }
                 _ => {
-                    self.warnings.push(format!("_redirects: `{line}` is not read; an own nginx.conf can say the same"))
+                    self.warnings.push(format!("_redirects: `{line}` is not read; an own nginx.conf can say the same"));
                 }
             }
         }

@@ -58,17 +58,17 @@ type Speaker = (Recipe, Vec<String>);
 pub(super) fn detect(
     app: &Path,
     folder: Option<&AppFolder>,
-    recipes: Vec<Recipe>,
+    recipes: &[Recipe],
     check: &dyn Fn(&Recipe) -> Result<(), RecipeError>,
 ) -> Result<Detected, RecipeError> {
-    let Some(folder) = folder else { return Err(nothing(app, None, &recipes)) };
+    let Some(folder) = folder else { return Err(nothing(app, None, recipes)) };
     let all = |entry: &EntryKind| *entry != EntryKind::Special;
     let by_detect = recipes.iter().map(|recipe| Ok((recipe.clone(), matching(folder, &recipe.detect, &all)?)));
     let mut found = by_detect.collect::<Result<Vec<Speaker>, RecipeError>>()?;
     found.retain(|(_, files)| !files.is_empty());
     let by_manifest = !found.is_empty();
     if !by_manifest {
-        found = by_source(folder, &recipes)?;
+        found = by_source(folder, recipes)?;
     }
     if found.is_empty() {
         let by_content = |recipe: &Recipe| {
@@ -88,7 +88,7 @@ pub(super) fn detect(
             parts.retain(|(_, others)| others.iter().any(|file| !files.contains(file)));
             Ok(Detected { recipe, files, parts })
         }
-        (None, _) => Err(nothing(app, Some(folder), &recipes)),
+        (None, _) => Err(nothing(app, Some(folder), recipes)),
         (last, false) => {
             let named = |(recipe, mut files): Speaker| (recipe.name, files.swap_remove(0));
             Err(RecipeError::Detected {
