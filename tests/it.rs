@@ -31,6 +31,7 @@ mod it {
     mod merged_usr;
     mod mirror;
     mod node;
+    mod node_apps;
     mod parsers;
     mod programs;
     mod project;

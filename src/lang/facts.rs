@@ -126,6 +126,8 @@ pub struct Dependencies {
     pub scripts: Vec<String>,
     /// The lock files of the project, of all of the language's tools.
     pub locks: Vec<String>,
+    /// Packages that the lock file has for other systems than Linux only; sorted.
+    pub not_here: Vec<String>,
     /// Variables for the steps that install for the image.
     pub env: BTreeMap<String, String>,
 }

@@ -142,13 +142,14 @@ impl DevVariant {
         })
     }
 
-    /// The variables of all steps of `project`, and those for secrets' files. The command of `microbuild dev` has them.
+    /// The variables of all steps of `project` but those that build it for production, and those for secrets' files. The
+    /// command of `microbuild dev` has them.
     pub fn variables(
         recipe: &Recipe,
         project: &Project,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
-        let steps = || project.steps.iter().filter_map(|step| recipe.steps.get(step.at));
+        let steps = || project.steps.iter().filter_map(|step| recipe.steps.get(step.at)).filter(is_of_tools);
         let env = steps().flat_map(|step: &Step| step.variables(environment)).collect();
         (env, steps().flat_map(|step| step.secret.clone()).collect())
     }
@@ -157,6 +158,11 @@ impl DevVariant {
     pub fn key(&self) -> Key {
         self.system.key()
     }
+}
+
+/// Whether the variables of `step` are those of tools, and not of a build for production.
+fn is_of_tools(step: &&Step) -> bool {
+    step.installs || !step.builds
 }
 
 /// Mounts the recipe's own files.

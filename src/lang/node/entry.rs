@@ -100,6 +100,9 @@ impl App<'_> {
             }
         };
         let Launch { env, mut start, program, mut development, .. } = launch;
+        if program.is_some() && !self.source.installs && self.source.folder.kind(&start.entry).is_none() {
+            return Some(Err(Problem::Why(format!("its {name} script (`{script}`: not installed)"))));
+        }
         if program.is_none() {
             let named = start.entry.clone();
             match self.script_file(&named).or_else(|| self.made(&named)) {

@@ -16,6 +16,9 @@ const OTHER_LOCKS: [&str; 4] = ["yarn.lock", "pnpm-lock.yaml", "bun.lock", "bun.
 /// The file that names the packages of a pnpm workspace, which `package.json` does not do.
 const PNPM_WORKSPACE: &str = "pnpm-workspace.yaml";
 
+/// What stands for the dependencies of workspaces, whose names are not read.
+const OF_WORKSPACES: &str = "those of its workspaces";
+
 /// A project's own scripts that npm runs during installation (npm's documentation, "scripts", "Life Cycle Scripts").
 const LIFE_CYCLE: [&str; 7] =
     ["preinstall", "install", "postinstall", "preprepare", "prepare", "postprepare", "prepublish"];
@@ -63,7 +66,7 @@ impl Package {
             let source = source.as_str().unwrap_or_default();
             ["file:", "link:", "./", "../", "~/", "/"].iter().any(|prefix| source.starts_with(prefix))
         };
-        let local = sources.flat_map(serde_json::Map::values).any(is_local);
+        let local = sources.flat_map(serde_json::Map::values).any(is_local) || patches(&json);
         let texts = |value: &Value| {
             let entries = value.as_object().into_iter().flatten();
             entries.filter_map(|(key, value)| Some((key.clone(), text(value)?))).collect::<BTreeMap<_, _>>()
@@ -93,7 +96,7 @@ impl Package {
             engine: text(&json["engines"]["node"]),
             // As in npm, an optional entry wins over the same one here.
             dependencies: names("dependencies").filter(|name| !optional.contains(name)).collect(),
-            further: optional.into_iter().chain(workspaces.then(|| "those of its workspaces".to_owned())).collect(),
+            further: optional.into_iter().chain(workspaces.then(|| OF_WORKSPACES.to_owned())).collect(),
         })
     }
 
@@ -131,7 +134,13 @@ impl Package {
     /// The dependencies, with the facts from lock files.
     pub(super) fn dependencies(&self, source: &Source<'_>) -> Result<Dependencies, LanguageError> {
         let mut dependencies = self.named();
-        dependencies.whole |= source.folder.is_file(PNPM_WORKSPACE);
+        if let Some(text) = source.read(PNPM_WORKSPACE)? {
+            dependencies.whole = true;
+            // Newer versions of pnpm keep settings there, too.
+            if text.lines().any(|line| line.starts_with("packages:")) {
+                dependencies.optional.push(OF_WORKSPACES.to_owned());
+            }
+        }
         if dependencies.is_empty() {
             return Ok(dependencies);
         }
@@ -140,6 +149,7 @@ impl Package {
                 let lock = Lock::parse(&text, &source.place(name))?;
                 dependencies.whole |= lock.local;
                 dependencies.scripts = lock.scripts;
+                dependencies.not_here = lock.not_here;
                 dependencies.locks.push(name.to_owned());
                 break;
             }
@@ -169,6 +179,14 @@ impl Package {
     }
 }
 
+/// Whether packages are patched with files of the project: by pnpm, or by Yarn's protocol `patch:`.
+fn patches(json: &Value) -> bool {
+    let is_patch = |value: &Value| value.as_str().is_some_and(|source| source.starts_with("patch:"));
+    let has_patch = |value: &Value| value.as_object().is_some_and(|entries| entries.values().any(is_patch));
+    let of_pnpm = json["pnpm"]["patchedDependencies"].as_object().is_some_and(|entries| !entries.is_empty());
+    of_pnpm || ["dependencies", "devDependencies", "resolutions"].iter().any(|key| has_patch(&json[*key]))
+}
+
 /// The file of `exports` (Node's documentation, "Package entry points"): the main one, for `import` or `require`.
 fn exported(value: &Value) -> Option<String> {
     match value {
@@ -188,6 +206,47 @@ struct Lock {
     scripts: Vec<String>,
     /// Whether some packages are in folders of the project.
     local: bool,
+    /// Packages with a binary for each system, of which the lock has those for other systems only; sorted.
+    not_here: Vec<String>,
+}
+
+/// Words for systems and processors in the names of packages that hold a binary for one of them.
+const PLATFORMS: [&str; 22] = [
+    "aix",
+    "android",
+    "arm",
+    "arm64",
+    "armhf",
+    "armv6",
+    "armv7",
+    "darwin",
+    "freebsd",
+    "gnu",
+    "ia32",
+    "linux",
+    "linuxmusl",
+    "msvc",
+    "musl",
+    "netbsd",
+    "openbsd",
+    "sunos",
+    "universal",
+    "win32",
+    "x64",
+    "x86_64",
+];
+
+/// The name of a package without words for systems and processors. `None` when it has none of a system.
+fn without_platform(name: &str) -> Option<String> {
+    let is_of_system = |word: &str| matches!(word, "darwin" | "win32" | "linux" | "linuxmusl" | "freebsd");
+    let words: Vec<&str> = name.split('-').collect();
+    // `@esbuild/darwin-arm64` begins with the scope.
+    let plain = |word: &&str| !PLATFORMS.contains(&word.rsplit('/').next().unwrap_or(word));
+    let has_system = words.iter().any(|word| is_of_system(word.rsplit('/').next().unwrap_or(word)));
+    has_system.then(|| {
+        let scope = name.split_once('/').map_or("", |(scope, _)| scope);
+        format!("{scope} {}", words.into_iter().filter(plain).collect::<Vec<_>>().join("-"))
+    })
 }
 
 impl Lock {
@@ -195,15 +254,23 @@ impl Lock {
     fn parse(text: &str, file: &Path) -> Result<Self, LanguageError> {
         let json = json(text, file)?;
         let mut lock = Self::default();
+        let mut binaries: BTreeMap<String, (String, bool)> = BTreeMap::new();
         // Version 1 (npm 5 and 6) has `dependencies` only, and no facts about scripts.
         for (path, package) in json["packages"].as_object().into_iter().flatten().filter(|(path, _)| !path.is_empty()) {
             let is = |key: &str| package[key] == true;
             lock.local |= is("link") || !path.contains(MODULES);
+            let name = path.rsplit_once("node_modules/").map_or(path.as_str(), |(_, name)| name);
+            let systems = package["os"].as_array().filter(|systems| !systems.is_empty() && !is("dev"));
+            if let (Some(systems), Some(base)) = (systems, without_platform(name)) {
+                let is_linux = systems.iter().any(|system| system == "linux");
+                binaries.entry(base).or_insert_with(|| (name.to_owned(), false)).1 |= is_linux;
+            }
             if is("hasInstallScript") && !is("dev") && !is("devOptional") {
-                let name = path.rsplit_once("node_modules/").map_or(path.as_str(), |(_, name)| name);
                 lock.scripts.push(name.to_owned());
             }
         }
+        lock.not_here = binaries.into_values().filter(|(_, is_linux)| !is_linux).map(|(name, _)| name).collect();
+        lock.not_here.sort();
         lock.scripts.sort();
         lock.scripts.dedup();
         Ok(lock)
@@ -271,10 +338,28 @@ mod tests {
             (r#"{"dependencies": {"a": "file:../a"}}"#, true),
             (r#"{"optionalDependencies": {"a": "./a"}}"#, true),
             (r#"{"workspaces": ["a"]}"#, true),
+            (r#"{"dependencies": {"a": "1"}, "pnpm": {"patchedDependencies": {"a@1": "patches/a.patch"}}}"#, true),
+            (r#"{"dependencies": {"a": "patch:a@npm%3A1#~/.yarn/patches/a.patch"}}"#, true),
             (r#"{"scripts": {"postinstall": "x"}}"#, true),
         ] {
             assert_eq!(Package::parse(text, Path::new("package.json")).unwrap().named().whole, whole, "{text}");
         }
+    }
+
+    #[test]
+    fn knows_what_is_there_for_other_systems_only() {
+        let of = |packages: &str| {
+            Lock::parse(&format!(r#"{{"packages": {{{packages}}}}}"#), Path::new("package-lock.json")).unwrap().not_here
+        };
+        let mac = r#""node_modules/@img/sharp-darwin-arm64": {"os": ["darwin"], "cpu": ["arm64"], "optional": true}"#;
+        let linux = r#""node_modules/@img/sharp-linux-x64": {"os": ["linux"], "cpu": ["x64"], "optional": true}"#;
+        let musl = r#""node_modules/@img/sharp-linuxmusl-x64": {"os": ["linux"], "libc": ["musl"], "optional": true}"#;
+        let fsevents = r#""node_modules/fsevents": {"os": ["darwin"], "optional": true}"#;
+        let dev = r#""node_modules/@esbuild/darwin-arm64": {"os": ["darwin"], "dev": true, "optional": true}"#;
+        assert_eq!(of(mac), ["@img/sharp-darwin-arm64"]);
+        assert!(of(&[mac, linux].join(",")).is_empty());
+        assert!(of(&[mac, musl].join(",")).is_empty());
+        assert!(of(&[fsevents, dev].join(",")).is_empty());
     }
 
     #[test]
@@ -283,7 +368,7 @@ mod tests {
             "node_modules/c/node_modules/@s/a": {"hasInstallScript": true, "optional": true},
             "node_modules/d": {"hasInstallScript": true, "dev": true}, "node_modules/e": {}}}"#;
         let lock = Lock::parse(text, Path::new("package-lock.json")).unwrap();
-        assert_eq!(lock, Lock { scripts: vec!["@s/a".into(), "b".into()], local: false });
+        assert_eq!(lock, Lock { scripts: vec!["@s/a".into(), "b".into()], ..Lock::default() });
         for local in [r#"{"packages": {"packages/x": {}}}"#, r#"{"packages": {"node_modules/x": {"link": true}}}"#] {
             assert!(Lock::parse(local, Path::new("x")).unwrap().local, "{local}");
         }

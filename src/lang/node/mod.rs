@@ -56,6 +56,13 @@ impl Language for Node {
             if source.starts { app.entry()? } else { Entry::default() };
         let runtime = package.engines(&manifest)?;
         let mut dependencies = if source.installs { package.dependencies(source)? } else { package.named() };
+        if !dependencies.not_here.is_empty() {
+            warnings.push(format!(
+                "the lock file has {} and nothing of that kind for Linux, which npm leaves out where node_modules of another system was \
+                 there (npm/cli#4828): remove node_modules and the lock file, and `npm install` again",
+                some(&dependencies.not_here)
+            ));
+        }
         if !development.is_empty() {
             dependencies.required.extend(development.iter().cloned());
             dependencies.env.insert(DEVELOPMENT.to_owned(), "1".to_owned());
@@ -156,19 +163,21 @@ fn read(folder: &AppFolder) -> Option<Package> {
 const SAYINGS: &[(&str, Explanation)] = &[
     ("gyp ERR!", Explanation::NeedsCompiler),
     ("ENOTCACHED", Explanation::NotCached),
-    (
-        "npm error code EUSAGE",
-        Explanation::lock(
-            "bring the lock file up to date with package.json: `microbuild dev node APP -- npm install --package-lock-only`",
-        ),
-    ),
-    (
-        "npm error command sh -c",
-        Explanation::hint(
-            "a package's own script failed: development dependencies are not installed here; --ignore-scripts runs none",
-        ),
-    ),
+    // npm 9 and earlier write `npm ERR!`.
+    ("npm error code EUSAGE", Explanation::lock(LOCK)),
+    ("npm ERR! code EUSAGE", Explanation::lock(LOCK)),
+    ("npm error command sh -c", Explanation::hint(SCRIPT)),
+    ("npm ERR! command sh -c", Explanation::hint(SCRIPT)),
+    ("spawn git", Explanation::lacks(GIT)),
+    ("git: not found", Explanation::lacks(GIT)),
 ];
+
+const LOCK: &str =
+    "bring the lock file up to date with package.json: `microbuild dev node APP -- npm install --package-lock-only`";
+
+const SCRIPT: &str = "a package's own script failed, and its output is above; --ignore-scripts runs none";
+
+const GIT: &str = "a package comes from a Git repository: --dev-package git brings what fetches it";
 
 /// The file that describes a package to npm.
 const MANIFEST: &str = "package.json";
