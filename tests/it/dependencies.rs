@@ -356,7 +356,7 @@ fn a_failing_step_says_all_that_was_said() {
     for expected in [
         "line 1\n",
         "line 30",
-        "error: step install failed: `npm install --omit=dev --no-package-lock` ended with exit status 3",
+        "error: step install failed: `sh /run/recipe/npm.sh install --no-package-lock` ended with exit status 3",
     ] {
         assert!(failed.stderr.contains(expected), "{expected}: {}", failed.stderr);
     }
