@@ -151,7 +151,7 @@ groups! {
     /// The options for the build of the app itself: the table `[build]` of a file.
     pub struct BuildStepOptions {
         /// Build the app with this command, run by a shell; `none` takes the folder as it is [default: what the project says]
-        #[arg(id = "build", long = "build", value_name = "COMMAND", env = "MICROBUILD_BUILD", help_heading = "Dependencies")]
+        #[arg(id = "build", long = "build", value_name = "COMMAND", env = "MICROBUILD_BUILD", help_heading = "Build")]
         #[serde(deserialize_with = "optional")]
         pub run: Option<BuildCommand>,
         /// Take these files of what the build makes [default: what the language knows]
@@ -160,7 +160,7 @@ groups! {
             long = "build-output",
             value_name = "PATH",
             env = "MICROBUILD_BUILD_OUTPUT",
-            help_heading = "Dependencies"
+            help_heading = "Build"
         )]
         #[serde(deserialize_with = "list")]
         pub output: Vec<OutputPath>,
@@ -170,7 +170,7 @@ groups! {
             long = "build-env",
             value_name = "KEY=VALUE",
             env = "MICROBUILD_BUILD_ENV",
-            help_heading = "Dependencies"
+            help_heading = "Build"
         )]
         #[serde(deserialize_with = "pairs")]
         pub env: Vec<Pair>,

@@ -365,10 +365,12 @@ fn the_recipe_is_told_by_the_files_and_they_are_named() {
     finished.succeeds();
     assert!(finished.stderr.contains("recipe node recognizes package.json"), "{}", finished.stderr);
     assert!(!build(&[]).stderr.contains("recognizes"));
-    fs::write(dir.join("go.mod"), "module m\n").expect("a file");
+    for (name, text) in [("go.mod", "module m\n"), ("pom.xml", "<project/>")] {
+        fs::write(dir.join(name), text).expect("a file");
+    }
     let finished = build(&[]);
     finished.exits(2);
-    assert!(finished.stderr.contains(": go (go.mod), node (package.json)"), "{}", finished.stderr);
+    assert!(finished.stderr.contains(": go (go.mod), java (pom.xml)"), "{}", finished.stderr);
     assert!(finished.stderr.contains("--recipe go"), "the hint names the flag: {}", finished.stderr);
     build(&["--recipe", "node"]).succeeds();
 }
