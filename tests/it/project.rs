@@ -272,8 +272,9 @@ fn finds_what_is_run_where_node_would() {
         (r#"{"main": "a.b"}"#, &["a.b.js"], "node a.b.js"),
         (r#"{"main": "../a.js"}"#, &["index.js"], "node index.js"),
         (r#"{"main": "/a.js"}"#, &["a.js", "index.js"], "node index.js"),
-        // main before the start script, the script before the usual files
-        (r#"{"main": "a.js", "scripts": {"start": "node b.js"}}"#, &["a.js", "b.js"], "node a.js"),
+        // the start script before main, main before the usual files
+        (r#"{"main": "a.js", "scripts": {"start": "node b.js"}}"#, &["a.js", "b.js"], "node b.js"),
+        (r#"{"main": "a.js", "scripts": {"start": "node b.js"}}"#, &["a.js", "index.js"], "node a.js"),
         (r#"{"main": "a.js", "scripts": {"start": "node b.js"}}"#, &["b.js", "index.js"], "node b.js"),
         (r#"{"main": "a", "scripts": {"start": "node -r ./x a.js --y"}}"#, &["a.js"], "node -r ./x a.js --y"),
         (
@@ -322,7 +323,7 @@ fn an_entry_that_does_not_exist_is_told_with_the_places_looked_at() {
     let told = [
         App::new(&["README.md"]),
         App::new(&[])
-            .file("package.json", r#"{"main": "dist/a.js", "scripts": {"build": "tsc", "start": "node dist/a"}}"#),
+            .file("package.json", r#"{"main": "dist/a.js", "scripts": {"start": "node dist/a"}}"#),
         App::new(&["server.js", "a.js"])
             .file(".dockerignore", "*\n!package.json")
             .file("package.json", r#"{"main": "a.js", "scripts": {"start": "npm run x && node a.js"}}"#),
@@ -335,10 +336,10 @@ fn an_entry_that_does_not_exist_is_told_with_the_places_looked_at() {
 #[test]
 fn warns_when_something_else_is_run_than_one_might_think() {
     let warnings = [
-        (r#"{"main": "a.js", "scripts": {"start": "A=1 node b.js"}}"#, "a.js"),
-        (r#"{"main": "gone.js", "scripts": {"start": "nodemon b.js"}}"#, "index.js"),
-        (r#"{"main": "gone.js", "scripts": {"start": "node b.js"}}"#, "b.js"),
-        (r#"{"main": "a.js", "scripts": {"start": "nodemon a.js"}}"#, "a.js"),
+        (r#"{"main": "a.js", "scripts": {"start": "node b.js | tee log"}}"#, "a.js"),
+        (r#"{"main": "gone.js", "scripts": {"start": "next start"}}"#, "index.js"),
+        (r#"{"main": "a.js", "scripts": {"start": "node gone.js"}}"#, "a.js"),
+        (r#"{"main": "gone.js", "scripts": {"start": "nodemon b.js"}}"#, "b.js"),
     ]
     .map(|(package, entry)| {
         let app = App::new(&["a.js", "b.js", "index.js"]).file("package.json", package);
