@@ -139,6 +139,7 @@ fn c_programs_stand_alone_have_their_data_and_are_chosen() {
     let dir = app(&bench.path("two"), &files);
     build(&bench, &dir, &[], &[]);
     assert_eq!(said(&bench, &[]), "two\n");
+    fs::remove_file(dir.join("Procfile")).expect("a file");
     build(&bench, &dir, &[], &[("BINARY", "one")]);
     assert_eq!(said(&bench, &[]), "one\n");
 }
