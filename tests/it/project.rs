@@ -322,8 +322,7 @@ fn what_is_run_may_be_reached_through_links() {
 fn an_entry_that_does_not_exist_is_told_with_the_places_looked_at() {
     let told = [
         App::new(&["README.md"]),
-        App::new(&[])
-            .file("package.json", r#"{"main": "dist/a.js", "scripts": {"start": "node dist/a"}}"#),
+        App::new(&[]).file("package.json", r#"{"main": "dist/a.js", "scripts": {"start": "node dist/a"}}"#),
         App::new(&["server.js", "a.js"])
             .file(".dockerignore", "*\n!package.json")
             .file("package.json", r#"{"main": "a.js", "scripts": {"start": "npm run x && node a.js"}}"#),

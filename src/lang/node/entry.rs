@@ -199,7 +199,8 @@ impl App<'_> {
     fn only_file(&self) -> Option<String> {
         let is_script = |path: &&str| {
             let ends = [".js", ".mjs", ".cjs"].iter().any(|end| path.ends_with(end));
-            ends && !path.contains('/')
+            ends && self.is_file(path)
+                && !path.contains('/')
                 && !["config", "test", "spec", "gulpfile", "Gruntfile"].iter().any(|word| path.contains(word))
         };
         let mut scripts = self.source.files.paths().filter(is_script);
