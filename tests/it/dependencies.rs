@@ -236,7 +236,8 @@ fn a_private_registry_is_asked_with_a_secret_token() {
     let refused = run(&mut bench.node(&app, [""; 0]));
     assert_eq!(refused.exits(1), "");
     assert!(
-        refused.stderr.contains("npm ") && refused.stderr.contains("error: step install failed: `npm install"),
+        refused.stderr.contains("npm ")
+            && refused.stderr.contains("error: step install failed: `sh /run/recipe/npm.sh install"),
         "{}",
         refused.stderr
     );
@@ -390,7 +391,7 @@ run = ["sh", "-ec", "mkdir made; make --version > made/version"]
 keep = [{ path = "made", layer = "dependencies" }]
 
 [app]
-cmd = ["/app/hello"]
+cmd = ["/run/hello"]
 "#;
 
 #[test]

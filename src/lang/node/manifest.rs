@@ -126,7 +126,10 @@ impl Package {
             required: self.dependencies.clone(),
             optional: self.further.clone(),
             whole: self.local || self.installs,
-            env: self.installs.then(|| (OWN_SCRIPTS.to_owned(), "1".to_owned())).into_iter().collect(),
+            env: (self.installs && !self.development.is_empty())
+                .then(|| (OWN_SCRIPTS.to_owned(), "1".to_owned()))
+                .into_iter()
+                .collect(),
             ..Dependencies::default()
         }
     }

@@ -188,7 +188,8 @@ const MODULES: &str = "node_modules";
 /// The variable of steps that install: packages for development are needed at the start.
 const DEVELOPMENT: &str = "DEVELOPMENT";
 
-/// The variable of steps that install: the project has scripts of its own that npm runs then.
+/// The variable of steps that install: the project has scripts of its own that npm runs then, and packages for development that
+/// they may call.
 const OWN_SCRIPTS: &str = "OWN_SCRIPTS";
 
 /// Package managers that run the start script of `package.json`. Images have none of them.
