@@ -96,7 +96,7 @@ fn typescript() {
         recipe: "node",
         most: 36_000_000,
         answers: &[("/", 200, r#"{"message":"Hello, tests!","user":"nonroot","day":86400000}"#)],
-        without: &["app/src", "typescript", "tsconfig", "@types"],
+        without: &["app/src", "app/node_modules/typescript", "tsconfig.json", "app/node_modules/@types/"],
     }
     .check();
 }
@@ -120,7 +120,7 @@ fn nest() {
         recipe: "node",
         most: 45_000_000,
         answers: &[("/", 200, r#"{"message":"Hello, tests!"}"#)],
-        without: &["app/src", "typescript", "@nestjs/cli"],
+        without: &["app/src", "app/node_modules/typescript", "@nestjs/cli"],
     }
     .check();
 }
