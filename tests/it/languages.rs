@@ -114,6 +114,7 @@ const COMMUNITY: &[&str] = &[
     "cabal",
     "cargo",
     "composer",
+    "crystal",
     "deno",
     "dotnet8-sdk",
     "elixir",
@@ -130,10 +131,13 @@ const COMMUNITY: &[&str] = &[
     "npm",
     "openjdk21-jdk",
     "openjdk21-jmods",
+    // Of releases after that of the index.
+    "pcre2-static",
     "perl-app-cpanminus",
     "py3-pip",
     "rebar3",
     "rust",
+    "shards",
 ];
 
 #[test]
