@@ -562,7 +562,7 @@ fn built(home: &Home, tar: &[u8]) -> Result<(Vec<String>, Tree), String> {
     fs::write(home.path().join("app/main"), "").expect("an app");
     let mut command =
         home.microbuild(["./a.toml", "app", "--base", "alpine:3.23", "--platform", "linux/amd64", "--json"]);
-    command.args(["-o", "oci:out", "--cmd", "./main", "--mirror", &text(dir.path()), "--keys"]).arg(keys);
+    command.args(["-o", "oci:out", "--cmd", "/run/main", "--mirror", &text(dir.path()), "--keys"]).arg(keys);
     let finished = run(&mut command);
     if finished.code != Some(0) {
         assert_eq!(finished.code, Some(4), "{}", finished.stderr);
